@@ -1,0 +1,68 @@
+//! From a frame to its verdict: classify, choose the gateway, write the reply.
+
+use crate::classify::classify;
+use crate::maps::{NO_GATEWAY, SLOTS, Tables, slot};
+use crate::packet::PacketWrite;
+use crate::reason::Reason;
+use crate::reply::reply;
+
+/// What is to be done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The frame was not touched and goes on to the stack.
+    Pass(Reason),
+    /// The frame now holds the reply in its first `length` octets; send it back.
+    Redirect {
+        /// Index of the gateway the client is sent to.
+        gateway: u32,
+        /// Octets of the reply's frame.
+        length: usize,
+    },
+}
+
+impl Verdict {
+    /// The counter to increment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Pass(reason) => reason,
+            Self::Redirect { .. } => Reason::Redirected,
+        }
+    }
+}
+
+/// Decides about one frame, and writes the reply if there is one.
+#[inline(always)]
+pub fn decide<P, T>(packet: &mut P, tables: &T) -> Verdict
+where
+    P: PacketWrite + ?Sized,
+    T: Tables,
+{
+    match redirect(packet, tables) {
+        Ok((gateway, length)) => Verdict::Redirect { gateway, length },
+        Err(reason) => Verdict::Pass(reason),
+    }
+}
+
+#[inline(always)]
+fn redirect<P, T>(packet: &mut P, tables: &T) -> Result<(u32, usize), Reason>
+where
+    P: PacketWrite + ?Sized,
+    T: Tables,
+{
+    let request = classify(packet, tables)?;
+    let control = tables.control().ok_or(Reason::Disarmed)?;
+    let table = tables.llg(control.generation).ok_or(Reason::NoGateway)?;
+    let slot = slot(request.spi_i, control.multiplier) & (SLOTS - 1);
+    let index = table.gateway.get(slot).copied().unwrap_or(NO_GATEWAY);
+    if index == NO_GATEWAY {
+        return Err(Reason::NoGateway);
+    }
+    let gateway = tables.gateway(u32::from(index)).ok_or(Reason::NoGateway)?;
+    if gateway.is_local() {
+        return Err(Reason::LocalIsLlg);
+    }
+    let length = reply(packet, &request, gateway)?;
+    Ok((u32::from(index), length))
+}

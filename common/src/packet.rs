@@ -1,0 +1,83 @@
+//! Access to a packet, by value.
+//!
+//! A header is copied out, looked at and copied back: no reference into the packet escapes, so
+//! nothing can alias and nothing dangles when the packet's tail is cut. Offsets count from the
+//! first octet of the Ethernet header.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// The longest frame the decision looks at. Longer ones pass.
+///
+/// A power of two, so that [`PacketRead::bound`] can state the bound with one mask. The kernel's
+/// verifier (6.1) gives a packet pointer no range when its offset might exceed 65535.
+pub const MAX_FRAME: usize = 4096;
+
+/// Checked reading.
+pub trait PacketRead {
+    /// Copies a header out, or `None` when the packet ends before it does.
+    fn load<T: FromBytes>(&self, at: usize) -> Option<T>;
+
+    /// Number of octets in the frame.
+    fn len(&self) -> usize;
+
+    /// Whether the frame is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns `at`, known to be below [`MAX_FRAME`].
+    ///
+    /// Every offset that was computed from packet contents goes through here once before it is
+    /// used. The caller has already established the bound; the XDP side needs it stated in a way
+    /// that the optimiser cannot remove and the verifier can see.
+    fn bound(at: usize) -> usize {
+        at & (MAX_FRAME - 1)
+    }
+}
+
+/// Checked writing.
+pub trait PacketWrite: PacketRead {
+    /// Copies a header in, or `None`, changing nothing, when the packet ends before it does.
+    fn store<T: IntoBytes + Immutable>(&mut self, at: usize, value: T) -> Option<()>;
+}
+
+impl PacketRead for [u8] {
+    fn load<T: FromBytes>(&self, at: usize) -> Option<T> {
+        T::read_from_prefix(self.get(at..)?).ok().map(|(value, _)| value)
+    }
+
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+}
+
+impl PacketWrite for [u8] {
+    fn store<T: IntoBytes + Immutable>(&mut self, at: usize, value: T) -> Option<()> {
+        value.write_to_prefix(self.get_mut(at..)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_past_the_end_gives_nothing() {
+        let frame: &[u8] = &[1, 2, 3, 4];
+
+        assert_eq!(frame.load::<[u8; 4]>(0), Some([1, 2, 3, 4]));
+        assert_eq!(frame.load::<[u8; 4]>(1), None);
+        assert_eq!(frame.load::<[u8; 1]>(usize::MAX), None);
+    }
+
+    #[test]
+    fn a_store_past_the_end_changes_nothing() {
+        let mut octets = [0_u8; 4];
+        let frame: &mut [u8] = &mut octets;
+
+        assert_eq!(frame.store(2, [9_u8; 3]), None);
+        assert_eq!(frame.store(1, [7_u8; 3]), Some(()));
+
+        assert_eq!(octets, [0, 7, 7, 7]);
+    }
+}

@@ -1,0 +1,1 @@
+//! Cluster load balancing.

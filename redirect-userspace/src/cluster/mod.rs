@@ -1,0 +1,1 @@
+//! Which gateways there are, and the table the fast path uses.

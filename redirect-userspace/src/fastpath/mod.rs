@@ -1,0 +1,1 @@
+//! The fast path: where requests are answered.

@@ -1,0 +1,1 @@
+//! Words shared by CLB, the fast path and the operator's command.

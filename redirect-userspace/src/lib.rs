@@ -1,0 +1,36 @@
+//! The daemon `redirectd` and the operator's command `redirectctl`, as one library.
+//!
+//! Modules come in layers; each may import the ones above it in this list and nothing below.
+//! `cargo xtask check` enforces it.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | base | [`time`], [`machine`], [`gateway`] |
+//! | protocols | [`clb`] |
+//! | composition | [`cluster`] |
+//! | configuration | [`config`] |
+//! | outside world | [`fastpath`], [`net`], [`telemetry`], [`control`] |
+//! | the daemon | [`runtime`] |
+//! | the operator | [`cli`] |
+
+pub mod gateway;
+pub mod machine;
+pub mod time;
+
+pub mod clb;
+
+pub mod cluster;
+
+pub mod config;
+
+pub mod control;
+pub mod fastpath;
+pub mod net;
+pub mod telemetry;
+
+pub mod runtime;
+
+pub mod cli;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

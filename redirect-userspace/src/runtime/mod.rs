@@ -1,0 +1,1 @@
+//! The daemon: owns the machines and all I/O.
