@@ -42,8 +42,8 @@ pub struct Request {
     pub nonce_at: usize,
     /// Octets of nonce data, [`MIN_NONCE`]..=[`MAX_NONCE`].
     pub nonce_length: usize,
-    /// Initiator's SPI.
-    pub spi_i: [u8; 8],
+    /// Initiator's SPI, its first octet lowest.
+    pub spi_i: u64,
 }
 
 /// Looks at a frame.
@@ -52,12 +52,12 @@ pub struct Request {
 ///
 /// The one reason why the frame is left alone.
 #[inline(always)]
-pub fn classify<P, T>(packet: &P, tables: &T) -> Result<Request, Reason>
+pub fn classify<P, T>(packet: &P, tables: &T, control: &Control) -> Result<Request, Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let ethernet: EthernetHeader = packet.load(0).ok_or(Reason::TruncatedFrame)?;
+    let ethernet = packet.load::<EthernetHeader>(0).ok_or(Reason::TruncatedFrame)?;
     let mut ip_at = ETHERNET_LENGTH;
     let mut ethertype = ethernet.ethertype.get();
     if is_vlan(ethertype) {
@@ -71,20 +71,48 @@ where
             }
         }
     }
-    match ethertype {
-        ETHERTYPE_IPV4 => ipv4(packet, tables, &ethernet, ip_at),
-        ETHERTYPE_IPV6 => ipv6(packet, tables, &ethernet, ip_at),
-        _ => Err(Reason::NotIp),
-    }
+    let outer = match ethertype {
+        ETHERTYPE_IPV4 => ipv4(packet, tables, control, &ethernet, ip_at)?,
+        ETHERTYPE_IPV6 => ipv6(packet, tables, control, &ethernet, ip_at)?,
+        _ => return Err(Reason::NotIp),
+    };
+    // The ways to get here differ in constants that the verifier would follow through everything
+    // below, once for each way. An unknown zero makes them one.
+    let zero = control.zero as usize;
+    let outer = Outer {
+        is_ipv6: P::octet(outer.is_ipv6 + zero),
+        ip_at: P::bound(outer.ip_at + zero),
+        udp_at: P::bound(outer.udp_at + zero),
+        ike_at: P::bound(outer.ike_at + zero),
+        end: P::bound(outer.end + zero),
+    };
+    message(packet, tables, control, &outer)
+}
+
+/// The headers round the IKE message.
+struct Outer {
+    /// 0 or 1.
+    is_ipv6: usize,
+    ip_at: usize,
+    udp_at: usize,
+    ike_at: usize,
+    /// First octet after the UDP payload.
+    end: usize,
 }
 
 #[inline(always)]
-fn ipv4<P, T>(packet: &P, tables: &T, ethernet: &EthernetHeader, ip_at: usize) -> Result<Request, Reason>
+fn ipv4<P, T>(
+    packet: &P,
+    tables: &T,
+    control: &Control,
+    ethernet: &EthernetHeader,
+    ip_at: usize,
+) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let ip: Ipv4Header = packet.load(ip_at).ok_or(Reason::TruncatedFrame)?;
+    let ip = packet.load::<Ipv4Header>(ip_at).ok_or(Reason::TruncatedFrame)?;
     if ip.protocol != PROTOCOL_UDP {
         return Err(Reason::NotUdp);
     }
@@ -99,17 +127,16 @@ where
         return Err(Reason::Ipv4Fragment);
     }
     let udp_at = ip_at + IPV4_LENGTH;
-    let udp: UdpHeader = packet.load(udp_at).ok_or(Reason::TruncatedFrame)?;
-    let port = ike_port(&udp)?;
-
-    let control = tables.control().ok_or(Reason::Disarmed)?;
+    let udp = packet.load::<UdpHeader>(udp_at).ok_or(Reason::TruncatedFrame)?;
+    is_ike_port(&udp)?;
     if !is_vip4(tables, control, ip.destination) {
         return Err(Reason::NotVip);
     }
     admit(control, ethernet, &udp)?;
 
     let total = usize::from(ip.total_length.get());
-    if total < IPV4_LENGTH + UDP_LENGTH || ip_at + total > packet.len() {
+    let end = ip_at + total;
+    if total < IPV4_LENGTH + UDP_LENGTH || end > packet.len() {
         return Err(Reason::Ipv4Length);
     }
     if !header_sum(&ip).is_valid() {
@@ -127,16 +154,23 @@ where
     if usize::from(udp.length.get()) != total - IPV4_LENGTH {
         return Err(Reason::UdpLength);
     }
-    message(packet, tables, control, port, Outer { family: Family::V4, ip_at, udp_at, end: ip_at + total })
+    let ike_at = behind_marker(packet, &udp, udp_at + UDP_LENGTH, end)?;
+    Ok(Outer { is_ipv6: 0, ip_at, udp_at, ike_at, end })
 }
 
 #[inline(always)]
-fn ipv6<P, T>(packet: &P, tables: &T, ethernet: &EthernetHeader, ip_at: usize) -> Result<Request, Reason>
+fn ipv6<P, T>(
+    packet: &P,
+    tables: &T,
+    control: &Control,
+    ethernet: &EthernetHeader,
+    ip_at: usize,
+) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let ip: Ipv6Header = packet.load(ip_at).ok_or(Reason::TruncatedFrame)?;
+    let ip = packet.load::<Ipv6Header>(ip_at).ok_or(Reason::TruncatedFrame)?;
     if ip.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Ipv6Length);
     }
@@ -144,17 +178,16 @@ where
         return Err(if is_extension(ip.next_header) { Reason::Ipv6Extension } else { Reason::NotUdp });
     }
     let udp_at = ip_at + IPV6_LENGTH;
-    let udp: UdpHeader = packet.load(udp_at).ok_or(Reason::TruncatedFrame)?;
-    let port = ike_port(&udp)?;
-
-    let control = tables.control().ok_or(Reason::Disarmed)?;
+    let udp = packet.load::<UdpHeader>(udp_at).ok_or(Reason::TruncatedFrame)?;
+    is_ike_port(&udp)?;
     if !is_vip6(tables, control, ip.destination) {
         return Err(Reason::NotVip);
     }
     admit(control, ethernet, &udp)?;
 
     let payload = usize::from(ip.payload_length.get());
-    if payload < UDP_LENGTH || udp_at + payload > packet.len() {
+    let end = udp_at + payload;
+    if payload < UDP_LENGTH || end > packet.len() {
         return Err(Reason::Ipv6Length);
     }
     if is_bad_source6(ip.source) || ip.source == ip.destination {
@@ -170,30 +203,14 @@ where
     if udp.checksum == [0, 0] {
         return Err(Reason::UdpChecksum);
     }
-    message(packet, tables, control, port, Outer { family: Family::V6, ip_at, udp_at, end: udp_at + payload })
-}
-
-/// Which of the two IKE ports was hit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
-    Ike,
-    NatT,
-}
-
-/// The headers round the IKE message.
-struct Outer {
-    family: Family,
-    ip_at: usize,
-    udp_at: usize,
-    /// First octet after the UDP payload.
-    end: usize,
+    let ike_at = behind_marker(packet, &udp, udp_at + UDP_LENGTH, end)?;
+    Ok(Outer { is_ipv6: 1, ip_at, udp_at, ike_at, end })
 }
 
 #[inline(always)]
-fn ike_port(udp: &UdpHeader) -> Result<Port, Reason> {
+fn is_ike_port(udp: &UdpHeader) -> Result<(), Reason> {
     match udp.destination.get() {
-        PORT_IKE => Ok(Port::Ike),
-        PORT_NAT_T => Ok(Port::NatT),
+        PORT_IKE | PORT_NAT_T => Ok(()),
         _ => Err(Reason::NotIkePort),
     }
 }
@@ -215,26 +232,20 @@ fn admit(control: &Control, ethernet: &EthernetHeader, udp: &UdpHeader) -> Resul
     Ok(())
 }
 
+/// Where the IKE message starts. Also bounds the frame: behind this every offset is below
+/// [`crate::packet::MAX_FRAME`].
 #[inline(always)]
-fn message<P, T>(
-    packet: &P,
-    tables: &T,
-    control: &Control,
-    port: Port,
-    outer: Outer,
-) -> Result<Request, Reason>
+fn behind_marker<P>(packet: &P, udp: &UdpHeader, payload_at: usize, end: usize) -> Result<usize, Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
 {
-    let Outer { family, ip_at, udp_at, end } = outer;
-    let mut ike_at = udp_at + UDP_LENGTH;
-    if port == Port::NatT {
+    let mut ike_at = payload_at;
+    if udp.destination.get() == PORT_NAT_T {
         // RFC 3948 §2.2: four zero octets where ESP has its SPI; §2.3: one octet 0xff keeps a
         // NAT mapping alive.
-        match packet.load::<[u8; MARKER_LENGTH]>(ike_at) {
-            Some([0, 0, 0, 0]) if ike_at + MARKER_LENGTH <= end => {}
-            Some(_) | None if end - ike_at == 1 => return Err(Reason::NatKeepalive),
+        match packet.load::<[u8; MARKER_LENGTH]>(payload_at).map(|marker| marker.0) {
+            Some([0, 0, 0, 0]) if payload_at + MARKER_LENGTH <= end => {}
+            Some(_) | None if end - payload_at == 1 => return Err(Reason::NatKeepalive),
             Some(_) | None => return Err(Reason::Esp),
         }
         ike_at += MARKER_LENGTH;
@@ -242,8 +253,21 @@ where
     if ike_at + IKE_LENGTH > end {
         return Err(Reason::IkeLength);
     }
-    let header: IkeHeader = packet.load(ike_at).ok_or(Reason::IkeLength)?;
-    let ike_length = end - ike_at;
+    if end > ike_at + MAX_MESSAGE {
+        return Err(Reason::IkeTooLong);
+    }
+    Ok(ike_at)
+}
+
+#[inline(always)]
+fn message<P, T>(packet: &P, tables: &T, control: &Control, outer: &Outer) -> Result<Request, Reason>
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    let Outer { is_ipv6, ip_at, udp_at, ike_at, end } = *outer;
+    let header = packet.load::<IkeHeader>(ike_at).ok_or(Reason::IkeLength)?;
+    let ike_length = end.wrapping_sub(ike_at);
     if header.version >> 4 != 2 {
         return Err(Reason::IkeVersion);
     }
@@ -268,62 +292,72 @@ where
     if header.message_id.get() != 0 {
         return Err(Reason::MessageId);
     }
-    // Compared as 32-bit numbers: the length field is the peer's.
+    // Compared as 64-bit numbers: the length field is the peer's.
     if u64::from(header.length.get()) != ike_length as u64 {
         return Err(Reason::IkeLength);
     }
-    if ike_length > MAX_MESSAGE {
-        return Err(Reason::IkeTooLong);
-    }
 
-    let chain = walk(packet, ike_at + IKE_LENGTH, end, header.next_payload)?;
-    if chain.redirected_from_at != 0 && is_loop(packet, tables, control, chain.redirected_from_at) {
+    let chain = walk(packet, control, ike_at + IKE_LENGTH, end, header.next_payload)?;
+    if chain.seen & SEEN_FROM != 0 && is_loop(packet, tables, control, chain.redirected_from_at) {
         return Err(Reason::RedirectLoop);
     }
     Ok(Request {
-        family,
+        family: if is_ipv6 == 0 { Family::V4 } else { Family::V6 },
         ip_at,
         udp_at,
         ike_at,
         ike_length,
         nonce_at: chain.nonce_at,
         nonce_length: chain.nonce_length,
-        spi_i: header.spi_i,
+        spi_i: u64::from_le_bytes(header.spi_i),
     })
 }
 
 /// What the payload chain holds.
 struct Chain {
+    seen: u64,
     nonce_at: usize,
     nonce_length: usize,
-    /// Start of REDIRECTED_FROM's identity header, 0 when there is none.
+    /// Start of REDIRECTED_FROM's identity header, if it was seen.
     redirected_from_at: usize,
 }
 
-/// Bits of [`walk`]'s record of what it has seen.
-const SEEN_SA: u32 = 1;
-const SEEN_KE: u32 = 2;
-const SEEN_NONCE: u32 = 4;
-const SEEN_SUPPORT: u32 = 8;
-const SEEN_FROM: u32 = 16;
+/// Bits of [`Chain::seen`]: payload types and the low six bits of notify types, which do not
+/// collide.
+const SEEN_SA: u64 = 1 << PAYLOAD_SA;
+const SEEN_KE: u64 = 1 << PAYLOAD_KE;
+const SEEN_NONCE: u64 = 1 << PAYLOAD_NONCE;
+const SEEN_SUPPORT: u64 = 1 << (NOTIFY_REDIRECT_SUPPORTED & 63);
+const SEEN_FROM: u64 = 1 << (NOTIFY_REDIRECTED_FROM & 63);
 
 /// Walks the payload chain from its first octet to its last. Order is free (`RFC 7296 §2.5`).
+///
+/// What was seen, and seen twice, is collected without branches and judged at the end: the
+/// verifier then meets one state at each turn of the loop and not one for every order in which
+/// payloads can come.
 #[inline(always)]
-fn walk<P>(packet: &P, first_at: usize, end: usize, first: u8) -> Result<Chain, Reason>
+fn walk<P>(packet: &P, control: &Control, first_at: usize, end: usize, first: u8) -> Result<Chain, Reason>
 where
     P: PacketRead + ?Sized,
 {
+    let zero = control.zero;
+    let unknown = P::octet(zero as usize);
     let mut at = first_at;
     let mut kind = first;
-    let mut seen = 0_u32;
-    let mut chain = Chain { nonce_at: 0, nonce_length: 0, redirected_from_at: 0 };
+    let mut twice = u64::from(zero);
+    let mut chain = Chain {
+        seen: u64::from(zero),
+        nonce_at: unknown,
+        nonce_length: unknown,
+        redirected_from_at: unknown,
+    };
 
     for _ in 0..MAX_PAYLOADS {
         if kind == PAYLOAD_NONE {
             break;
         }
         at = P::bound(at);
-        let header: PayloadHeader = packet.load(at).ok_or(Reason::ChainTruncated)?;
+        let header = packet.load::<PayloadHeader>(at).ok_or(Reason::ChainTruncated)?;
         let length = usize::from(header.length.get());
         if at + length > end || at + PAYLOAD_LENGTH > end {
             return Err(Reason::ChainTruncated);
@@ -332,28 +366,28 @@ where
             return Err(Reason::PayloadLength);
         }
         match kind {
-            PAYLOAD_NOTIFY => notify(packet, at, length, &mut seen, &mut chain)?,
-            PAYLOAD_VENDOR => {}
-            PAYLOAD_SA => {
-                once(&mut seen, SEEN_SA, Reason::SaDuplicate)?;
-                if length < MIN_SA {
-                    return Err(Reason::SaShort);
-                }
+            PAYLOAD_NOTIFY => {
+                let bit = notify(packet, at, length, &mut chain.redirected_from_at)?;
+                twice |= chain.seen & bit;
+                chain.seen |= bit;
             }
-            PAYLOAD_KE => {
-                once(&mut seen, SEEN_KE, Reason::KeDuplicate)?;
-                if length < MIN_KE {
+            PAYLOAD_VENDOR => {}
+            PAYLOAD_SA | PAYLOAD_KE | PAYLOAD_NONCE => {
+                let bit = bit::<P>(u16::from(kind));
+                twice |= chain.seen & bit;
+                chain.seen |= bit;
+                if kind == PAYLOAD_NONCE {
+                    let nonce = length - PAYLOAD_LENGTH;
+                    if !(MIN_NONCE..=MAX_NONCE).contains(&nonce) {
+                        return Err(Reason::NonceLength);
+                    }
+                    chain.nonce_at = at + PAYLOAD_LENGTH;
+                    chain.nonce_length = nonce;
+                } else if kind == PAYLOAD_SA && length < MIN_SA {
+                    return Err(Reason::SaShort);
+                } else if length < MIN_KE {
                     return Err(Reason::KeShort);
                 }
-            }
-            PAYLOAD_NONCE => {
-                once(&mut seen, SEEN_NONCE, Reason::NonceDuplicate)?;
-                let nonce = length - PAYLOAD_LENGTH;
-                if !(MIN_NONCE..=MAX_NONCE).contains(&nonce) {
-                    return Err(Reason::NonceLength);
-                }
-                chain.nonce_at = at + PAYLOAD_LENGTH;
-                chain.nonce_length = nonce;
             }
             PAYLOAD_PUZZLE => return Err(Reason::Puzzle),
             PAYLOAD_SA..=PAYLOAD_PUZZLE => return Err(Reason::UnexpectedPayload),
@@ -370,7 +404,25 @@ where
     if at != end {
         return Err(Reason::ChainTrailing);
     }
-    const REQUIRED: u32 = SEEN_SA | SEEN_KE | SEEN_NONCE;
+    judge(chain.seen, twice)?;
+    Ok(chain)
+}
+
+/// What must be there, what must not be there twice.
+#[inline(always)]
+fn judge(seen: u64, twice: u64) -> Result<(), Reason> {
+    const REQUIRED: u64 = SEEN_SA | SEEN_KE | SEEN_NONCE;
+    if twice != 0 {
+        return Err(if twice & SEEN_SA != 0 {
+            Reason::SaDuplicate
+        } else if twice & SEEN_KE != 0 {
+            Reason::KeDuplicate
+        } else if twice & SEEN_NONCE != 0 {
+            Reason::NonceDuplicate
+        } else {
+            Reason::NotifyDuplicate
+        });
+    }
     if seen & REQUIRED != REQUIRED {
         return Err(if seen & SEEN_SA == 0 {
             Reason::SaMissing
@@ -384,51 +436,50 @@ where
     if seen & (SEEN_SUPPORT | SEEN_FROM) == 0 {
         return Err(Reason::NoRedirectSupport);
     }
-    Ok(chain)
-}
-
-#[inline(always)]
-fn once(seen: &mut u32, bit: u32, duplicate: Reason) -> Result<(), Reason> {
-    if *seen & bit != 0 {
-        return Err(duplicate);
-    }
-    *seen |= bit;
     Ok(())
 }
 
+/// The bit of a type, computed from the packet's number and not from what a branch has learnt
+/// about it.
 #[inline(always)]
-fn notify<P>(packet: &P, at: usize, length: usize, seen: &mut u32, chain: &mut Chain) -> Result<(), Reason>
+fn bit<P: PacketRead + ?Sized>(kind: u16) -> u64 {
+    1 << (P::octet(usize::from(kind)) & 63)
+}
+
+/// Looks into a notify; returns its bit if it is one that counts.
+#[inline(always)]
+fn notify<P>(packet: &P, at: usize, length: usize, redirected_from_at: &mut usize) -> Result<u64, Reason>
 where
     P: PacketRead + ?Sized,
 {
     if length < NOTIFY_LENGTH {
         return Err(Reason::NotifyShort);
     }
-    let notify: NotifyHeader = packet.load(at).ok_or(Reason::ChainTruncated)?;
-    match notify.kind.get() {
+    let notify = packet.load::<NotifyHeader>(at).ok_or(Reason::ChainTruncated)?;
+    let kind = notify.kind.get();
+    match kind {
         NOTIFY_REDIRECT_SUPPORTED => {
             if notify.protocol != 0 || notify.spi_size != 0 || length != NOTIFY_LENGTH {
                 return Err(Reason::NotifyMalformed);
             }
-            once(seen, SEEN_SUPPORT, Reason::NotifyDuplicate)
+            Ok(bit::<P>(kind))
         }
         NOTIFY_REDIRECTED_FROM => {
             if notify.protocol != 0 || notify.spi_size != 0 {
                 return Err(Reason::NotifyMalformed);
             }
             let identity_at = at + NOTIFY_LENGTH;
-            let identity: IdentityHeader = packet.load(identity_at).ok_or(Reason::NotifyMalformed)?;
+            let identity = packet.load::<IdentityHeader>(identity_at).ok_or(Reason::NotifyMalformed)?;
             // RFC 5685 §9.3: an IPv4 or an IPv6 address and nothing after it.
             match (identity.kind, identity.length, length - NOTIFY_LENGTH) {
                 (IDENTITY_IPV4, 4, 6) | (IDENTITY_IPV6, 16, 18) => {}
                 _ => return Err(Reason::NotifyMalformed),
             }
-            once(seen, SEEN_FROM, Reason::NotifyDuplicate)?;
-            chain.redirected_from_at = identity_at;
-            Ok(())
+            *redirected_from_at = identity_at;
+            Ok(bit::<P>(kind))
         }
         NOTIFY_COOKIE => Err(Reason::Cookie),
-        _ => Ok(()),
+        _ => Ok(0),
     }
 }
 
@@ -441,12 +492,12 @@ where
 {
     let identity_at = P::bound(identity_at);
     let address_at = identity_at + size_of::<IdentityHeader>();
-    match packet.load::<IdentityHeader>(identity_at) {
+    match packet.load::<IdentityHeader>(identity_at).map(|identity| identity.0) {
         Some(IdentityHeader { kind: IDENTITY_IPV4, .. }) => {
-            packet.load(address_at).is_some_and(|address| is_vip4(tables, control, address))
+            packet.load(address_at).is_some_and(|address| is_vip4(tables, control, address.0))
         }
         Some(IdentityHeader { kind: IDENTITY_IPV6, .. }) => {
-            packet.load(address_at).is_some_and(|address| is_vip6(tables, control, address))
+            packet.load(address_at).is_some_and(|address| is_vip6(tables, control, address.0))
         }
         Some(_) | None => false,
     }

@@ -51,8 +51,8 @@ where
     P: PacketWrite + ?Sized,
     T: Tables,
 {
-    let request = classify(packet, tables)?;
     let control = tables.control().ok_or(Reason::Disarmed)?;
+    let request = classify(packet, tables, control)?;
     let table = tables.llg(control.generation).ok_or(Reason::NoGateway)?;
     let slot = slot(request.spi_i, control.multiplier) & (SLOTS - 1);
     let index = table.gateway.get(slot).copied().unwrap_or(NO_GATEWAY);

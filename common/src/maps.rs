@@ -64,8 +64,8 @@ pub struct Control {
     pub multiplier: u64,
     /// [`ABI_VERSION`].
     pub abi: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Zero. The kernel's verifier does not know that: see [`crate::classify`].
+    pub zero: u32,
 }
 
 /// A whole table: which gateway each slot leads to.
@@ -286,8 +286,8 @@ pub trait Tables {
 /// meet the same gateway without any state.
 #[inline(always)]
 #[must_use]
-pub const fn slot(spi_i: [u8; 8], multiplier: u64) -> usize {
-    let hash = u64::from_le_bytes(spi_i).wrapping_mul(multiplier);
+pub const fn slot(spi_i: u64, multiplier: u64) -> usize {
+    let hash = spi_i.wrapping_mul(multiplier);
     #[expect(clippy::cast_possible_truncation, reason = "the shift leaves log2(SLOTS) bits")]
     let slot = (hash >> (64 - SLOTS.trailing_zeros())) as usize;
     slot & (SLOTS - 1)
@@ -342,7 +342,7 @@ mod tests {
     fn the_slot_hash_spreads_sequential_spis() {
         let mut hits = std::vec![0_u32; SLOTS];
         for spi in 1..=64_000_u64 {
-            hits[slot(spi.to_be_bytes(), 0x9e37_79b9_7f4a_7c15)] += 1;
+            hits[slot(spi.swap_bytes(), 0x9e37_79b9_7f4a_7c15)] += 1;
         }
 
         let most = hits.iter().max().copied().unwrap();

@@ -4,6 +4,8 @@
 //! nothing can alias and nothing dangles when the packet's tail is cut. Offsets count from the
 //! first octet of the Ethernet header.
 
+use core::ops::Deref;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The longest frame the decision looks at. Longer ones pass.
@@ -12,10 +14,27 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// verifier (6.1) gives a packet pointer no range when its offset might exceed 65535.
 pub const MAX_FRAME: usize = 4096;
 
+/// A header copied out of a packet.
+///
+/// Headers ask for no alignment in the packet, but a copy that the compiler keeps on the stack
+/// must have one: the BPF verifier refuses misaligned stack access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
+pub struct Aligned<T>(pub T);
+
+impl<T> Deref for Aligned<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// Checked reading.
 pub trait PacketRead {
     /// Copies a header out, or `None` when the packet ends before it does.
-    fn load<T: FromBytes>(&self, at: usize) -> Option<T>;
+    fn load<T: FromBytes>(&self, at: usize) -> Option<Aligned<T>>;
 
     /// Number of octets in the frame.
     fn len(&self) -> usize;
@@ -30,8 +49,16 @@ pub trait PacketRead {
     /// Every offset that was computed from packet contents goes through here once before it is
     /// used. The caller has already established the bound; the XDP side needs it stated in a way
     /// that the optimiser cannot remove and the verifier can see.
+    #[must_use]
     fn bound(at: usize) -> usize {
         at & (MAX_FRAME - 1)
+    }
+
+    /// Returns `value`, known to be below 256, and no longer known to be anything else: the same
+    /// for small numbers.
+    #[must_use]
+    fn octet(value: usize) -> usize {
+        value & 0xff
     }
 }
 
@@ -42,8 +69,8 @@ pub trait PacketWrite: PacketRead {
 }
 
 impl PacketRead for [u8] {
-    fn load<T: FromBytes>(&self, at: usize) -> Option<T> {
-        T::read_from_prefix(self.get(at..)?).ok().map(|(value, _)| value)
+    fn load<T: FromBytes>(&self, at: usize) -> Option<Aligned<T>> {
+        T::read_from_prefix(self.get(at..)?).ok().map(|(value, _)| Aligned(value))
     }
 
     fn len(&self) -> usize {
@@ -65,7 +92,7 @@ mod tests {
     fn a_load_past_the_end_gives_nothing() {
         let frame: &[u8] = &[1, 2, 3, 4];
 
-        assert_eq!(frame.load::<[u8; 4]>(0), Some([1, 2, 3, 4]));
+        assert_eq!(frame.load::<[u8; 4]>(0), Some(Aligned([1, 2, 3, 4])));
         assert_eq!(frame.load::<[u8; 4]>(1), None);
         assert_eq!(frame.load::<[u8; 1]>(usize::MAX), None);
     }

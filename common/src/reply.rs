@@ -26,8 +26,8 @@ use crate::ike::{
 use crate::inet::{
     EthernetHeader, Family, IPV4_DF, IPV4_LENGTH, Ipv4Header, Ipv6Header, PROTOCOL_UDP, REPLY_TTL, UdpHeader,
 };
-use crate::maps::{FQDN_FIELD, FQDN_PADDING, Gateway, Identity, MAX_NAME};
-use crate::packet::PacketWrite;
+use crate::maps::{FQDN_FIELD, FQDN_PADDING, Gateway, Identity};
+use crate::packet::{Aligned, PacketWrite};
 use crate::reason::Reason;
 
 /// Writes the reply over the request and returns the length of its frame. The caller cuts the
@@ -44,47 +44,26 @@ where
     P: PacketWrite + ?Sized,
 {
     let identity = gateway.identity(request.family).ok_or(Reason::NoIdentity)?;
-    match identity {
-        Identity::Ipv4 => write(packet, request, gateway, identity, 4),
-        Identity::Ipv6 => write(packet, request, gateway, identity, 16),
-        Identity::Fqdn => write(packet, request, gateway, identity, gateway.fqdn_length as usize & MAX_NAME),
-    }
-}
-
-/// `length` is the identity's. A constant in the two usual cases, which is why this is inlined
-/// once for each.
-#[inline(always)]
-fn write<P>(
-    packet: &mut P,
-    request: &Request,
-    gateway: &Gateway,
-    identity: Identity,
-    length: usize,
-) -> Result<usize, Reason>
-where
-    P: PacketWrite + ?Sized,
-{
-    let identity_at = request.ike_at + REPLY_IDENTITY_AT;
-    let nonce_to = identity_at + length;
+    let (kind, length, fixed) = match identity {
+        Identity::Ipv4 => (IDENTITY_IPV4, 4, gateway.ipv4_sum),
+        Identity::Ipv6 => (IDENTITY_IPV6, 16, gateway.ipv6_sum),
+        Identity::Fqdn => (IDENTITY_FQDN, P::octet(gateway.fqdn_length as usize), gateway.fqdn_sum),
+    };
     let message = REPLY_IDENTITY_AT + length + request.nonce_length;
     if message >= request.ike_length {
         return Err(Reason::ReplyNotShorter);
     }
 
-    let nonce = move_nonce(packet, request.nonce_at, nonce_to, request.nonce_length).ok_or(Reason::RewriteFailed)?;
-    let (kind, fixed) = match identity {
-        Identity::Ipv4 => (IDENTITY_IPV4, gateway.ipv4_sum),
-        Identity::Ipv6 => (IDENTITY_IPV6, gateway.ipv6_sum),
-        Identity::Fqdn => (IDENTITY_FQDN, gateway.fqdn_sum),
-    };
+    let identity_at = request.ike_at + REPLY_IDENTITY_AT;
+    let nonce = move_nonce(packet, request.nonce_at, identity_at + length, request.nonce_length)
+        .ok_or(Reason::RewriteFailed)?;
     match identity {
         Identity::Ipv4 => packet.store(identity_at, gateway.ipv4),
         Identity::Ipv6 => packet.store(identity_at, gateway.ipv6),
         Identity::Fqdn => store_name(packet, identity_at, gateway, length),
     }
     .ok_or(Reason::RewriteFailed)?;
-
-    let sum = Sum::partial(fixed).add8(request.spi_i);
+    let sum = Sum::partial(fixed).add8(request.spi_i.to_le_bytes());
     let sum = if length % 2 == 0 { sum.add(nonce) } else { sum.add_odd(nonce) };
     headers(packet, request, kind, length, sum).ok_or(Reason::RewriteFailed)?;
     Ok(request.ike_at + message)
@@ -109,7 +88,7 @@ where
         request.ike_at,
         Head {
             ike: IkeHeader {
-                spi_i: request.spi_i,
+                spi_i: request.spi_i.to_le_bytes(),
                 spi_r: [0; 8],
                 next_payload: PAYLOAD_NOTIFY,
                 version: VERSION_2,
@@ -133,7 +112,7 @@ where
         },
     )?;
 
-    let udp: UdpHeader = packet.load(request.udp_at)?;
+    let udp = packet.load::<UdpHeader>(request.udp_at)?;
     // The pseudo header's protocol and both ports; their order does not matter.
     let sum = sum
         .add_be16(u16::from(PROTOCOL_UDP))
@@ -153,7 +132,7 @@ where
         },
     )?;
 
-    let ethernet: EthernetHeader = packet.load(0)?;
+    let ethernet = packet.load::<EthernetHeader>(0)?;
     packet.store(
         0,
         EthernetHeader {
@@ -181,7 +160,7 @@ fn ipv4<P>(packet: &mut P, at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
-    let request: Ipv4Header = packet.load(at)?;
+    let request = packet.load::<Ipv4Header>(at)?;
     let addresses = Sum::ZERO.add4(request.source).add4(request.destination);
     let total_length = udp_length + IPV4_LENGTH as u16;
     let checksum = addresses
@@ -215,7 +194,7 @@ fn ipv6<P>(packet: &mut P, at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
-    let request: Ipv6Header = packet.load(at)?;
+    let request = packet.load::<Ipv6Header>(at)?;
     packet.store(
         at,
         Ipv6Header {
@@ -251,7 +230,7 @@ where
     let mut sum = Sum::ZERO;
     let mut done = 0;
     if to <= from {
-        let last: [u8; CHUNK] = packet.load(P::bound(from + length - CHUNK))?;
+        let Aligned(last) = packet.load::<[u8; CHUNK]>(P::bound(from + length - CHUNK))?;
         for _ in 0..MAX_NONCE / BLOCK {
             if done + BLOCK > length {
                 break;
@@ -271,7 +250,7 @@ where
     }
     // Downwards: whole chunks end where the nonce ends, and what is left over is at its start.
     // The sum still counts words from the start, so odd and even follow `length`.
-    let first: [u8; CHUNK] = packet.load(from)?;
+    let Aligned(first) = packet.load::<[u8; CHUNK]>(from)?;
     let rest = length % CHUNK;
     let mut left = length;
     for _ in 0..MAX_NONCE / CHUNK {
@@ -291,7 +270,7 @@ fn move_block<P>(packet: &mut P, from: usize, to: usize) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
-    let block: [[u8; CHUNK]; BLOCK / CHUNK] = packet.load(from)?;
+    let Aligned(block) = packet.load::<[[u8; CHUNK]; BLOCK / CHUNK]>(from)?;
     packet.store(to, block)?;
     let [a, b, c, d] = block;
     Some(Sum::ZERO.add8(a).add8(b).add8(c).add8(d))
@@ -302,7 +281,7 @@ fn move_chunk<P>(packet: &mut P, from: usize, to: usize) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
-    let chunk: [u8; CHUNK] = packet.load(from)?;
+    let Aligned(chunk) = packet.load::<[u8; CHUNK]>(from)?;
     packet.store(to, chunk)?;
     Some(Sum::ZERO.add8(chunk))
 }
@@ -337,7 +316,7 @@ where
         if left == 0 {
             break;
         }
-        let chunk = name_chunk(&gateway.fqdn, left)?;
+        let chunk = name_chunk(&gateway.fqdn, P::octet(left))?;
         packet.store(P::bound(at + left - FQDN_PADDING), chunk)?;
         left = left.saturating_sub(CHUNK);
     }

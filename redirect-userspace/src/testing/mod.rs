@@ -1,1 +1,4 @@
-//! Test kit.
+//! Test kit: packet builders and capture files. Only in tests and with the feature `testing`.
+
+pub mod fixtures;
+pub mod packets;

@@ -1,0 +1,28 @@
+//! Counting, per CPU: no atomics, no sharing. The daemon adds the CPUs up.
+
+#![expect(unsafe_code, reason = "a per-CPU value is reached through a pointer")]
+
+use common::reason::Reason;
+
+use crate::maps::{COUNTERS, REDIRECTS};
+
+/// Counts a packet by its reason.
+#[inline(always)]
+pub(crate) fn packet(reason: Reason) {
+    increment(COUNTERS.get_ptr_mut(reason.index()));
+}
+
+/// Counts a redirect to a gateway.
+#[inline(always)]
+pub(crate) fn redirect(gateway: u32) {
+    increment(REDIRECTS.get_ptr_mut(gateway));
+}
+
+#[inline(always)]
+fn increment(counter: Option<*mut u64>) {
+    if let Some(counter) = counter {
+        // SAFETY: the pointer comes from a map lookup that succeeded, and only this CPU, which
+        // runs one XDP program at a time, writes through it.
+        unsafe { *counter += 1 };
+    }
+}

@@ -1,0 +1,2 @@
+//! placeholder
+fn main() { println!("cargo:rustc-check-cfg=cfg(ebpf_object)"); }

@@ -1,0 +1,242 @@
+//! The XDP program and its maps, by aya.
+//!
+//! Maps are opened as octet arrays and converted with zerocopy, so that the layouts of
+//! [`common::maps`] need no unsafe code here.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use common::maps::{
+    self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, Prefix, Vip,
+};
+use common::reason::Reason;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::{Counters, FastPath};
+
+/// Name of the program, as `bpftool prog` and `ip link` show it.
+pub const PROGRAM: &str = "ikev2_redirect";
+/// Name under which the program is pinned beside its maps.
+pub const PROGRAM_PIN: &str = "program";
+
+/// The eBPF object this binary was built with, if it was.
+#[must_use]
+pub const fn embedded_object() -> Option<&'static [u8]> {
+    #[cfg(ebpf_object)]
+    {
+        Some(aya::include_bytes_aligned!(env!("REDIRECT_EBPF_OBJECT_PATH")))
+    }
+    #[cfg(not(ebpf_object))]
+    {
+        None
+    }
+}
+
+/// The loaded program and its maps. Attaching it is [`super::guard`]'s business.
+pub struct XdpMaps {
+    ebpf: Ebpf,
+    control: Control,
+    llg: Array<MapData, [u8; size_of::<LlgTable>()]>,
+    gateways: Array<MapData, [u8; size_of::<Gateway>()]>,
+    vips: Array<MapData, [u8; size_of::<Vip>()]>,
+    clients: Array<MapData, [u8; size_of::<Prefix>()]>,
+    controls: Array<MapData, [u8; size_of::<Control>()]>,
+    counters: PerCpuArray<MapData, u64>,
+    redirects: PerCpuArray<MapData, u64>,
+}
+
+impl XdpMaps {
+    /// Loads the program into the kernel, disarmed. `multiplier` seeds the slot hash. With `pins`,
+    /// program and maps are pinned in that directory, which must be on a BPF file system.
+    ///
+    /// # Errors
+    ///
+    /// No rights, an unreadable object, the kernel's verifier says no, or a pin exists already.
+    pub fn load(object: &[u8], multiplier: u64, pins: Option<&Path>) -> Result<Self> {
+        Self::load_with_log_level(object, multiplier, pins, 0)
+    }
+
+    /// Like [`Self::load`], with the program's own log lines up to `level` (aya-log's numbers).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_with_log_level(object: &[u8], multiplier: u64, pins: Option<&Path>, level: u8) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("AYA_LOG_LEVEL", &level, false)
+            .load(object)
+            .context("reading the eBPF object")?;
+        program(&mut ebpf)?.load().context("loading the XDP program")?;
+        if let Some(directory) = pins {
+            pin(&mut ebpf, directory)?;
+        }
+        let mut maps = Self {
+            control: Control {
+                armed: 0,
+                generation: 0,
+                vips: 0,
+                clients: 0,
+                multiplier: multiplier | 1,
+                abi: ABI_VERSION,
+                zero: 0,
+            },
+            llg: open(&mut ebpf, maps::LLG)?,
+            gateways: open(&mut ebpf, maps::GATEWAYS)?,
+            vips: open(&mut ebpf, maps::VIPS)?,
+            clients: open(&mut ebpf, maps::CLIENTS)?,
+            controls: open(&mut ebpf, maps::CONTROL)?,
+            counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
+            redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
+            ebpf,
+        };
+        maps.write_control()?;
+        Ok(maps)
+    }
+
+    /// The program, for a test run or for pinning.
+    ///
+    /// # Errors
+    ///
+    /// The object holds no such program.
+    pub fn program(&mut self) -> Result<&mut Xdp> {
+        program(&mut self.ebpf)
+    }
+
+    /// The whole object, for a logger of the program's own lines.
+    pub const fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// The kernel's number of the program.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the question.
+    pub fn program_id(&mut self) -> Result<u32> {
+        Ok(self.program()?.info().context("asking for the program's number")?.id())
+    }
+
+    /// Reads one counter.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn packets(&self, reason: Reason) -> Result<u64> {
+        Ok(self.counters.get(&reason.index(), 0).context("reading COUNTERS")?.iter().sum())
+    }
+
+    fn write_control(&mut self) -> Result<()> {
+        set(&mut self.controls, 0, &self.control).context("writing CONTROL")
+    }
+}
+
+/// Names of the pinned maps.
+const MAPS: [&str; 7] = [
+    maps::LLG,
+    maps::GATEWAYS,
+    maps::VIPS,
+    maps::CLIENTS,
+    maps::CONTROL,
+    maps::COUNTERS,
+    maps::REDIRECTS,
+];
+
+fn pin(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let failed = |name: &str| format!("pinning {}", directory.join(name).display());
+    program(ebpf)?.pin(directory.join(PROGRAM_PIN)).with_context(|| failed(PROGRAM_PIN))?;
+    for name in MAPS {
+        let map = ebpf.map(name).ok_or_else(|| anyhow!("the object holds no map {name}"))?;
+        map.pin(directory.join(name)).with_context(|| failed(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the pins of [`XdpMaps::load`], and the directory if nothing else is in it.
+pub fn unpin(directory: &Path) {
+    for name in MAPS.into_iter().chain([PROGRAM_PIN]) {
+        // A pin that is already gone is what we want.
+        let _gone = std::fs::remove_file(directory.join(name));
+    }
+    let _kept_if_used = std::fs::remove_dir(directory);
+}
+
+impl FastPath for XdpMaps {
+    fn set_vips(&mut self, vips: &[Vip]) -> Result<()> {
+        ensure!(vips.len() <= MAX_VIPS, "{} VIPs, at most {MAX_VIPS} are possible", vips.len());
+        for (index, vip) in (0..).zip(vips) {
+            set(&mut self.vips, index, vip).context("writing VIPS")?;
+        }
+        self.control.vips = u32::try_from(vips.len())?;
+        self.write_control()?;
+        for index in self.control.vips..u32::try_from(MAX_VIPS)? {
+            set(&mut self.vips, index, &Vip::EMPTY).context("clearing VIPS")?;
+        }
+        Ok(())
+    }
+
+    fn set_clients(&mut self, clients: &[Prefix]) -> Result<()> {
+        let most = MAX_CLIENTS;
+        ensure!(clients.len() <= most, "{} client prefixes, at most {most} are possible", clients.len());
+        for (index, prefix) in (0..).zip(clients) {
+            set(&mut self.clients, index, prefix).context("writing CLIENTS")?;
+        }
+        self.control.clients = u32::try_from(clients.len())?;
+        self.write_control()
+    }
+
+    fn set_gateway(&mut self, index: u32, gateway: &Gateway) -> Result<()> {
+        set(&mut self.gateways, index, gateway).with_context(|| format!("writing GATEWAYS[{index}]"))
+    }
+
+    fn publish(&mut self, table: &LlgTable) -> Result<()> {
+        set(&mut self.llg, table.generation & 1, table).context("writing LLG")?;
+        self.control.generation = table.generation;
+        self.write_control()
+    }
+
+    fn arm(&mut self, armed: bool) -> Result<()> {
+        self.control.armed = u32::from(armed);
+        self.write_control()
+    }
+
+    fn counters(&self) -> Result<Counters> {
+        let mut counters = Counters::default();
+        for (reason, packets) in Reason::ALL.iter().zip(&mut counters.packets) {
+            *packets = self.packets(*reason)?;
+        }
+        counters.redirects.reserve(MAX_GATEWAYS);
+        for index in 0..u32::try_from(MAX_GATEWAYS)? {
+            let redirects = self.redirects.get(&index, 0).context("reading REDIRECTS")?.iter().sum();
+            counters.redirects.push(redirects);
+        }
+        Ok(counters)
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object holds no program {PROGRAM}"))?;
+    program.try_into().context("the program is not an XDP program")
+}
+
+fn open<const N: usize>(ebpf: &mut Ebpf, name: &str) -> Result<Array<MapData, [u8; N]>> {
+    let Some(map) = ebpf.take_map(name) else { bail!("the object holds no map {name}") };
+    Array::try_from(map).with_context(|| format!("opening map {name}"))
+}
+
+fn open_per_cpu(ebpf: &mut Ebpf, name: &str) -> Result<PerCpuArray<MapData, u64>> {
+    let Some(map) = ebpf.take_map(name) else { bail!("the object holds no map {name}") };
+    PerCpuArray::try_from(map).with_context(|| format!("opening map {name}"))
+}
+
+fn set<T, const N: usize>(map: &mut Array<MapData, [u8; N]>, index: u32, value: &T) -> Result<()>
+where
+    T: IntoBytes + Immutable,
+{
+    let octets = <[u8; N]>::read_from_bytes(value.as_bytes()).map_err(|_size| anyhow!("value size"))?;
+    map.set(index, octets, 0)?;
+    Ok(())
+}
