@@ -211,9 +211,9 @@ pub enum GatewayAddress {
 impl GatewayAddress {
     const fn kind(&self) -> &'static str {
         match self {
-            Self::Ipv4(_) => "an IPv4 address",
-            Self::Ipv6(_) => "an IPv6 address",
-            Self::Fqdn(_) => "a domain name",
+            Self::Ipv4(_) => "IPv4 address",
+            Self::Ipv6(_) => "IPv6 address",
+            Self::Fqdn(_) => "domain name",
         }
     }
 }
@@ -277,7 +277,7 @@ pub const fn unicast(address: IpAddr) -> Result<(), AddressError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// 255.255.255.255.
-    #[error("the broadcast address is no gateway")]
+    #[error("the broadcast address belongs to no host")]
     Broadcast,
     /// Not an address, and no name either.
     #[error(transparent)]
@@ -292,16 +292,16 @@ pub enum AddressError {
     #[error("a link-local address means nothing to a client on another link")]
     LinkLocal,
     /// `127.0.0.0/8`, `::1`.
-    #[error("a loopback address would send clients to themselves")]
+    #[error("a loopback address leads every client to itself")]
     Loopback,
     /// `224.0.0.0/4`, `ff00::/8`.
-    #[error("a multicast address is no gateway")]
+    #[error("a multicast address belongs to no single host")]
     Multicast,
     /// `0.0.0.0/8`, `240.0.0.0/4`.
-    #[error("a reserved address is no gateway")]
+    #[error("a reserved address belongs to no host")]
     Reserved,
     /// `0.0.0.0`, `::`.
-    #[error("the unspecified address is no gateway")]
+    #[error("the unspecified address belongs to no host")]
     Unspecified,
 }
 
@@ -404,7 +404,7 @@ pub enum AddressesError {
     #[error("a gateway needs at least one address")]
     None,
     /// A client is offered one address, so a second of its kind would never be used.
-    #[error("a gateway has at most {kind}, this is a second one")]
+    #[error("a second {kind}: a gateway has at most one address of each kind")]
     Second {
         /// Position in the list, from 0.
         position: usize,
@@ -603,7 +603,7 @@ mod tests {
         assert_eq!(addresses(&[]), Err(AddressesError::None));
         assert_eq!(
             addresses(&["10.0.0.1", "fd50::1", "10.0.0.2"]),
-            Err(AddressesError::Second { position: 2, kind: "an IPv4 address" })
+            Err(AddressesError::Second { position: 2, kind: "IPv4 address" })
         );
     }
 
