@@ -218,6 +218,28 @@ impl Cluster {
         for member in members {
             listed.entry(member.name.clone()).or_insert(member);
         }
+        self.let_go(&listed, out);
+        let moving = self.seat(listed, out);
+        for name in self.place(out) {
+            out.push(Output::Event(Event::NoIndex { name }));
+        }
+        // The slots of a member that has moved go along with it.
+        let moved: BTreeMap<_, _> =
+            moving.into_iter().filter_map(|(name, old)| Some((old, self.seats.get(&name)?.index?))).collect();
+        let previous: Vec<_> = self
+            .slots
+            .iter()
+            .map(|slot| slot.map(|index| moved.get(&index).copied().unwrap_or(index)))
+            .collect();
+        let slots = llg::fill(&previous, &self.shares());
+        if !self.is_started || slots != self.slots {
+            self.publish(slots, out);
+        }
+        self.is_started = true;
+    }
+
+    /// Removes the members that are not listed any more.
+    fn let_go(&mut self, listed: &BTreeMap<GatewayName, Member>, out: &mut Outbox<Output>) {
         let gone: Vec<_> = self.seats.keys().filter(|name| !listed.contains_key(*name)).cloned().collect();
         for name in gone {
             if let Some(seat) = self.seats.remove(&name) {
@@ -226,6 +248,15 @@ impl Cluster {
                 out.push(Output::Event(Event::MemberLeft { name }));
             }
         }
+    }
+
+    /// Takes over what is listed. Returns the members that need another entry, and so another
+    /// index, with the one they had.
+    fn seat(
+        &mut self,
+        listed: BTreeMap<GatewayName, Member>,
+        out: &mut Outbox<Output>,
+    ) -> Vec<(GatewayName, GatewayIndex)> {
         let mut moving = Vec::new();
         for (name, member) in listed {
             let Some(seat) = self.seats.get_mut(&name) else {
@@ -243,22 +274,7 @@ impl Cluster {
                 moving.push((name, old));
             }
         }
-        for name in self.place(out) {
-            out.push(Output::Event(Event::NoIndex { name }));
-        }
-        // The slots of a member that has moved go along with it.
-        let moved: BTreeMap<_, _> =
-            moving.into_iter().filter_map(|(name, old)| Some((old, self.seats.get(&name)?.index?))).collect();
-        let previous: Vec<_> = self
-            .slots
-            .iter()
-            .map(|slot| slot.map(|index| moved.get(&index).copied().unwrap_or(index)))
-            .collect();
-        let slots = llg::fill(&previous, &self.shares());
-        if !self.is_started || slots != self.slots {
-            self.publish(slots, out);
-        }
-        self.is_started = true;
+        moving
     }
 
     fn give_back(&mut self, index: Option<GatewayIndex>) {

@@ -256,19 +256,25 @@ fn other_addresses_mean_another_index_and_the_same_slots() {
     let mut script = Script::new();
     let mut members = [member("gw1", "10.0.0.1"), member("gw2", "10.0.0.2"), member("gw3", "10.0.0.3")];
     script.members(&members);
-    let (before, old) = (script.fast_path.live().slots.clone(), script.index("gw2"));
+    let before = script.fast_path.live().slots.clone();
+    let old = [script.index("gw1"), script.index("gw2")];
+    members[0].addresses = addresses("10.0.0.11");
     members[1].addresses = addresses("10.0.0.22 gw2.example.net");
 
     let outputs = script.members(&members);
 
-    let new = script.index("gw2");
-    let expected: Box<[_]> =
-        before.iter().map(|slot| if *slot == Some(old) { Some(new) } else { *slot }).collect();
+    let new = [script.index("gw1"), script.index("gw2")];
+    let renamed = |index| old.iter().position(|old| *old == index).map_or(index, |at| new[at]);
+    let expected: Box<[_]> = before.iter().map(|slot| slot.map(renamed)).collect();
     assert_eq!(script.fast_path.live().slots, expected);
-    assert_eq!(script.fast_path.entries[new.position()], members[1].addresses.to_map(false));
+    assert_eq!(script.fast_path.entries[new[1].position()], members[1].addresses.to_map(false));
     assert_eq!(
         event(&outputs),
-        ["gateway gw2 is now at 10.0.0.22, gw2.example.net", "table 2: 3 gateways, 341 slots moved"]
+        [
+            "gateway gw1 is now at 10.0.0.11",
+            "gateway gw2 is now at 10.0.0.22, gw2.example.net",
+            "table 2: 3 gateways, 683 slots moved"
+        ]
     );
 }
 
