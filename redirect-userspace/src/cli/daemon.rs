@@ -98,21 +98,23 @@ pub enum InterfaceArgError {
 }
 
 impl DaemonArgs {
-    /// The configuration that the flags stand for, as the file that would say the same. `None`
-    /// when a file is given. So there is one way to validate a configuration, not two.
+    /// The configuration that the flags stand for, as the file that would say the same for a node
+    /// of this name. `None` when a file is given. So there is one way to validate a configuration,
+    /// not two.
     #[must_use]
-    pub fn inline_config(&self) -> Option<String> {
+    pub fn inline_config(&self, node: &GatewayName) -> Option<String> {
         if self.config.is_some() {
             return None;
         }
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _written = self.write_config(&mut text);
+        let _written = self.write_config(&mut text, node);
         Some(text)
     }
 
-    fn write_config(&self, text: &mut String) -> std::fmt::Result {
+    fn write_config(&self, text: &mut String, node: &GatewayName) -> std::fmt::Result {
         let interfaces = quoted(self.interface.iter().map(InterfaceArg::as_str));
+        writeln!(text, "[node]\nname = \"{node}\"")?;
         writeln!(text, "[fast-path]\ninterfaces = [{interfaces}]")?;
         writeln!(text, "[redirect]\nvip = [{}]", quoted(&self.vip))?;
         for GatewayArg { name, addresses, weight } in &self.gateway {
@@ -207,7 +209,7 @@ mod tests {
         assert_eq!(file.config.as_deref(), Some("/etc/redirectd/redirectd.toml".as_ref()));
         assert!(file.check);
         assert_eq!((file.log_format, file.log_filter.as_str()), (LogFormat::Text, "info"));
-        assert_eq!(file.inline_config(), None);
+        assert_eq!(file.inline_config(&"gw1".parse().unwrap()), None);
     }
 
     #[test]
@@ -218,11 +220,13 @@ mod tests {
         )
         .unwrap();
 
-        let text = args.inline_config().unwrap();
+        let text = args.inline_config(&"gw1".parse().unwrap()).unwrap();
 
         assert_eq!(
             text,
-            r#"[fast-path]
+            r#"[node]
+name = "gw1"
+[fast-path]
 interfaces = ["eth0", "eth1.7"]
 [redirect]
 vip = ["10.50.0.5", "fd50::5"]

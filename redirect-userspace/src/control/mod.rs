@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod server;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,6 +10,7 @@
 //!   a client's packet: neither the log nor a metric can be filled up from outside.
 //! - No event carries a secret.
 
+mod cluster;
 pub mod export;
 pub mod journal;
 pub mod log;
@@ -165,6 +166,8 @@ named! {
     DownReason {
         /// The operator took it out.
         Draining = "draining",
+        /// Too many gateways changed at once, and none of the table's indexes is free yet.
+        NoIndex = "no-index",
         /// Its load is beyond the limit.
         Overloaded = "overloaded",
         /// It was not heard of in time.
@@ -236,7 +239,7 @@ impl Event {
             },
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
-                DownReason::Overloaded | DownReason::Silent => Severity::Warn,
+                DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
             },
             Self::Stopped { reason } => match reason {
                 StopReason::Signal => Severity::Info,
