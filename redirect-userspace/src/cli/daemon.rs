@@ -1,15 +1,16 @@
 //! The daemon's command line.
 
-use std::fmt::Write as _;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::num::ParseIntError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser};
 use thiserror::Error;
 
+use crate::config::{Config, ConfigErrors, InterfaceName};
 use crate::gateway::{
     AddressError, AddressesError, GatewayAddress, GatewayAddresses, GatewayName, NameError, unicast,
 };
@@ -25,9 +26,12 @@ pub struct DaemonArgs {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Name of this node; the machine's name if absent.
+    #[arg(long, value_name = "NAME", requires = "interface")]
+    pub node: Option<GatewayName>,
     /// Interface to attach to; may be repeated.
     #[arg(long, value_name = "IF", num_args = 1.., requires_all = ["vip", "gateway"])]
-    pub interface: Vec<InterfaceArg>,
+    pub interface: Vec<InterfaceName>,
     /// Virtual IP to answer for; may be repeated.
     #[arg(long, value_name = "ADDR", num_args = 1.., requires = "interface", value_parser = vip)]
     pub vip: Vec<IpAddr>,
@@ -57,10 +61,6 @@ pub struct GatewayArg {
     pub weight: u16,
 }
 
-/// The name of an interface, as the kernel would accept it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceArg(String);
-
 /// Why a [`GatewayArg`] is refused.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum GatewayArgError {
@@ -86,78 +86,57 @@ pub enum GatewayArgError {
     Weight(#[from] ParseIntError),
 }
 
-/// Why an [`InterfaceArg`] is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum InterfaceArgError {
-    /// A character that the kernel refuses or nobody uses.
-    #[error("an interface name has no spaces, quotes, slashes, colons or control characters")]
-    Character,
-    /// Too long or too short.
-    #[error("an interface name has 1 to 15 characters")]
-    Length,
-}
-
 impl DaemonArgs {
-    /// The configuration that the flags stand for, as the file that would say the same for a node
-    /// of this name. `None` when a file is given. So there is one way to validate a configuration,
-    /// not two.
-    #[must_use]
-    pub fn inline_config(&self, node: &GatewayName) -> Option<String> {
-        if self.config.is_some() {
-            return None;
+    /// The configuration: the file's, or the one that the flags stand for.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it. Flags are checked as the file that would say the same,
+    /// so that there is one way to validate a configuration, not two.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        match &self.config {
+            Some(file) => Config::load(file),
+            None => Config::parse(Path::new(FLAGS), &self.flags_as_file()),
         }
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _written = self.write_config(&mut text, node);
-        Some(text)
     }
 
-    fn write_config(&self, text: &mut String, node: &GatewayName) -> std::fmt::Result {
-        let interfaces = quoted(self.interface.iter().map(InterfaceArg::as_str));
-        writeln!(text, "[node]\nname = \"{node}\"")?;
-        writeln!(text, "[fast-path]\ninterfaces = [{interfaces}]")?;
-        writeln!(text, "[redirect]\nvip = [{}]", quoted(&self.vip))?;
+    fn flags_as_file(&self) -> String {
+        let mut lines = vec!["[node]".to_owned()];
+        lines.push(format!(
+            "name = {}",
+            quoted(self.node.as_ref().map_or_else(host_name, GatewayName::to_string))
+        ));
+        lines.push("[fast-path]".to_owned());
+        lines.push(format!("interfaces = [{}]", list(&self.interface)));
+        lines.push("[redirect]".to_owned());
+        lines.push(format!("vip = [{}]", list(&self.vip)));
         for GatewayArg { name, addresses, weight } in &self.gateway {
-            let addresses = quoted(addresses.iter());
-            writeln!(
-                text,
-                "[[cluster.static]]\nname = \"{name}\"\naddresses = [{addresses}]\nweight = {weight}"
-            )?;
+            lines.push("[[cluster.static]]".to_owned());
+            lines.push(format!("name = {}", quoted(name)));
+            lines.push(format!("addresses = [{}]", list(addresses.iter())));
+            lines.push(format!("weight = {weight}"));
         }
-        Ok(())
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 
-/// None of the types written here lets a quote or a backslash through.
-fn quoted<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
-    values.into_iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
+/// What errors in flags are said to be in.
+const FLAGS: &str = "command line";
+
+fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
+    values.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-impl InterfaceArg {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// A TOML string. None of the values here has control characters.
+fn quoted(value: impl Display) -> String {
+    format!("\"{}\"", value.to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-impl FromStr for InterfaceArg {
-    type Err = InterfaceArgError;
-
-    fn from_str(text: &str) -> Result<Self, InterfaceArgError> {
-        /// `IFNAMSIZ`, without the terminating zero.
-        const LONGEST: usize = 15;
-
-        if text.is_empty() || text.len() > LONGEST || matches!(text, "." | "..") {
-            return Err(InterfaceArgError::Length);
-        }
-        let is_bad =
-            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '"' | '\'' | '\\');
-        if text.contains(is_bad) {
-            return Err(InterfaceArgError::Character);
-        }
-        Ok(Self(text.to_owned()))
-    }
+/// A gateway that has this name is this node. A machine without a usable name is none of them.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().parse::<GatewayName>().map_or_else(|_| "localhost".to_owned(), |name| name.to_string())
 }
 
 impl FromStr for GatewayArg {
@@ -189,6 +168,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::control::fixtures::TempDir;
 
     #[test]
     fn a_file_or_flags_are_needed_but_not_both() {
@@ -209,39 +189,75 @@ mod tests {
         assert_eq!(file.config.as_deref(), Some("/etc/redirectd/redirectd.toml".as_ref()));
         assert!(file.check);
         assert_eq!((file.log_format, file.log_filter.as_str()), (LogFormat::Text, "info"));
-        assert_eq!(file.inline_config(&"gw1".parse().unwrap()), None);
     }
 
     #[test]
     fn flags_become_a_configuration() {
         let args = parse(
-            "redirectd --interface eth0 --interface eth1.7 --vip 10.50.0.5 fd50::5 --gateway gw1=10.50.0.11 \
-             --gateway gw2=10.50.0.12,fd50::12,gw2.vpn.example.net*3 --log-format json",
+            "redirectd --node gw1 --interface eth0 --interface e\\\"1 --vip 10.50.0.5 fd50::5 \
+             --gateway gw1=10.50.0.11 --gateway gw2=10.50.0.12,fd50::12,gw2.vpn.example.net*3 \
+             --gateway gw3=10.50.0.13*0 --log-format json",
         )
         .unwrap();
 
-        let text = args.inline_config(&"gw1".parse().unwrap()).unwrap();
+        let config = args.load().unwrap();
 
+        let interfaces: Vec<_> = config.fast_path.interfaces.iter().map(InterfaceName::as_str).collect();
+        assert_eq!(interfaces, ["eth0", "e\\\"1"]);
         assert_eq!(
-            text,
-            r#"[node]
-name = "gw1"
-[fast-path]
-interfaces = ["eth0", "eth1.7"]
-[redirect]
-vip = ["10.50.0.5", "fd50::5"]
-[[cluster.static]]
-name = "gw1"
-addresses = ["10.50.0.11"]
-weight = 1
-[[cluster.static]]
-name = "gw2"
-addresses = ["10.50.0.12", "fd50::12", "gw2.vpn.example.net"]
-weight = 3
-"#
+            config.redirect.vips.iter().map(IpAddr::to_string).collect::<Vec<_>>(),
+            ["10.50.0.5", "fd50::5"]
         );
-        assert!(text.parse::<toml::Table>().is_ok());
+        let members: Vec<_> = config
+            .members()
+            .iter()
+            .map(|member| {
+                let weight = member.weight.map_or(0, crate::gateway::Weight::value);
+                (member.name.to_string(), member.addresses.iter().count(), weight, member.is_self)
+            })
+            .collect();
+        assert_eq!(
+            members,
+            [
+                ("gw1".to_owned(), 1, 1, true),
+                ("gw2".to_owned(), 3, 3, false),
+                ("gw3".to_owned(), 1, 0, false)
+            ]
+        );
         assert_eq!(args.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn flags_are_validated_like_a_file() {
+        let args =
+            parse("redirectd --node n --interface eth0 --vip 10.50.0.5 --gateway a=10.50.0.11 a=10.50.0.12")
+                .unwrap();
+
+        let errors = args.load().unwrap_err().to_string();
+
+        assert!(errors.starts_with("command line:"), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+
+    #[test]
+    fn a_file_is_read_and_its_errors_have_their_place() {
+        let dir = TempDir::new();
+        let file = dir.path().join("redirectd.toml");
+        std::fs::write(&file, "[node]\nname = \"gw1\"\nnmae = 1\n").unwrap();
+        let args = parse(&format!("redirectd --config {}", file.display())).unwrap();
+
+        let errors = args.load().unwrap_err().to_string();
+
+        assert!(errors.contains("redirectd.toml:3:1: "), "{errors}");
+    }
+
+    #[test]
+    fn the_machines_name_is_the_nodes_unless_another_is_given() {
+        let args = parse("redirectd --interface eth0 --vip 10.50.0.5 --gateway gw2=10.50.0.12").unwrap();
+
+        let config = args.load().unwrap();
+
+        assert_eq!(config.node.name.to_string(), host_name());
     }
 
     #[test]
@@ -268,7 +284,7 @@ weight = 3
             (format!("redirectd --interface eth0 --vip 224.0.0.2 {rest}"), "multicast"),
             (format!("redirectd --interface eth0 --vip vpn.example.net {rest}"), "invalid IP address"),
             (format!("redirectd --interface a-name-too-long-for-linux --vip 10.50.0.5 {rest}"), "1 to 15"),
-            (format!("redirectd --interface eth/0 --vip 10.50.0.5 {rest}"), "no spaces"),
+            (format!("redirectd --interface eth/0 --vip 10.50.0.5 {rest}"), "no interface has such a name"),
             ("redirectd --config f --log-format xml".to_owned(), "possible values: text, json"),
         ] {
             let error = parse(&line).unwrap_err();

@@ -21,7 +21,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::control::DEFAULT_SOCKET;
 
-pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, InterfaceArg, InterfaceArgError};
+pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError};
+pub use ops::check_file;
 pub use print::{DEFAULT_WIDTH, Exit};
 
 use print::{Console, Screen};

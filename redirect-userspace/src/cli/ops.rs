@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Check;
 use super::print::{Console, Exit};
+use crate::config::Config;
 use crate::control::client::{self, AskError};
 use crate::control::{ReloadView, Request};
 
@@ -25,6 +26,18 @@ pub(super) fn check(file: &Path, check: Check, console: &mut Console<'_>) -> Res
             }
             Err(Exit::Refused)
         }
+    }
+}
+
+/// The errors of a configuration file, one line each.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn check_file(file: &Path) -> Result<(), Vec<String>> {
+    match Config::load(file) {
+        Ok(_) => Ok(()),
+        Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }
 }
 

@@ -47,7 +47,9 @@ pub(super) fn run(socket: &Path, count: Option<u64>, console: &mut Console<'_>) 
                 text
             }
             // On a terminal somebody watches the daemon come back; a script needs to know.
-            Err(error @ AskError::Unreachable { .. }) if terminal.has_screen && terminal.is_used => {
+            Err(error)
+                if terminal.has_screen && terminal.is_used && !matches!(error, AskError::Refused(_)) =>
+            {
                 before = None;
                 format!("{error}\n")
             }
@@ -243,7 +245,7 @@ fn screen(text: &str, size: Screen) -> String {
     let mut drawn = "\x1b[H".to_owned();
     for (number, line) in text.lines().take(size.rows).enumerate() {
         let clipped: String = line.chars().take(size.columns).collect();
-        let between = if number == 0 { "" } else { "\r\n" };
+        let between = if number == 0 { "" } else { "\n" };
         // Writing to a string does not fail.
         let _written = write!(drawn, "{between}{clipped}\x1b[K");
     }
@@ -313,7 +315,7 @@ no-redirect-support        3           0
     fn a_screen_is_clipped_and_never_scrolls() {
         let drawn = screen("first line\nsecond\nthird\n", Screen { columns: 5, rows: 2 });
 
-        assert_eq!(drawn, "\x1b[Hfirst\x1b[K\r\nsecon\x1b[K\x1b[J");
+        assert_eq!(drawn, "\x1b[Hfirst\x1b[K\nsecon\x1b[K\x1b[J");
         assert!(!drawn.ends_with('\n'));
     }
 }

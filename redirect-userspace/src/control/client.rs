@@ -22,7 +22,7 @@ use super::{DEADLINE, Envelope, Request, Response};
 #[derive(Debug, Error)]
 pub enum AskError {
     /// Nobody listens there.
-    #[error("no daemon answers on {}: {source}", path.display())]
+    #[error("no daemon answers on {}: {}", path.display(), source.desc())]
     Unreachable {
         /// The socket.
         path: PathBuf,
