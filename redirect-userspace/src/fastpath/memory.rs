@@ -32,6 +32,40 @@ use common::maps::{
 use common::reason::Reason;
 use thiserror::Error;
 
+use super::FastPath;
+
+impl FastPath for SharedTables {
+    fn set_vips(&mut self, vips: &[Vip]) -> anyhow::Result<()> {
+        Ok(Self::set_vips(self, vips)?)
+    }
+
+    fn set_clients(&mut self, clients: &[Prefix]) -> anyhow::Result<()> {
+        Ok(Self::set_clients(self, clients)?)
+    }
+
+    fn set_gateway(&mut self, index: u32, gateway: &Gateway) -> anyhow::Result<()> {
+        Ok(Self::set_gateway(self, index, *gateway)?)
+    }
+
+    fn publish(&mut self, table: &LlgTable) -> anyhow::Result<()> {
+        Self::publish(self, *table);
+        Ok(())
+    }
+
+    fn arm(&mut self, armed: bool) -> anyhow::Result<()> {
+        if armed {
+            Self::arm(self)
+        } else {
+            Self::disarm(self)
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> anyhow::Result<super::Counters> {
+        Ok(super::Counters { packets: self.packets(), redirects: self.redirects() })
+    }
+}
+
 /// A change that the maps could not hold either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TableError {

@@ -13,7 +13,9 @@ use anyhow::Result;
 use common::maps::{Gateway, LlgTable, Prefix, Vip};
 use common::reason::Reason;
 
+pub mod guard;
 pub mod memory;
+pub mod mode;
 pub mod userspace;
 pub mod xdp;
 
@@ -97,4 +99,3 @@ impl Counters {
         }
     }
 }
-

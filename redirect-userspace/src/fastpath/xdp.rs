@@ -9,9 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use common::maps::{
-    self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, Prefix, Vip,
-};
+use common::maps::{self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -46,6 +44,9 @@ pub struct XdpMaps {
     controls: Array<MapData, [u8; size_of::<Control>()]>,
     counters: PerCpuArray<MapData, u64>,
     redirects: PerCpuArray<MapData, u64>,
+    /// Entries of `REDIRECTS` that can be other than zero: reading all of them costs a system
+    /// call each.
+    gateways_used: u32,
 }
 
 impl XdpMaps {
@@ -96,6 +97,7 @@ impl XdpMaps {
             controls: open(&mut ebpf, maps::CONTROL)?,
             counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
             redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
+            gateways_used: 0,
             ebpf,
         };
         maps.write_control()?;
@@ -188,7 +190,9 @@ impl FastPath for XdpMaps {
     }
 
     fn set_gateway(&mut self, index: u32, gateway: &Gateway) -> Result<()> {
-        set(&mut self.gateways, index, gateway).with_context(|| format!("writing GATEWAYS[{index}]"))
+        set(&mut self.gateways, index, gateway).with_context(|| format!("writing GATEWAYS[{index}]"))?;
+        self.gateways_used = self.gateways_used.max(index.saturating_add(1));
+        Ok(())
     }
 
     fn publish(&mut self, table: &LlgTable) -> Result<()> {
@@ -207,8 +211,7 @@ impl FastPath for XdpMaps {
         for (reason, packets) in Reason::ALL.iter().zip(&mut counters.packets) {
             *packets = self.packets(*reason)?;
         }
-        counters.redirects.reserve(MAX_GATEWAYS);
-        for index in 0..u32::try_from(MAX_GATEWAYS)? {
+        for index in 0..self.gateways_used {
             let redirects = self.redirects.get(&index, 0).context("reading REDIRECTS")?.iter().sum();
             counters.redirects.push(redirects);
         }
@@ -239,4 +242,13 @@ where
     let octets = <[u8; N]>::read_from_bytes(value.as_bytes()).map_err(|_size| anyhow!("value size"))?;
     map.set(index, octets, 0)?;
     Ok(())
+}
+
+/// The name of a program in the kernel.
+#[must_use]
+pub fn program_name(id: u32) -> Option<String> {
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(ToOwned::to_owned))
 }

@@ -1,3 +1,4 @@
 //! Sockets and interfaces.
 
+pub mod link;
 pub mod udp;

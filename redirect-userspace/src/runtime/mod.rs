@@ -1,1 +1,102 @@
 //! The daemon: owns the machines and all I/O.
+//!
+//! # Start-up
+//!
+//! Configuration, log, control socket (which proves that no other daemon is alive), maps, guard,
+//! tables, interfaces, and only then the fast path is armed. Shut-down is the reverse.
+//!
+//! # Picture
+//!
+//! ```text
+//!            signals   reload requests   beat   guard's reports
+//!                └────────┬──────────────┴──────────┘
+//!                      core ── step ──▶ cluster machine
+//!                         │ outputs in order
+//!          ┌──────────────┼──────────────┐
+//!        XDP maps     tables in memory   events, snapshot ──▶ control socket, /metrics
+//! ```
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::cli::DaemonArgs;
+use crate::control::server::{Server, Sources};
+use crate::control::{ReloadRequest, Snapshot};
+use crate::telemetry::export::Exporter;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Event, StopReason, Telemetry};
+
+mod attach;
+mod clock;
+mod core;
+mod guard;
+mod paths;
+mod signals;
+
+pub use guard::GUARD_ARGUMENT;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// Whatever keeps it from starting or from running on, with the setting it is about.
+pub fn run(args: &DaemonArgs) -> Result<()> {
+    let config = args.load()?;
+    crate::telemetry::log::init(args.log_format, &args.log_filter)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
+    runtime.block_on(serve(args, config))
+}
+
+async fn serve(args: &DaemonArgs, config: crate::config::Config) -> Result<()> {
+    let clock = clock::Clock::start();
+    let telemetry = Telemetry::new();
+    let signals = signals::Signals::new()?;
+    let server = Server::bind(&config.runtime.socket)?;
+    let exporter = Exporter::bind(config.runtime.metrics)
+        .await
+        .with_context(|| format!("runtime.metrics: listening on {}", config.runtime.metrics))?;
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let (reloads, reload_requests) = mpsc::channel::<ReloadRequest>(4);
+    telemetry.record(clock.now().wall, &Event::Started { version: VERSION });
+
+    let journal = telemetry.journal();
+    let core = core::Core::start(config, args.clone(), clock, telemetry, publish).await;
+    let mut core = match core {
+        Ok(core) => core,
+        Err((error, telemetry)) => {
+            telemetry.record(clock.now().wall, &Event::Stopped { reason: StopReason::Error });
+            return Err(error);
+        }
+    };
+
+    let (stop_server, stopped_server) = oneshot::channel::<()>();
+    let (stop_exporter, stopped_exporter) = oneshot::channel::<()>();
+    let metrics = Arc::new(Metrics::new(snapshots.clone(), VERSION));
+    let sources = Sources { snapshots, events: journal, reloads, version: VERSION };
+    let serving = tokio::spawn(server.serve(sources, ended(stopped_server)));
+    let exporting = tokio::spawn(exporter.serve(metrics, ended(stopped_exporter)));
+
+    let result = core.run(signals, reload_requests).await;
+
+    core.stop(if result.is_ok() { StopReason::Signal } else { StopReason::Error }).await;
+    for stop in [stop_server, stop_exporter] {
+        // A server that has ended already needs no telling.
+        let _ended = stop.send(());
+    }
+    serving.await.context("the control server")?;
+    exporting.await.context("the metrics server")?;
+    result
+}
+
+/// Completes when the other end says so or is gone.
+async fn ended(stop: oneshot::Receiver<()>) {
+    let _told_or_gone = stop.await;
+}

@@ -1,0 +1,426 @@
+//! The one loop that steps the machines and executes what they say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::DaemonArgs;
+use crate::cluster::{Cluster, Input, Output};
+use crate::config::{Config, Mode};
+use crate::control::{
+    AttachMode, ClusterView, GatewayRedirects, LlgView, RedirectView, ReloadRequest, Snapshot,
+};
+use crate::fastpath::guard::{BEAT, Order};
+use crate::fastpath::mode::XdpMode;
+use crate::fastpath::{Counters, FastPath as _};
+use crate::machine::{Machine as _, Outbox};
+use crate::telemetry::{DisarmReason, Event, StopReason, Telemetry};
+
+use super::attach::{Interface, attach};
+use super::clock::{Clock, Ticker, random};
+use super::guard::{Guard, News};
+use super::paths::Paths;
+use super::signals::{Request, Signals};
+
+/// Beats between two looks at the counters: the age of what `show` and a scrape see.
+const BEATS_PER_REFRESH: u32 = 2;
+/// Beats between two looks at whether the interfaces are still the ones we attached to.
+const BEATS_PER_INSPECTION: u32 = 10;
+
+/// Everything the daemon owns.
+pub(super) struct Core {
+    config: Config,
+    args: DaemonArgs,
+    clock: Clock,
+    telemetry: Telemetry,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    cluster: Cluster,
+    outbox: Outbox<Output>,
+    paths: Paths,
+    guard: Option<Guard>,
+    interfaces: Vec<Interface>,
+    counters: Counters,
+    /// `Err` with the reason while requests are not answered.
+    armed: Result<(), DisarmReason>,
+}
+
+impl Core {
+    /// Builds everything up to the armed fast path. On failure everything that was built is taken
+    /// down again, and the telemetry comes back for the last event.
+    pub(super) async fn start(
+        config: Config,
+        args: DaemonArgs,
+        clock: Clock,
+        telemetry: Telemetry,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+    ) -> Result<Self, (anyhow::Error, Telemetry)> {
+        let paths = match random().and_then(|multiplier| Paths::load(&config, multiplier)) {
+            Ok(paths) => paths,
+            Err(error) => {
+                crate::fastpath::xdp::unpin(&config.runtime.bpf_pin);
+                return Err((error, telemetry));
+            }
+        };
+        let mut core = Self {
+            cluster: Cluster::new(config.cluster.settings),
+            config,
+            args,
+            clock,
+            telemetry,
+            snapshots,
+            outbox: Outbox::new(),
+            paths,
+            guard: None,
+            interfaces: Vec::new(),
+            counters: Counters::default(),
+            armed: Err(DisarmReason::NotAttached),
+        };
+        match core.bring_up().await {
+            Ok(()) => Ok(core),
+            Err(error) => {
+                core.take_down().await;
+                Err((error, core.telemetry))
+            }
+        }
+    }
+
+    async fn bring_up(&mut self) -> Result<()> {
+        if self.paths.has_xdp() {
+            self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
+        }
+        self.paths.set_vips(&self.config.redirect.vips_to_map())?;
+        self.paths.set_clients(&self.config.redirect.clients_to_map())?;
+        self.step(Input::Members(self.config.members()))?;
+        for name in self.config.fast_path.interfaces.clone() {
+            let mode = self.config.fast_path.mode;
+            let interface = attach(&name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await?;
+            self.attached(&interface);
+            self.interfaces.push(interface);
+        }
+        self.listen_if_needed()?;
+        self.arm()?;
+        self.refresh()
+    }
+
+    /// Runs until a signal says stop.
+    ///
+    /// # Errors
+    ///
+    /// Something failed that cannot be mended while running.
+    pub(super) async fn run(
+        &mut self,
+        mut signals: Signals,
+        mut reloads: mpsc::Receiver<ReloadRequest>,
+    ) -> Result<()> {
+        let mut ticker = Ticker::every(BEAT);
+        let mut beats = 0_u32;
+        loop {
+            tokio::select! {
+                biased;
+                request = signals.next() => match request {
+                    Request::Stop => return Ok(()),
+                    Request::Reload => {
+                        // The event says how it went.
+                        let _told = self.reload().await;
+                    }
+                },
+                news = news(self.guard.as_mut()) => self.recover(news).await?,
+                () = ticker.tick() => {
+                    beats = beats.wrapping_add(1);
+                    self.beat(beats).await?;
+                }
+                Some(ReloadRequest { answer }) = reloads.recv() => {
+                    let result = self.reload().await;
+                    // The client may have gone.
+                    let _gone = answer.send(result);
+                }
+            }
+        }
+    }
+
+    async fn beat(&mut self, beats: u32) -> Result<()> {
+        if let Some(guard) = &mut self.guard {
+            guard.beat();
+        }
+        let is_due = self.cluster.deadline().is_some_and(|deadline| deadline.is_due(self.clock.now()));
+        if is_due {
+            self.step(Input::Timeout)?;
+        }
+        if beats.is_multiple_of(BEATS_PER_INSPECTION) {
+            self.inspect().await;
+        }
+        if beats.is_multiple_of(BEATS_PER_REFRESH) {
+            self.refresh()?;
+        }
+        Ok(())
+    }
+
+    /// Steps the cluster machine and executes its outputs in order.
+    fn step(&mut self, input: Input<'_>) -> Result<()> {
+        self.cluster.step(self.clock.now(), input, &mut self.outbox);
+        while let Some(output) = self.outbox.pop() {
+            match output {
+                Output::SetGateway { index, gateway } => {
+                    self.paths.set_gateway(u32::from(index.value()), &gateway)?;
+                }
+                Output::Publish(table) => self.paths.publish(&table.to_map())?,
+                Output::Event(event) => self.record(&Event::from(&event)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counters and publishes a new snapshot.
+    fn refresh(&mut self) -> Result<()> {
+        self.counters = self.paths.counters()?;
+        let redirects = std::mem::take(&mut self.counters.redirects);
+        self.step(Input::Redirects(&redirects))?;
+        self.counters.redirects = redirects;
+        let cluster = self.cluster.snapshot();
+        let program_id = self.paths.program_id();
+        let is_listening = self.paths.is_listening();
+        let attached = self.interfaces.iter().filter_map(|i| i.view(program_id, is_listening)).collect();
+        let snapshot = Snapshot {
+            redirect: RedirectView {
+                attached,
+                armed: self.armed.is_ok(),
+                disarmed_reason: self.armed.err().map(|reason| reason.name().to_owned()),
+                counters: RedirectView::counters(&self.counters.packets),
+                gateways: cluster.gateways.iter().map(GatewayRedirects::from).collect(),
+            },
+            cluster: ClusterView::new(&cluster, &self.config.redirect.vips),
+            llg: LlgView::from(&cluster),
+        };
+        self.snapshots.send_replace(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Reads the configuration again and moves to it, or stays with the old one whole.
+    async fn reload(&mut self) -> Result<(), String> {
+        let result = match self.args.load() {
+            Ok(config) => self.adopt(config).await.map_err(|error| format!("{error:#}")),
+            Err(errors) => Err(errors.to_string()),
+        };
+        match &result {
+            Ok(()) => self.record(&Event::Reloaded),
+            Err(why) => self.record(&Event::ReloadFailed { why: why.clone() }),
+        }
+        result
+    }
+
+    async fn adopt(&mut self, config: Config) -> Result<()> {
+        if config.runtime != self.config.runtime {
+            bail!("runtime: socket, bpf-pin and metrics change only with a restart");
+        }
+        if config.fast_path.mode != self.config.fast_path.mode {
+            bail!("fast-path.mode changes only with a restart");
+        }
+        // What can fail comes first. New interfaces see the old tables for a moment.
+        let old = self.interfaces.len();
+        for name in &config.fast_path.interfaces {
+            if self.interfaces.iter().any(|interface| interface.name == *name) {
+                continue;
+            }
+            let mode = config.fast_path.mode;
+            match attach(name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await {
+                Ok(interface) => self.interfaces.push(interface),
+                Err(error) => {
+                    for interface in self.interfaces.split_off(old) {
+                        self.release(&interface).await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if let Err(error) = self.paths.relisten(&config.redirect.vips) {
+            // The old VIPs could be bound before.
+            self.paths.relisten(&self.config.redirect.vips)?;
+            for interface in self.interfaces.split_off(old) {
+                self.release(&interface).await;
+            }
+            return Err(error);
+        }
+        for interface in self.interfaces.clone().iter().skip(old) {
+            self.attached(interface);
+        }
+        let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut self.interfaces)
+            .into_iter()
+            .partition(|interface| config.fast_path.interfaces.contains(&interface.name));
+        self.interfaces = kept;
+        for interface in dropped {
+            self.release(&interface).await;
+            self.record(&Event::Detached { interface: interface.name.to_string() });
+        }
+        self.config = config;
+        self.paths.set_vips(&self.config.redirect.vips_to_map())?;
+        self.paths.set_clients(&self.config.redirect.clients_to_map())?;
+        self.step(Input::Configure(self.config.cluster.settings))?;
+        self.step(Input::Members(self.config.members()))?;
+        self.listen_if_needed()?;
+        self.arm()?;
+        self.refresh()
+    }
+
+    /// Sockets answer where an interface could not take the program, or where none was named.
+    fn listen_if_needed(&mut self) -> Result<()> {
+        let without_xdp = self.interfaces.iter().any(|interface| interface.xdp.is_none());
+        let is_needed = match self.config.fast_path.mode {
+            Mode::Off | Mode::Native | Mode::Generic => false,
+            Mode::Userspace => true,
+            Mode::Auto => without_xdp || self.interfaces.is_empty(),
+        };
+        if !is_needed || self.config.redirect.vips.is_empty() {
+            self.paths.stop_listening();
+            return Ok(());
+        }
+        self.paths.listen(&self.config.redirect.vips).context("redirect.vip")
+    }
+
+    /// Arms the fast path if there is something to answer for and somewhere to answer.
+    fn arm(&mut self) -> Result<()> {
+        let is_attached = self.paths.is_listening() || self.interfaces.iter().any(|i| i.xdp.is_some());
+        let armed = if self.config.redirect.vips.is_empty() {
+            Err(DisarmReason::NoVip)
+        } else if !is_attached || !self.config.redirect.on_init {
+            Err(DisarmReason::NotAttached)
+        } else {
+            Ok(())
+        };
+        self.set_armed(armed)
+    }
+
+    fn set_armed(&mut self, armed: Result<(), DisarmReason>) -> Result<()> {
+        self.paths.arm(armed.is_ok())?;
+        if armed != self.armed {
+            match armed {
+                Ok(()) => self.record(&Event::Armed),
+                Err(reason) => self.record(&Event::Disarmed { reason }),
+            }
+        }
+        self.armed = armed;
+        Ok(())
+    }
+
+    /// The guard has let go: because we were silent, or because it is gone itself.
+    async fn recover(&mut self, news: News) -> Result<()> {
+        match news {
+            News::Lapsed => self.record(&Event::Lapsed { silent_for: crate::fastpath::guard::PATIENCE }),
+            News::Gone => {
+                for interface in self.interfaces.clone().iter().filter(|i| i.xdp.is_some()) {
+                    self.record(&Event::Detached { interface: interface.name.to_string() });
+                }
+                if let Some(guard) = self.guard.take() {
+                    guard.stop().await;
+                }
+                self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
+            }
+        }
+        // What happened while we were not there comes before any answer.
+        self.refresh()?;
+        for position in 0..self.interfaces.len() {
+            self.attach_again(position).await;
+        }
+        if self.interfaces.iter().all(|interface| interface.xdp.is_none()) && !self.paths.is_listening() {
+            bail!("the XDP program could not be attached again to any interface");
+        }
+        Ok(())
+    }
+
+    /// Notices interfaces that were removed, or made anew under the same name.
+    async fn inspect(&mut self) {
+        for position in 0..self.interfaces.len() {
+            let Some(interface) = self.interfaces.get_mut(position) else { continue };
+            if interface.is_gone() {
+                let detached = Event::Detached { interface: interface.name.to_string() };
+                let gone = interface.clone();
+                interface.xdp = None;
+                self.release(&gone).await;
+                self.record(&detached);
+            }
+            let is_lost = self.interfaces.get(position).is_some_and(|i| i.xdp.is_none());
+            if is_lost && self.guard.is_some() && !self.paths.is_listening() {
+                self.attach_again(position).await;
+            }
+        }
+    }
+
+    async fn attach_again(&mut self, position: usize) {
+        let Some(interface) = self.interfaces.get(position).cloned() else { return };
+        let mode = self.config.fast_path.mode;
+        let name = &interface.name;
+        match attach(name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await {
+            Ok(again) => {
+                if again.xdp.is_some() {
+                    self.attached(&again);
+                }
+                if let Some(place) = self.interfaces.get_mut(position) {
+                    *place = again;
+                }
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                // Said once, not at every look.
+                if interface.why != why {
+                    self.record(&Event::AttachFailed { interface: name.to_string(), why: why.clone() });
+                }
+                if let Some(place) = self.interfaces.get_mut(position) {
+                    place.xdp = None;
+                    place.why = why;
+                }
+            }
+        }
+    }
+
+    /// Takes the program off one interface.
+    async fn release(&mut self, interface: &Interface) {
+        if let (Some(guard), Some((index, _))) = (&mut self.guard, interface.xdp) {
+            // A guard that is gone has let go already.
+            let _gone = guard.order(Order::Detach { interface: index }).await;
+        }
+    }
+
+    /// Disarms, lets go of everything and says why.
+    pub(super) async fn stop(mut self, reason: StopReason) {
+        // Detaching follows at once; a map that refuses a write changes nothing about that.
+        let _refused = self.set_armed(Err(DisarmReason::Stopping));
+        self.take_down().await;
+        self.record(&Event::Stopped { reason });
+    }
+
+    async fn take_down(&mut self) {
+        self.paths.stop_listening();
+        if let Some(guard) = self.guard.take() {
+            guard.stop().await;
+        }
+        if self.paths.has_xdp() {
+            crate::fastpath::xdp::unpin(&self.config.runtime.bpf_pin);
+        }
+    }
+
+    fn attached(&self, interface: &Interface) {
+        let mode = match interface.xdp {
+            Some((_, XdpMode::Native)) => AttachMode::Native,
+            Some((_, XdpMode::Generic)) => AttachMode::Generic,
+            None if self.config.fast_path.mode == Mode::Off => return,
+            None => AttachMode::Userspace,
+        };
+        let name = interface.name.to_string();
+        self.record(&Event::Attached { interface: name, mode, why: interface.why.clone() });
+    }
+
+    fn record(&self, event: &Event) {
+        self.telemetry.record(self.clock.now().wall, event);
+    }
+}
+
+/// News of the guard, if there is one.
+async fn news(guard: Option<&mut Guard>) -> News {
+    match guard {
+        Some(guard) => guard.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+const _: () = assert!(Duration::from_millis(500).as_millis() >= BEAT.as_millis() * BEATS_PER_REFRESH as u128);
