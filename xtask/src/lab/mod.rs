@@ -19,6 +19,9 @@
 //! - Nothing outside the laboratory's own namespaces and its own temporary directory is touched.
 //! - Names of namespaces carry the owner's process id, so that owners do not meet.
 
+pub mod balancer;
+pub mod capture;
+pub mod load;
 pub mod netns;
 pub mod process;
 pub mod strongswan;

@@ -129,8 +129,11 @@ impl Namespace {
     ///
     /// When there is none.
     pub fn link(&self, interface: &str) -> Result<serde_json::Value> {
-        let text =
-            output(Command::new("ip").args(["-n", &self.name, "-json", "link", "show", "dev", interface]))?;
+        let text = output(
+            Command::new("ip")
+                .args(["-n", &self.name, "-json", "-stats", "link"])
+                .args(["show", "dev", interface]),
+        )?;
         let links: serde_json::Value = serde_json::from_str(&text).context("reading `ip -json link`")?;
         links.get(0).cloned().with_context(|| format!("no {interface} in {}", self.role))
     }
@@ -159,9 +162,9 @@ impl Namespace {
         Ok(())
     }
 
-    /// Switches off what leaves checksums to a network card that is not there.
+    /// Switches off what leaves checksums and VLAN tags to a network card that is not there.
     fn without_offloads(&self, interface: &str) -> Result<()> {
-        let off = ["tx", "off", "gso", "off", "tso", "off", "gro", "off"];
+        let off = ["tx", "off", "gso", "off", "tso", "off", "gro", "off", "txvlan", "off", "rxvlan", "off"];
         output(self.command("ethtool").args(["-K", interface]).args(off))?;
         Ok(())
     }
