@@ -98,39 +98,6 @@ fn tshark_finds_nothing_wrong_with_any_reply() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
-fn a_client_behind_a_vlan_tag_is_answered_with_the_tag() {
-    const REQUESTS: u64 = 20;
-    let cluster = without_gateways();
-    let _daemon = Redirectd::start(&cluster, &[Member::imaginary(1, 1)]).unwrap();
-    let client = cluster.clients[0].charon.namespace();
-    let tagged = IpAddr::from([10, 50, 7, 101]);
-    cluster
-        .balancer
-        .ip("link add link eth0 name eth0.7 type vlan id 7\n\
-             link set eth0.7 up\n\
-             address add 10.50.7.4/24 dev eth0.7")
-        .unwrap();
-    client
-        .ip(&format!(
-            "link add link eth0 name eth0.7 type vlan id 7\n\
-             link set eth0.7 up\n\
-             address add {tagged}/24 dev eth0.7\n\
-             route add {VIP4}/32 dev eth0.7"
-        ))
-        .unwrap();
-    let mut asker = Asker::new(client, tagged, VIP4.into(), 500, 0).unwrap();
-
-    for _ in 0..REQUESTS {
-        assert_eq!(asker.ask().unwrap(), Some(IpAddr::from([10, 50, 0, 11])));
-    }
-
-    let link = client.link("eth0.7").unwrap();
-    let received = link.pointer("/stats64/rx/packets").unwrap().as_u64().unwrap();
-    assert!(received >= REQUESTS, "{received} frames came with the tag");
-}
-
-#[test]
-#[ignore = "needs root: cargo xtask test e2e"]
 fn only_the_vip_is_answered_for() {
     let cluster = without_gateways();
     let daemon = Redirectd::start(&cluster, &[Member::imaginary(1, 1)]).unwrap();

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use xtask::lab::balancer::{Member, Redirectd};
 use xtask::lab::load::tally;
-use xtask::lab::strongswan::{Charon, GatewayConfig, Settings};
+use xtask::lab::strongswan::{Charon, GatewayConfig, Redirect, Settings};
 use xtask::lab::topology::{Cluster, Options, VIP4, VIP6};
 
 use crate::PATIENCE;
@@ -27,6 +27,8 @@ fn a_client_lands_on_a_gateway(vip: IpAddr, port: u16) {
     assert_eq!(tunnel.remote.is_ipv4(), vip.is_ipv4(), "the client stays in its family");
     assert_eq!(tunnel.remote_id, gateway.name);
     client.charon.ping_through(&tunnel, PATIENCE).unwrap();
+    let obeyed = client.charon.redirects(&mut 0).unwrap();
+    assert_eq!(obeyed, [Redirect { client: "alice".to_owned(), gateway: tunnel.remote }]);
     let redirect = daemon.show_redirect().unwrap();
     assert_eq!(redirect.counters["redirected"], 1);
     for counted in &redirect.gateways {

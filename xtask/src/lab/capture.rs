@@ -1,14 +1,13 @@
 //! Captures, and tshark's opinion of them: an independent reader of every reply.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::netns::Namespace;
-use super::process::{Process, output};
+use super::process::{Process, command, output};
 use super::wait;
 
 /// How long the capture program may take to start, to catch up, and to stop.
@@ -107,7 +106,7 @@ impl Capture {
             "_ws.expert.severity",
             "_ws.expert.message",
         ];
-        let mut tshark = Command::new("tshark");
+        let mut tshark = command("tshark");
         tshark.arg("-n").arg("-r").arg(&self.file);
         tshark.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
         tshark.args(["-Y", "isakmp", "-T", "fields", "-E", "separator=|", "-E", "aggregator=;"]);

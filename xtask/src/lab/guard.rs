@@ -3,14 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
 use super::netns::Namespace;
-use super::process::output;
+use super::process::{command, output};
 
 /// Every namespace of every laboratory begins with this.
 const PREFIX: &str = "ikelab";
@@ -71,7 +71,7 @@ impl Lab {
         let lab = Self { shared: Arc::new(shared) };
         let pins = lab.pins();
         fs::create_dir_all(&pins).with_context(|| format!("creating {}", pins.display()))?;
-        output(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&pins))
+        output(command("mount").args(["-t", "bpf", "bpf"]).arg(&pins))
             .context("mounting a BPF file system")?;
         Ok(lab)
     }
@@ -117,7 +117,7 @@ impl Drop for Shared {
 
 /// Starts the reaper of one laboratory.
 fn reaper(prefix: &str, directory: &Path) -> Result<Child> {
-    Command::new("setsid")
+    command("setsid")
         .args(["sh", "-c", REAPER, "reaper", prefix])
         .arg(directory)
         // Not the owner's: its directory may go away, and its terminal may close.

@@ -21,6 +21,7 @@
 
 pub mod balancer;
 pub mod capture;
+pub mod demo;
 pub mod load;
 pub mod netns;
 pub mod process;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 
-use super::process::{feed, output};
+use super::process::{command, feed, output};
 use super::{Lab, wait};
 
 /// A network namespace of a [`Lab`].
@@ -22,7 +22,7 @@ pub struct Namespace {
 
 impl Namespace {
     pub(super) fn create(lab: Lab, name: String, role: &str) -> Result<Self> {
-        output(Command::new("ip").args(["netns", "add", &name]))?;
+        output(command("ip").args(["netns", "add", &name]))?;
         let namespace = Self { lab, name, role: role.to_owned() };
         // Duplicate address detection would keep an IPv6 address unusable for a second.
         output(namespace.command("sysctl").args([
@@ -59,7 +59,7 @@ impl Namespace {
     ///
     /// When one of them fails.
     pub fn ip(&self, batch: &str) -> Result<()> {
-        feed(Command::new("ip").args(["-n", &self.name, "-batch", "-"]), batch)
+        feed(command("ip").args(["-n", &self.name, "-batch", "-"]), batch)
     }
 
     /// A command that will run in the namespace.
@@ -67,12 +67,12 @@ impl Namespace {
     /// `ip netns exec` mounts a fresh `/sys`, in which the BPF file system is missing.
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("ip");
-        command
+        let mut inside = command("ip");
+        inside
             .args(["netns", "exec", &self.name, "sh", "-c"])
             .args([r#"mount -t bpf bpf /sys/fs/bpf && exec "$@""#, "sh"])
             .arg(program.as_ref());
-        command
+        inside
     }
 
     /// Runs `work` on a thread that is in the namespace and ends with it.
@@ -111,11 +111,12 @@ impl Namespace {
     pub fn ping(&self, from: IpAddr, to: IpAddr, within: Duration) -> Result<Duration> {
         let what = format!("{to} answers {from} in {}", self.role);
         wait::until(&what, within, || {
-            let said = output(
-                Command::new("ip")
-                    .args(["netns", "exec", &self.name, "ping", "-n", "-c", "1", "-W", "1"])
-                    .args(["-I", &from.to_string(), &to.to_string()]),
-            )?;
+            let said =
+                output(
+                    command("ip")
+                        .args(["netns", "exec", &self.name, "ping", "-n", "-c", "1", "-W", "1"])
+                        .args(["-I", &from.to_string(), &to.to_string()]),
+                )?;
             let (_, after) = said.split_once("time=").with_context(|| format!("no time in: {said}"))?;
             let (number, _) = after.split_once(' ').context("no unit after the time")?;
             let milliseconds: f64 = number.parse().with_context(|| format!("reading {number}"))?;
@@ -130,7 +131,7 @@ impl Namespace {
     /// When there is none.
     pub fn link(&self, interface: &str) -> Result<serde_json::Value> {
         let text = output(
-            Command::new("ip")
+            command("ip")
                 .args(["-n", &self.name, "-json", "-stats", "link"])
                 .args(["show", "dev", interface]),
         )?;

@@ -13,6 +13,17 @@ use nix::unistd::Pid;
 
 use super::wait;
 
+/// A command that finds Debian's system programs although a user's `PATH` often lacks them.
+#[must_use]
+pub fn command(program: &str) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "extends the user's own `PATH`")]
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    let mut command = Command::new(program);
+    command.env("PATH", path);
+    command
+}
+
 /// Runs a command to completion and returns what it printed.
 ///
 /// # Errors

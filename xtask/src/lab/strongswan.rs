@@ -4,12 +4,13 @@
 //! (`kernel-libipsec`: ESP in UDP over a TUN device). That device is named `ipsec0` in every
 //! namespace and is where virtual addresses and routes go.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::netns::Namespace;
 use super::process::Process;
@@ -105,6 +106,27 @@ impl Tunnel {
     }
 }
 
+/// A client obeyed a REDIRECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Name of the connection.
+    pub client: String,
+    /// Where it was sent.
+    pub gateway: IpAddr,
+}
+
+impl Redirect {
+    /// Reads a line of strongSwan's log:
+    /// `07[IKE] <alice|1> redirected to 10.50.0.11`.
+    fn read(line: &str) -> Option<Self> {
+        let (head, gateway) = line.split_once("> redirected to ")?;
+        let (_, name) = head.split_once('<')?;
+        let (client, _) = name.split_once('|')?;
+        let gateway = gateway.parse().ok()?;
+        Some(Self { client: client.to_owned(), gateway })
+    }
+}
+
 /// Settings of a daemon that tests vary.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -159,6 +181,7 @@ impl Charon {
         standard {{
             path = {log}
             flush_line = yes
+            ike_name = yes
             default = 1
             lib = 0
             enc = 0
@@ -285,14 +308,35 @@ impl Charon {
         .with_context(|| self.log_tail())
     }
 
-    /// Ends an IKE SA and waits until it is gone.
+    /// Ends a client's tunnel and forgets its connection.
     ///
     /// # Errors
     ///
     /// When there is none of that name.
-    pub fn terminate(&self, name: &str) -> Result<()> {
-        self.vici()?.request("terminate", &Section::new().text("ike", name).text("timeout", 5000))?;
+    pub fn remove_client(&self, name: &str) -> Result<()> {
+        let mut vici = self.vici()?;
+        vici.request("unload-conn", &Section::new().text("name", name))?;
+        // Milliseconds; the peer answers sooner.
+        vici.request("terminate", &Section::new().text("ike", name).text("timeout", 5000))?;
         Ok(())
+    }
+
+    /// The redirects that this daemon's clients have obeyed since `position`, which is moved on.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be read.
+    pub fn redirects(&self, position: &mut u64) -> Result<Vec<Redirect>> {
+        let path = self.log_file();
+        let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        file.seek(SeekFrom::Start(*position)).context("seeking in the log")?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).context("reading the log")?;
+        // The daemon may be in the middle of a line.
+        let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        *position += u64::try_from(whole).context("position in the log")?;
+        let text = String::from_utf8_lossy(text.get(..whole).unwrap_or_default());
+        Ok(text.lines().filter_map(Redirect::read).collect())
     }
 
     /// Pings through a tunnel from each virtual address, at the gateway's inside address of that
@@ -328,8 +372,7 @@ impl Charon {
     #[must_use]
     pub fn log_tail(&self) -> String {
         const LINES: usize = 40;
-        let path = self.socket.with_file_name("charon.log");
-        let text = fs::read(path).unwrap_or_default();
+        let text = fs::read(self.log_file()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
         let skip = lines.len().saturating_sub(LINES);
@@ -340,6 +383,10 @@ impl Charon {
     #[must_use]
     pub const fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.socket.with_file_name("charon.log")
     }
 
     fn vici(&self) -> Result<Vici> {
@@ -358,22 +405,11 @@ fn connection() -> Section {
 }
 
 /// The first host address of a network in CIDR notation.
-fn first_host(network: &str) -> Option<IpAddr> {
+pub(super) fn first_host(network: &str) -> Option<IpAddr> {
     match network.split('/').next()?.parse().ok()? {
         IpAddr::V4(address) => Some(IpAddr::V4((u32::from(address) + 1).into())),
         IpAddr::V6(address) => Some(IpAddr::V6((u128::from(address) + 1).into())),
     }
-}
-
-/// Checks that a network in CIDR notation has a host to ping.
-///
-/// # Errors
-///
-/// When it is not a network in CIDR notation.
-pub(super) fn inside_host(network: &str) -> Result<IpAddr> {
-    let host = first_host(network);
-    ensure!(network.contains('/') && host.is_some(), "{network} is not a network");
-    host.with_context(|| format!("{network} has no host"))
 }
 
 #[cfg(test)]
@@ -385,6 +421,16 @@ mod tests {
         assert_eq!(first_host("10.99.1.0/24"), Some("10.99.1.1".parse().unwrap()));
         assert_eq!(first_host("fd99:1::/64"), Some("fd99:1::1".parse().unwrap()));
         assert_eq!(first_host("gw1"), None);
+    }
+
+    #[test]
+    fn a_redirect_is_read_from_strongswans_log() {
+        let line = "07[IKE] <alice|1> redirected to fd50::11";
+
+        let redirect = Redirect::read(line).unwrap();
+
+        assert_eq!((redirect.client.as_str(), redirect.gateway), ("alice", "fd50::11".parse().unwrap()));
+        assert_eq!(Redirect::read("07[IKE] <alice|1> initiating IKE_SA alice[1] to fd50::11"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::Lab;
 use super::netns::{Namespace, Switch};
-use super::strongswan::{Charon, ClientConfig, GatewayConfig, Settings, inside_host};
+use super::strongswan::{Charon, ClientConfig, GatewayConfig, Settings, first_host};
 
 /// The virtual IP, IPv4.
 pub const VIP4: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 5);
@@ -151,7 +151,7 @@ fn gateway(lab: &Lab, switch: &Switch, number: u8) -> Result<Gateway> {
     switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
     let inside = vec![format!("10.99.{number}.0/24"), format!("fd99:{number}::/64")];
     for network in &inside {
-        let host = inside_host(network)?;
+        let host = first_host(network).with_context(|| format!("{network} has no host"))?;
         let (length, flags) = if host.is_ipv4() { (32, "") } else { (128, "nodad") };
         namespace.ip(&format!("address add {host}/{length} dev lo {flags}"))?;
     }
@@ -176,17 +176,24 @@ fn client(lab: &Lab, switch: &Switch, number: u8, settings: Settings) -> Result<
 /// The object of an XDP program that `cargo xtask build` leaves: `redirect-pass`, for example.
 #[must_use]
 pub fn bpf_object(name: &str) -> PathBuf {
-    let directory = std::env::var_os("REDIRECT_BPF_DIR").map_or_else(|| target().join("bpf"), PathBuf::from);
-    directory.join(name)
+    setting("REDIRECT_BPF_DIR").unwrap_or_else(|| workspace().join("target/bpf")).join(name)
 }
 
 /// A program of the release build: from the environment variable that carries its name in
 /// capitals, or where `cargo xtask build` leaves it.
 #[must_use]
 pub fn release_binary(name: &str) -> PathBuf {
-    std::env::var_os(name.to_uppercase()).map_or_else(|| target().join("release").join(name), PathBuf::from)
+    setting(&name.to_uppercase()).unwrap_or_else(|| {
+        let target = setting("CARGO_TARGET_DIR").unwrap_or_else(|| PathBuf::from("target"));
+        workspace().join(target).join("release").join(name)
+    })
 }
 
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+#[expect(clippy::disallowed_methods, reason = "`cargo xtask` hands paths to the tests in the environment")]
+fn setting(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

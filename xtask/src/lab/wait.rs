@@ -29,6 +29,7 @@ pub fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Result<
 }
 
 /// Lets one polling interval pass, for loops that serve several conditions at once.
+#[expect(clippy::disallowed_methods, reason = "the one pause between probes")]
 pub fn pause() {
     std::thread::sleep(POLL);
 }
@@ -40,6 +41,7 @@ pub struct Stopwatch(Instant);
 impl Stopwatch {
     /// Starts now.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one clock of the laboratory")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
