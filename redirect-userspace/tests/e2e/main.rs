@@ -13,6 +13,7 @@ mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod vlan;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use xtask::lab::topology::{Cluster, Options, VIP4, VIP6};
 
 /// For what takes milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// tshark's number for a good checksum.
+const GOOD: &str = "1";
 
 const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP4), IpAddr::V6(VIP6)];
 

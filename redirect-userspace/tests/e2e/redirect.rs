@@ -6,12 +6,10 @@ use std::net::IpAddr;
 use xtask::lab::balancer::{Member, Redirectd};
 use xtask::lab::capture::Capture;
 use xtask::lab::load::{Asker, tally};
-use xtask::lab::topology::VIP4;
+use xtask::lab::topology::{BALANCER4, VIP4};
 
-use crate::{VIPS, asker, without_gateways};
+use crate::{GOOD, VIPS, asker, without_gateways};
 
-/// tshark's number for a good checksum.
-const GOOD: &str = "1";
 /// tshark's number for a REDIRECT.
 const REDIRECT: &str = "16407";
 
@@ -102,7 +100,7 @@ fn only_the_vip_is_answered_for() {
     let cluster = without_gateways();
     let daemon = Redirectd::start(&cluster, &[Member::imaginary(1, 1)]).unwrap();
     let client = &cluster.clients[0];
-    let own = IpAddr::V4(xtask::lab::topology::BALANCER4);
+    let own = IpAddr::V4(BALANCER4);
     let mut asker = Asker::new(client.charon.namespace(), client.address4.into(), own, 500, 0).unwrap();
 
     assert_eq!(asker.ask().unwrap(), None);
@@ -110,4 +108,19 @@ fn only_the_vip_is_answered_for() {
     let counters = daemon.show_redirect().unwrap().counters;
     assert_eq!(counters["redirected"], 0);
     assert!(counters["not-vip"] >= 1, "{counters:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn the_fast_path_is_in_the_driver_and_the_program_it_shows_is_the_one_attached() {
+    let cluster = without_gateways();
+    let daemon = Redirectd::start(&cluster, &[Member::imaginary(1, 1)]).unwrap();
+
+    let attached = daemon.show_redirect().unwrap().attached;
+
+    let program = cluster.balancer.xdp_program("eth0").unwrap();
+    let shown: Vec<_> =
+        attached.iter().map(|at| (at.interface.as_str(), at.mode.as_str(), at.program_id)).collect();
+    assert!(program.is_some());
+    assert_eq!(shown, [("eth0", "native", program)]);
 }

@@ -25,6 +25,8 @@ pub struct Capture {
 /// An IKE message as tshark reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// VLAN tags, outermost first.
+    pub vlans: Vec<String>,
     /// Source address.
     pub source: String,
     /// Destination address.
@@ -60,7 +62,9 @@ impl Capture {
                 // Each packet is written when it is seen, and by root: the directory is ours.
                 .args(["-i", "eth0", "--immediate-mode", "-U", "-Z", "root", "-w"])
                 .arg(&file)
-                .args(["udp port 500 or udp port 4500 or (vlan and udp port 500)"]),
+                .args([
+                    "udp port 500 or udp port 4500 or (vlan and (udp port 500 or (vlan and udp port 500)))",
+                ]),
             &directory.join(format!("{role}-tcpdump.log")),
         )?;
         wait::until(&format!("the capture in {role} runs"), PATIENCE, || {
@@ -90,7 +94,8 @@ impl Capture {
     }
 
     fn frames(&self) -> Result<Vec<Frame>> {
-        const FIELDS: [&str; 14] = [
+        const FIELDS: [&str; 15] = [
+            "vlan.id",
             "ip.src",
             "ipv6.src",
             "ip.dst",
@@ -124,6 +129,7 @@ impl Frame {
         let list = |field: &str| {
             field.split(';').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         };
+        let vlans = list(next()?);
         let (source4, source6, destination4, destination6) = (next()?, next()?, next()?, next()?);
         let (exchange, response, notifies) = (next()?, next()?, next()?);
         let (gateway4, gateway6) = (next()?, next()?);
@@ -139,6 +145,7 @@ impl Frame {
             complaints.push(messages.to_owned());
         }
         Ok(Self {
+            vlans,
             source: format!("{source4}{source6}"),
             destination: format!("{destination4}{destination6}"),
             exchange: exchange.to_owned(),
