@@ -1,2 +1,4 @@
 //! placeholder
-fn main() { println!("cargo:rustc-check-cfg=cfg(ebpf_object)"); }
+fn main() {
+    println!("cargo:rustc-check-cfg=cfg(ebpf_object)");
+}

@@ -16,10 +16,9 @@ use serde::de::DeserializeOwned;
 use super::netns::Namespace;
 use super::process::{Process, output};
 use super::topology::{BALANCER4, BALANCER6, Cluster, Gateway, VIP4, VIP6, bpf_object, release_binary};
-use super::wait;
 
 /// How long the daemon may take until it answers clients.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 
 /// A member of the cluster, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +118,7 @@ impl Redirectd {
     pub fn start(cluster: &Cluster, members: &[Member]) -> Result<Self> {
         cluster.switch.attach_pass(&cluster.balancer, &bpf_object("redirect-pass"))?;
         let mut daemon = Self::spawn(&cluster.balancer, members)?;
-        wait::until("redirectd answers clients", START, || {
-            daemon.process.check_running()?;
-            let redirect = daemon.show_redirect()?;
-            ensure!(redirect.armed && !redirect.attached.is_empty(), "{redirect:?}");
-            Ok(())
-        })
-        .with_context(|| daemon.process.log_tail())?;
+        daemon.until_ready().with_context(|| daemon.process.log_tail())?;
         Ok(daemon)
     }
 
@@ -150,6 +143,20 @@ impl Redirectd {
         Ok(Self { process, config, socket, pins })
     }
 
+    /// Waits until the daemon's fast path answers clients.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get that far.
+    pub fn until_ready(&mut self) -> Result<()> {
+        let Self { process, socket, .. } = self;
+        process.until("redirectd answers clients", START, || {
+            let redirect: ShowRedirect = show(socket, "redirect")?;
+            ensure!(redirect.armed && !redirect.attached.is_empty(), "{redirect:?}");
+            Ok(())
+        })
+    }
+
     /// Changes the members and waits until the daemon has taken them over.
     ///
     /// # Errors
@@ -158,7 +165,7 @@ impl Redirectd {
     pub fn reload(&self, members: &[Member]) -> Result<()> {
         fs::write(&self.config, configuration(&self.socket, &self.pins, members)?)
             .with_context(|| format!("writing {}", self.config.display()))?;
-        output(self.control()?.arg("reload"))?;
+        output(control(&self.socket)?.arg("reload"))?;
         Ok(())
     }
 
@@ -168,7 +175,7 @@ impl Redirectd {
     ///
     /// When the daemon does not answer.
     pub fn show_redirect(&self) -> Result<ShowRedirect> {
-        self.show("redirect")
+        show(&self.socket, "redirect")
     }
 
     /// Asks for `show cluster`.
@@ -177,7 +184,7 @@ impl Redirectd {
     ///
     /// When the daemon does not answer.
     pub fn show_cluster(&self) -> Result<ShowCluster> {
-        self.show("cluster")
+        show(&self.socket, "cluster")
     }
 
     /// Waits for the daemon to end by itself.
@@ -221,19 +228,18 @@ impl Redirectd {
     pub fn pins(&self) -> &Path {
         &self.pins
     }
+}
 
-    fn show<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
-        let text = output(self.control()?.args(["show", what, "--json"]))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("reading `redirectctl show {what} --json`: {text}"))
-    }
+fn show<T: DeserializeOwned>(socket: &Path, what: &str) -> Result<T> {
+    let text = output(control(socket)?.args(["show", what, "--json"]))?;
+    serde_json::from_str(&text).with_context(|| format!("reading `redirectctl show {what} --json`: {text}"))
+}
 
-    /// `redirectctl` with the daemon's socket, which is a file: it needs no namespace.
-    fn control(&self) -> Result<Command> {
-        let mut command = Command::new(existing(&release_binary("redirectctl"))?);
-        command.arg("--socket").arg(&self.socket);
-        Ok(command)
-    }
+/// `redirectctl` with the daemon's socket, which is a file: it needs no namespace.
+fn control(socket: &Path) -> Result<Command> {
+    let mut command = Command::new(existing(&release_binary("redirectctl"))?);
+    command.arg("--socket").arg(socket);
+    Ok(command)
 }
 
 fn existing(program: &Path) -> Result<PathBuf> {

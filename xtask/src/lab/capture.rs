@@ -67,8 +67,7 @@ impl Capture {
                 ]),
             &directory.join(format!("{role}-tcpdump.log")),
         )?;
-        wait::until(&format!("the capture in {role} runs"), PATIENCE, || {
-            process.check_running()?;
+        process.until(&format!("the capture in {role} runs"), PATIENCE, || {
             let length = std::fs::metadata(&file).context("its file")?.len();
             ensure!(length >= FILE_HEADER, "{length} octets");
             Ok(())
@@ -94,7 +93,8 @@ impl Capture {
     }
 
     fn frames(&self) -> Result<Vec<Frame>> {
-        const FIELDS: [&str; 15] = [
+        const FIELDS: [&str; 16] = [
+            "ieee8021ad.id",
             "vlan.id",
             "ip.src",
             "ipv6.src",
@@ -129,7 +129,8 @@ impl Frame {
         let list = |field: &str| {
             field.split(';').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         };
-        let vlans = list(next()?);
+        let mut vlans = list(next()?);
+        vlans.extend(list(next()?));
         let (source4, source6, destination4, destination6) = (next()?, next()?, next()?, next()?);
         let (exchange, response, notifies) = (next()?, next()?, next()?);
         let (gateway4, gateway6) = (next()?, next()?);

@@ -79,6 +79,13 @@ fn nonce(spi_i: u64) -> [u8; NONCE] {
     nonce
 }
 
+/// The finalizer of SplitMix64: a bijection that leaves no trace of the order of its inputs.
+const fn mix(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
 fn octets(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.chars().filter_map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
     digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect()
@@ -89,11 +96,13 @@ fn octets(hex: &str) -> Vec<u8> {
 pub struct Asker {
     socket: UdpSocket,
     has_marker: bool,
+    /// The last SPI, and what the next one follows from.
     spi_i: u64,
+    state: u64,
 }
 
 impl Asker {
-    /// A source in a namespace; its SPIs start after `seed`.
+    /// A source in a namespace; its SPIs follow from `seed`.
     ///
     /// # Errors
     ///
@@ -103,7 +112,7 @@ impl Asker {
         // A connected socket takes replies from the VIP and this port only.
         socket.connect((vip, port)).with_context(|| format!("connecting to {vip}"))?;
         socket.set_read_timeout(Some(PATIENCE)).context("setting a timeout")?;
-        Ok(Self { socket, has_marker: port == NAT_PORT, spi_i: seed })
+        Ok(Self { socket, has_marker: port == NAT_PORT, spi_i: 0, state: seed })
     }
 
     /// Sends the next request and waits for its reply: the gateway, or nothing.
@@ -112,7 +121,9 @@ impl Asker {
     ///
     /// When something came back that is not the right reply.
     pub fn ask(&mut self) -> Result<Option<IpAddr>> {
-        self.spi_i += 1;
+        // Clients choose SPIs at random (`RFC 7296 §2.6`); these are as random, and repeatable.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.spi_i = mix(self.state);
         self.repeat()
     }
 

@@ -165,8 +165,12 @@ impl Namespace {
 
     /// Switches off what leaves checksums and VLAN tags to a network card that is not there.
     fn without_offloads(&self, interface: &str) -> Result<()> {
-        let off = ["tx", "off", "gso", "off", "tso", "off", "gro", "off", "txvlan", "off", "rxvlan", "off"];
-        output(self.command("ethtool").args(["-K", interface]).args(off))?;
+        let mut ethtool = self.command("ethtool");
+        ethtool.args(["-K", interface]);
+        for feature in ["tx", "gso", "tso", "gro", "txvlan", "rxvlan", "tx-vlan-stag-hw-insert"] {
+            ethtool.args([feature, "off"]);
+        }
+        output(&mut ethtool)?;
         Ok(())
     }
 }

@@ -128,6 +128,23 @@ impl Process {
         })
     }
 
+    /// Probes until the probe succeeds, but not beyond the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait::until`], and as [`Process::check_running`] as soon as that fails.
+    pub fn until<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut probe: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        wait::until(what, within, || match self.check_running() {
+            Ok(()) => probe().map(Ok),
+            Err(ended) => Ok(Err(ended)),
+        })?
+    }
+
     /// Fails when the process has ended although it should be running.
     ///
     /// # Errors

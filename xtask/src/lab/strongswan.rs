@@ -204,8 +204,7 @@ impl Charon {
                 .env("SWANCTL_DIR", &directory),
             &directory.join("output"),
         )?;
-        wait::until(&format!("charon in {role} answers"), START, || {
-            process.check_running()?;
+        process.until(&format!("charon in {role} answers"), START, || {
             Vici::connect(&socket)?.request("version", &Section::new())
         })?;
         let charon = Self { process, namespace: namespace.clone(), socket };
