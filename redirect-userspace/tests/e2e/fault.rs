@@ -106,7 +106,7 @@ fn a_daemon_that_was_killed_can_be_started_again() {
     killed.signal(Signal::SIGKILL).unwrap();
     killed.wait(PATIENCE).unwrap();
 
-    let mut again = Redirectd::spawn(&cluster.balancer, std::slice::from_ref(&member)).unwrap();
+    let mut again = Redirectd::spawn(&cluster.balancer, "auto", std::slice::from_ref(&member)).unwrap();
 
     again.until_ready().unwrap();
     let mut asker = asker(&cluster, VIP4.into(), 500, 0);
@@ -120,7 +120,7 @@ fn an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone() {
     cluster.balancer.attach_xdp("eth0", &bpf_object("redirect-pass")).unwrap();
     let foreign = cluster.balancer.xdp_program("eth0").unwrap();
 
-    let mut daemon = Redirectd::spawn(&cluster.balancer, &[Member::imaginary(1, 1)]).unwrap();
+    let mut daemon = Redirectd::spawn(&cluster.balancer, "auto", &[Member::imaginary(1, 1)]).unwrap();
     let status = daemon.wait(PATIENCE).unwrap();
 
     assert!(!status.success());

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::ensure;
+use xtask::lab::Lab;
 use xtask::lab::topology::{Cluster, Options};
 use xtask::lab::wait;
 
@@ -125,4 +126,21 @@ fn an_owner_that_panics_leaves_nothing() {
 
     assert!(panicked.is_err());
     assert_eq!(remains(&prefix), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn what_a_dead_owner_left_is_swept() {
+    // Process ids end at 2^22.
+    let prefix = "ikelab-99999999-0";
+    let directory = env::temp_dir().join(prefix);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("charon.log"), "left").unwrap();
+    let added = Command::new("ip").args(["netns", "add", &format!("{prefix}-lb")]).status().unwrap();
+    assert!(added.success());
+    assert_eq!(remains(prefix).len(), 2);
+
+    Lab::new().unwrap();
+
+    assert_eq!(remains(prefix), Vec::<String>::new());
 }

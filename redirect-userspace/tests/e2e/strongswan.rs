@@ -14,9 +14,9 @@ fn members(cluster: &Cluster) -> Vec<Member> {
     cluster.gateways.iter().map(|gateway| Member::of(gateway, 1)).collect()
 }
 
-fn a_client_lands_on_a_gateway(vip: IpAddr, port: u16) {
+fn a_client_lands_on_a_gateway(mode: &str, vip: IpAddr, port: u16) {
     let cluster = Cluster::build(Options::default()).unwrap();
-    let daemon = Redirectd::start(&cluster, &members(&cluster)).unwrap();
+    let daemon = Redirectd::start_in_mode(&cluster, mode, &members(&cluster)).unwrap();
     let client = &cluster.clients[0];
     client.charon.add_client(&client.connection("alice", vip, port)).unwrap();
 
@@ -39,19 +39,32 @@ fn a_client_lands_on_a_gateway(vip: IpAddr, port: u16) {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_strongswan_client_that_knows_only_the_vip_lands_on_a_gateway() {
-    a_client_lands_on_a_gateway(VIP4.into(), 500);
+    a_client_lands_on_a_gateway("auto", VIP4.into(), 500);
 }
 
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_strongswan_client_that_knows_only_the_ipv6_vip_lands_on_a_gateway() {
-    a_client_lands_on_a_gateway(VIP6.into(), 500);
+    a_client_lands_on_a_gateway("auto", VIP6.into(), 500);
 }
 
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_strongswan_client_on_port_4500_lands_on_a_gateway() {
-    a_client_lands_on_a_gateway(VIP4.into(), 4500);
+    a_client_lands_on_a_gateway("auto", VIP4.into(), 4500);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_strongswan_client_lands_on_a_gateway_by_xdp_above_the_driver() {
+    a_client_lands_on_a_gateway("generic", VIP4.into(), 500);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_strongswan_client_lands_on_a_gateway_without_xdp() {
+    a_client_lands_on_a_gateway("userspace", VIP4.into(), 500);
+    a_client_lands_on_a_gateway("userspace", VIP6.into(), 4500);
 }
 
 #[test]

@@ -105,6 +105,7 @@ pub struct Share {
 pub struct Redirectd {
     process: Process,
     config: PathBuf,
+    mode: String,
     socket: PathBuf,
     pins: PathBuf,
 }
@@ -116,8 +117,17 @@ impl Redirectd {
     ///
     /// When it does not get that far.
     pub fn start(cluster: &Cluster, members: &[Member]) -> Result<Self> {
+        Self::start_in_mode(cluster, "auto", members)
+    }
+
+    /// As [`Redirectd::start`], with a `fast-path.mode` of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redirectd::start`].
+    pub fn start_in_mode(cluster: &Cluster, mode: &str, members: &[Member]) -> Result<Self> {
         cluster.switch.attach_pass(&cluster.balancer, &bpf_object("redirect-pass"))?;
-        let mut daemon = Self::spawn(&cluster.balancer, members)?;
+        let mut daemon = Self::spawn(&cluster.balancer, mode, members)?;
         daemon.until_ready().with_context(|| daemon.process.log_tail())?;
         Ok(daemon)
     }
@@ -127,20 +137,20 @@ impl Redirectd {
     /// # Errors
     ///
     /// When the program is missing.
-    pub fn spawn(namespace: &Namespace, members: &[Member]) -> Result<Self> {
+    pub fn spawn(namespace: &Namespace, mode: &str, members: &[Member]) -> Result<Self> {
         let program = existing(&release_binary("redirectd"))?;
         let directory = namespace.lab().directory().join(namespace.role());
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
         let (config, socket) = (directory.join("redirectd.toml"), directory.join("redirectd.sock"));
         let pins = namespace.lab().pins().join("redirectd");
-        fs::write(&config, configuration(&socket, &pins, members)?)
+        fs::write(&config, configuration(mode, &socket, &pins, members)?)
             .with_context(|| format!("writing {}", config.display()))?;
         let process = Process::spawn(
             "redirectd",
             namespace.command(program).arg("--config").arg(&config),
             &directory.join("redirectd.log"),
         )?;
-        Ok(Self { process, config, socket, pins })
+        Ok(Self { process, config, mode: mode.to_owned(), socket, pins })
     }
 
     /// Waits until the daemon's fast path answers clients.
@@ -152,7 +162,7 @@ impl Redirectd {
         let Self { process, socket, .. } = self;
         process.until("redirectd answers clients", START, || {
             let redirect: ShowRedirect = show(socket, "redirect")?;
-            ensure!(redirect.armed && !redirect.attached.is_empty(), "{redirect:?}");
+            ensure!(redirect.armed, "{redirect:?}");
             Ok(())
         })
     }
@@ -163,7 +173,7 @@ impl Redirectd {
     ///
     /// When the daemon refuses.
     pub fn reload(&self, members: &[Member]) -> Result<()> {
-        fs::write(&self.config, configuration(&self.socket, &self.pins, members)?)
+        fs::write(&self.config, configuration(&self.mode, &self.socket, &self.pins, members)?)
             .with_context(|| format!("writing {}", self.config.display()))?;
         output(control(&self.socket)?.arg("reload"))?;
         Ok(())
@@ -247,7 +257,7 @@ fn existing(program: &Path) -> Result<PathBuf> {
 }
 
 /// The balancer's configuration file.
-fn configuration(socket: &Path, pins: &Path, members: &[Member]) -> Result<String> {
+fn configuration(mode: &str, socket: &Path, pins: &Path, members: &[Member]) -> Result<String> {
     let mut text = format!(
         r#"[node]
 name = "lb"
@@ -260,7 +270,7 @@ metrics = "127.0.0.1:9469"
 
 [fast-path]
 interfaces = ["eth0"]
-mode = "auto"
+mode = "{mode}"
 
 [redirect]
 vip = ["{VIP4}", "{VIP6}"]
@@ -299,7 +309,7 @@ mod tests {
     fn every_member_has_a_table_of_its_own_in_the_configuration() {
         let members = [Member::imaginary(1, 1), Member::imaginary(2, 5)];
 
-        let text = configuration(Path::new("/s"), Path::new("/p"), &members).unwrap();
+        let text = configuration("auto", Path::new("/s"), Path::new("/p"), &members).unwrap();
 
         assert_eq!(text.matches("[[cluster.static]]").count(), 2);
         assert!(text.ends_with("name = \"gw2\"\naddresses = [\"10.50.0.12\", \"fd50::2:2\"]\nweight = 5\n"));
