@@ -98,5 +98,3 @@ impl Counters {
     }
 }
 
-pub mod memory;
-pub mod userspace;
