@@ -1,0 +1,30 @@
+//! The main job: the daemon on a real interface, or a demonstration of it.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::build;
+use crate::exec::Run;
+use crate::setup::{self, Group};
+
+/// Builds the daemon and becomes it.
+pub(crate) fn daemon(args: &[OsString]) -> Result<Infallible> {
+    let daemon = build::daemon()?;
+    Run::new(daemon).args(args).exec()
+}
+
+/// Runs the demonstration cluster until Ctrl-C, or for `time`.
+pub(crate) fn demonstration(time: Option<Duration>) -> Result<()> {
+    setup::ensure(&[Group::Ebpf, Group::Lab])?;
+    build::release()?;
+    demonstrate(time)
+}
+
+fn demonstrate(_time: Option<Duration>) -> Result<()> {
+    bail!(
+        "the demonstration cluster is not part of this build; `cargo xtask run -- --config FILE` runs the daemon"
+    )
+}

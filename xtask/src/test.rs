@@ -1,0 +1,186 @@
+//! Runs the tests: without a kind all of them, fastest first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::check::TESTING;
+use crate::exec::{self, Run};
+use crate::setup::{self, Group};
+use crate::{build, paths};
+
+/// A kind of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Everything that needs no root: beside the code, exchanges, simulations, known answers.
+    Unit,
+    /// Simulations only.
+    Sim,
+    /// The XDP program in the kernel, packet by packet (root).
+    Xdp,
+    /// Daemons in network namespaces, with strongSwan as the foreign peer (root).
+    E2e,
+}
+
+impl Kind {
+    /// What `cargo xtask test` runs. Simulations are part of `unit`.
+    const ALL: [Self; 3] = [Self::Unit, Self::Xdp, Self::E2e];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Sim => "sim",
+            Self::Xdp => "xdp",
+            Self::E2e => "e2e",
+        }
+    }
+
+    fn needs(self) -> &'static [Group] {
+        match self {
+            Self::Unit | Self::Sim => &[],
+            Self::Xdp => &[Group::Ebpf],
+            Self::E2e => &[Group::Ebpf, Group::Lab, Group::Test],
+        }
+    }
+
+    fn needs_root(self) -> bool {
+        match self {
+            Self::Unit | Self::Sim => false,
+            Self::Xdp | Self::E2e => true,
+        }
+    }
+
+    /// Runs the tests of this kind and gives their number, where it is known.
+    fn run(self) -> Result<Option<usize>> {
+        match self {
+            Self::Unit => unit().map(|()| None),
+            Self::Sim => group(self.name(), Ignored::Skip, None).map(Some),
+            Self::Xdp => {
+                build::ebpf()?;
+                group(self.name(), Ignored::Run, None).map(Some)
+            }
+            Self::E2e => {
+                build::release()?;
+                // Timers of real daemons are watched: more of them than processors would be late.
+                group(self.name(), Ignored::Run, Some(2)).map(Some)
+            }
+        }
+    }
+}
+
+/// The verb `test`.
+pub(crate) fn run(kind: Option<Kind>) -> Result<()> {
+    let kinds = match &kind {
+        Some(kind) => std::slice::from_ref(kind),
+        None => &Kind::ALL,
+    };
+    if !exec::is_root()
+        && let Some(kind) = kinds.iter().find(|kind| kind.needs_root())
+    {
+        bail!(
+            "the tests `{}` need root (namespaces, XDP): try `sudo --preserve-env=PATH cargo xtask test`; \
+             `cargo xtask test unit` does not",
+            kind.name()
+        );
+    }
+    let groups: Vec<Group> = kinds.iter().flat_map(|kind| kind.needs()).copied().collect();
+    setup::ensure(&groups)?;
+
+    let mut done: Vec<(Kind, Option<usize>, Duration)> = Vec::new();
+    for kind in kinds {
+        let (count, took) = exec::timed(&format!("test {}", kind.name()), || kind.run())?;
+        done.push((*kind, count, took));
+    }
+
+    eprintln!("== all passed");
+    for (kind, count, took) in done {
+        let count = count.map(|count| format!("{count} tests")).unwrap_or_default();
+        eprintln!("  {:<6}{:>8.1} s  {count}", kind.name(), took.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// What is done with tests that are marked `#[ignore]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ignored {
+    Skip,
+    Run,
+}
+
+fn unit() -> Result<()> {
+    if !has_nextest() {
+        return with_bpf_dir(Run::cargo("test").args(["--features", TESTING])).run();
+    }
+    with_bpf_dir(Run::cargo("nextest").args(["run", "--features", TESTING])).run()?;
+    // nextest leaves out the examples of the documentation.
+    Run::cargo("test").args(["--doc", "--features", TESTING]).run()
+}
+
+/// Runs one test target of `redirect-userspace`, all of it, and gives the number of its tests.
+fn group(name: &str, ignored: Ignored, threads: Option<usize>) -> Result<usize> {
+    let file = paths::root().join("redirect-userspace/tests").join(name).join("main.rs");
+    ensure!(file.is_file(), "there are no such tests: {} is missing", file.display());
+    let target = ["--package", "redirect-userspace", "--features", TESTING, "--test", name];
+
+    // With everything ignored, or nothing at all compiled in, a run would pass and show nothing.
+    let list = Run::cargo("test").args(target).args(["--", "--list", "--format", "terse"]).read()?;
+    let count = count_tests(&list);
+    ensure!(count > 0, "the test target `{name}` has no tests");
+
+    let threads = threads.map(|threads| threads.to_string());
+    let mut run;
+    if has_nextest() {
+        run = Run::cargo("nextest").arg("run").args(target);
+        if ignored == Ignored::Run {
+            run = run.args(["--run-ignored", "all"]);
+        }
+        if let Some(threads) = &threads {
+            run = run.args(["--test-threads", threads]);
+        }
+    } else {
+        run = Run::cargo("test").args(target).arg("--");
+        if ignored == Ignored::Run {
+            run = run.arg("--include-ignored");
+        }
+        if let Some(threads) = &threads {
+            run = run.args(["--test-threads", threads]);
+        }
+    }
+    with_bpf_dir(run).run()?;
+    Ok(count)
+}
+
+fn with_bpf_dir(run: Run) -> Run {
+    run.env("REDIRECT_BPF_DIR", paths::bpf()).env("REDIRECT_RELEASE_DIR", paths::release(""))
+}
+
+fn has_nextest() -> bool {
+    paths::find_program("cargo-nextest").is_some_and(|path: std::path::PathBuf| Path::is_file(&path))
+}
+
+/// Tests in what `--list --format terse` prints.
+fn count_tests(list: &str) -> usize {
+    list.lines().filter(|line| line.ends_with(": test")).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_of_a_list_are_counted() {
+        assert_eq!(count_tests("a::b: test\nc: test\nd: benchmark\n"), 2);
+        assert_eq!(count_tests(""), 0);
+    }
+
+    #[test]
+    fn every_kind_that_needs_root_is_part_of_the_whole_run() {
+        use clap::ValueEnum as _;
+
+        let left_out: Vec<&Kind> =
+            Kind::value_variants().iter().filter(|kind| !Kind::ALL.contains(kind)).collect();
+
+        assert_eq!(left_out, [&Kind::Sim]);
+    }
+}
