@@ -44,11 +44,12 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 
     let charons = running("charon-systemd");
     let no_services = NoServices::new()?;
-    apt("install")
-        .args(["--yes", "--no-install-recommends"])
-        .args(packages)
-        .run()
-        .with_context(|| format!("installing {list}"))?;
+    let attempt = || apt("install").args(["--yes", "--no-install-recommends"]).args(packages).run();
+    if let Err(error) = attempt() {
+        eprintln!("{error:#}; perhaps the package index is old: fetching it and trying again.");
+        apt("update").run()?;
+        attempt().with_context(|| format!("installing {list}"))?;
+    }
     no_services.end()?;
     leave_strongswan_stopped(&charons)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{apt, ebpf, paths};
 
@@ -67,24 +67,33 @@ impl Package {
 ///
 /// Something is missing and may not be installed: the error says what to install.
 pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
-    let missing: Vec<Package> = groups
-        .iter()
-        .flat_map(|group| group.packages())
-        .filter(|package| !package.is_present())
-        .copied()
-        .collect();
-    if !missing.is_empty() {
-        eprintln!("Missing on this machine:");
-        for package in &missing {
-            eprintln!("  {:<32} {}", package.name, package.why);
+    let packages = install_packages(groups);
+    let toolchain =
+        if groups.contains(&Group::Ebpf) { ebpf::Toolchain::find_or_install().map(|_| ()) } else { Ok(()) };
+    match (packages, toolchain) {
+        // Both at once, so that nobody has to come back twice.
+        (Err(packages), Err(toolchain)) => bail!("{packages:#}\nand: {toolchain:#}"),
+        (packages, toolchain) => packages.and(toolchain),
+    }
+}
+
+fn install_packages(groups: &[Group]) -> Result<()> {
+    let mut missing: Vec<Package> = Vec::new();
+    for package in groups.iter().flat_map(|group| group.packages()) {
+        let is_known = missing.iter().any(|other| other.name == package.name);
+        if !is_known && !package.is_present() {
+            missing.push(*package);
         }
-        let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
-        apt::install(&names)?;
     }
-    if groups.contains(&Group::Ebpf) {
-        ebpf::Toolchain::find_or_install()?;
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    eprintln!("Missing on this machine:");
+    for package in &missing {
+        eprintln!("  {:<32} {}", package.name, package.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    apt::install(&names)
 }
 
 /// The verb `setup`.
