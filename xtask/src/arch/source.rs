@@ -28,8 +28,10 @@ pub(crate) enum What {
     Outer(Vec<String>),
     /// An integer literal.
     Integer(u128),
-    /// The word `unsafe`.
-    Unsafe,
+    /// The word `unsafe`, of a block or an item.
+    UnsafeCode,
+    /// An attribute that is marked unsafe, as `#[unsafe(no_mangle)]`.
+    UnsafeAttribute,
 }
 
 /// Facts of one file.
@@ -137,7 +139,13 @@ impl Reader<'_> {
                 TokenTree::Ident(ident) => {
                     let line = ident.span().start().line;
                     if ident == "unsafe" {
-                        self.push(line, &here, What::Unsafe);
+                        let is_attribute = matches!(tokens.get(at + 1), Some(TokenTree::Group(group))
+                            if group.delimiter() == Delimiter::Parenthesis);
+                        self.push(
+                            line,
+                            &here,
+                            if is_attribute { What::UnsafeAttribute } else { What::UnsafeCode },
+                        );
                     }
                     let (path, length) = path_at(tokens.get(at..).unwrap_or_default());
                     if path.len() > 1 {
@@ -363,6 +371,14 @@ mod tests {
         for literal in ["1.5", "\"16406\"", "'a'", "1e3", "b\"x\""] {
             assert_eq!(integer(literal), None, "{literal}");
         }
+    }
+
+    #[test]
+    fn unsafe_attributes_are_told_from_unsafe_code() {
+        let found = facts("#[unsafe(no_mangle)] fn f() { unsafe { g() } } unsafe extern \"C\" {}");
+
+        let found: Vec<What> = found.into_iter().map(|(_, what)| what).collect();
+        assert_eq!(found, [What::UnsafeAttribute, What::UnsafeCode, What::UnsafeCode]);
     }
 
     #[test]
