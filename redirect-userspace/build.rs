@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 #[expect(clippy::disallowed_methods, reason = "cargo speaks to a build script by environment variables")]
 fn main() -> Result<(), io::Error> {
     println!("cargo:rustc-check-cfg=cfg(ebpf_object)");
