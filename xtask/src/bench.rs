@@ -32,7 +32,6 @@ pub(crate) fn run(name: Option<&str>) -> Result<()> {
             Run::cargo("bench")
                 .env("REDIRECT_BPF_DIR", paths::bpf())
                 .env("REDIRECT_BENCH_DIR", &results)
-                .env("REDIRECT_RELEASE_DIR", paths::release(""))
                 .args(["--package", "redirect-userspace", "--features", TESTING, "--bench", bench.name])
                 .run()
         })?;

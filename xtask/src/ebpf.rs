@@ -237,7 +237,7 @@ fn install_linker(llvm: u32) -> Result<PathBuf> {
     }
     let mut path = OsString::from(prefix.join("bin"));
     path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path.push(paths::variable("PATH").unwrap_or_default());
     Run::cargo("install")
         .env("LLVM_PREFIX", &prefix)
         .env("PATH", path)

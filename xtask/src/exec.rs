@@ -31,7 +31,7 @@ impl Run {
 
     /// The host's cargo: the one that runs this program.
     pub(crate) fn cargo(verb: &str) -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let cargo = paths::variable("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         Self::new(cargo).arg(verb)
     }
 
@@ -119,6 +119,7 @@ impl Run {
 }
 
 /// Runs `stage` and says how long it took.
+#[expect(clippy::disallowed_methods, reason = "a person who waits wants to know for how long")]
 pub(crate) fn timed<T>(name: &str, stage: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     eprintln!("== {name}");
     let start = Instant::now();

@@ -1,6 +1,7 @@
 //! Where things lie in the workspace.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The workspace's top folder.
@@ -11,7 +12,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// The target folder of the host's compiler.
 pub(crate) fn target() -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
+    match variable("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
         None => root().join("target"),
     }
@@ -42,11 +43,17 @@ pub(crate) fn release(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
+/// A variable of the environment: `PATH`, and what cargo says to the programs it runs.
+#[expect(clippy::disallowed_methods, reason = "this program is steered by cargo, which uses the environment")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
 /// The first file called `name` in the folders of `PATH`, or where Debian keeps system commands.
 ///
 /// A user's `PATH` often lacks the `sbin` folders.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
+    let path = variable("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(name))

@@ -1,6 +1,5 @@
 //! Runs the tests: without a kind all of them, fastest first.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -121,17 +120,11 @@ fn unit() -> Result<()> {
 fn group(name: &str, ignored: Ignored, threads: Option<usize>) -> Result<usize> {
     let file = paths::root().join("redirect-userspace/tests").join(name).join("main.rs");
     ensure!(file.is_file(), "there are no such tests: {} is missing", file.display());
-    let target = ["--package", "redirect-userspace", "--features", TESTING, "--test", name];
-
-    // With everything ignored, or nothing at all compiled in, a run would pass and show nothing.
-    let list = Run::cargo("test").args(target).args(["--", "--list", "--format", "terse"]).read()?;
-    let count = count_tests(&list);
-    ensure!(count > 0, "the test target `{name}` has no tests");
-
+    let count = count(name)?;
     let threads = threads.map(|threads| threads.to_string());
     let mut run;
     if has_nextest() {
-        run = Run::cargo("nextest").arg("run").args(target);
+        run = Run::cargo("nextest").arg("run").args(target(name));
         if ignored == Ignored::Run {
             run = run.args(["--run-ignored", "all"]);
         }
@@ -139,7 +132,7 @@ fn group(name: &str, ignored: Ignored, threads: Option<usize>) -> Result<usize> 
             run = run.args(["--test-threads", threads]);
         }
     } else {
-        run = Run::cargo("test").args(target).arg("--");
+        run = Run::cargo("test").args(target(name)).arg("--");
         if ignored == Ignored::Run {
             run = run.arg("--include-ignored");
         }
@@ -151,12 +144,26 @@ fn group(name: &str, ignored: Ignored, threads: Option<usize>) -> Result<usize> 
     Ok(count)
 }
 
+/// The number of tests in a target, ignored ones included.
+fn count(name: &str) -> Result<usize> {
+    // With everything ignored, or nothing at all compiled in, a run would pass and show nothing.
+    let list = Run::cargo("test").args(target(name)).args(["--", "--list", "--format", "terse"]).read()?;
+    let count = count_tests(&list);
+    ensure!(count > 0, "the test target `{name}` has no tests");
+    Ok(count)
+}
+
+/// How cargo is told to take one test target.
+fn target(name: &str) -> [&str; 6] {
+    ["--package", "redirect-userspace", "--features", TESTING, "--test", name]
+}
+
 fn with_bpf_dir(run: Run) -> Run {
-    run.env("REDIRECT_BPF_DIR", paths::bpf()).env("REDIRECT_RELEASE_DIR", paths::release(""))
+    run.env("REDIRECT_BPF_DIR", paths::bpf())
 }
 
 fn has_nextest() -> bool {
-    paths::find_program("cargo-nextest").is_some_and(|path: std::path::PathBuf| Path::is_file(&path))
+    paths::find_program("cargo-nextest").is_some()
 }
 
 /// Tests in what `--list --format terse` prints.

@@ -63,8 +63,9 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("ike::wire", &[BASE]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
     outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS]),
-    outside("fastpath", &[BASE, OUTPUTS]),
     outside("net", &[BASE, OUTPUTS]),
+    // The userspace fallback answers on the sockets of `net`.
+    outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
     outside("dataplane", &[BASE, OUTPUTS]),
     pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
     pure("dataplane::replay", &[BASE, &["crypto"]]),
