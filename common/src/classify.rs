@@ -10,11 +10,11 @@
 
 use crate::checksum::Sum;
 use crate::ike::{
-    CRITICAL, EXCHANGE_IKE_SA_INIT, EXCHANGE_IKE_SESSION_RESUME, FLAG_INITIATOR, FLAG_RESPONSE, IDENTITY_IPV4,
-    IDENTITY_IPV6, IKE_LENGTH, IdentityHeader, IkeHeader, MARKER_LENGTH, MAX_MESSAGE, MAX_NONCE, MAX_PAYLOADS,
-    MIN_KE, MIN_NONCE, MIN_SA, NOTIFY_COOKIE, NOTIFY_LENGTH, NOTIFY_REDIRECT_SUPPORTED, NOTIFY_REDIRECTED_FROM,
-    NotifyHeader, PAYLOAD_KE, PAYLOAD_LENGTH, PAYLOAD_NONCE, PAYLOAD_NONE, PAYLOAD_NOTIFY, PAYLOAD_PUZZLE,
-    PAYLOAD_SA, PAYLOAD_VENDOR, PayloadHeader,
+    CRITICAL, EXCHANGE_IKE_SA_INIT, EXCHANGE_IKE_SESSION_RESUME, FLAG_INITIATOR, FLAG_RESPONSE,
+    IDENTITY_IPV4, IDENTITY_IPV6, IKE_LENGTH, IdentityHeader, IkeHeader, MARKER_LENGTH, MAX_MESSAGE,
+    MAX_NONCE, MAX_PAYLOADS, MIN_KE, MIN_NONCE, MIN_SA, NOTIFY_COOKIE, NOTIFY_LENGTH,
+    NOTIFY_REDIRECT_SUPPORTED, NOTIFY_REDIRECTED_FROM, PAYLOAD_KE, PAYLOAD_LENGTH, PAYLOAD_NONCE,
+    PAYLOAD_NONE, PAYLOAD_NOTIFY, PAYLOAD_PUZZLE, PAYLOAD_SA, PAYLOAD_VENDOR,
 };
 use crate::inet::{
     ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, EthernetHeader, Family,
@@ -22,7 +22,7 @@ use crate::inet::{
     UDP_LENGTH, UdpHeader, VLAN_LENGTH, VlanTag,
 };
 use crate::maps::{Control, MAX_CLIENTS, MAX_VIPS, Tables};
-use crate::packet::PacketRead;
+use crate::packet::{MAX_FRAME, PacketRead};
 use crate::reason::Reason;
 
 /// A request that may be answered: where its parts lie in the frame.
@@ -298,7 +298,7 @@ where
     }
 
     let chain = walk(packet, control, ike_at + IKE_LENGTH, end, header.next_payload)?;
-    if chain.seen & SEEN_FROM != 0 && is_loop(packet, tables, control, chain.redirected_from_at) {
+    if chain.has_redirected_from && is_loop(packet, tables, control, chain.redirected_from_at) {
         return Err(Reason::RedirectLoop);
     }
     Ok(Request {
@@ -315,172 +315,201 @@ where
 
 /// What the payload chain holds.
 struct Chain {
-    seen: u64,
+    has_redirected_from: bool,
     nonce_at: usize,
     nonce_length: usize,
-    /// Start of REDIRECTED_FROM's identity header, if it was seen.
+    /// Start of REDIRECTED_FROM's identity header, if there is one.
     redirected_from_at: usize,
 }
 
-/// Bits of [`Chain::seen`]: payload types and the low six bits of notify types, which do not
-/// collide.
-const SEEN_SA: u64 = 1 << PAYLOAD_SA;
-const SEEN_KE: u64 = 1 << PAYLOAD_KE;
-const SEEN_NONCE: u64 = 1 << PAYLOAD_NONCE;
-const SEEN_SUPPORT: u64 = 1 << (NOTIFY_REDIRECT_SUPPORTED & 63);
-const SEEN_FROM: u64 = 1 << (NOTIFY_REDIRECTED_FROM & 63);
+/// How often each part was met: one number, six bits a part. Thirty-two payloads cannot overflow
+/// a part.
+const COUNT_BITS: u32 = 6;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const ONE_SA: u64 = 1;
+const ONE_KE: u64 = ONE_SA << COUNT_BITS;
+const ONE_NONCE: u64 = ONE_KE << COUNT_BITS;
+const ONE_SUPPORT: u64 = ONE_NONCE << COUNT_BITS;
+const ONE_FROM: u64 = ONE_SUPPORT << COUNT_BITS;
 
 /// Walks the payload chain from its first octet to its last. Order is free (`RFC 7296 §2.5`).
 ///
-/// What was seen, and seen twice, is collected without branches and judged at the end: the
-/// verifier then meets one state at each turn of the loop and not one for every order in which
-/// payloads can come.
+/// This loop is most of what a redirect costs, and each turn waits for the length that the turn
+/// before has loaded. So a turn loads once, and what can be judged after the walk is not judged
+/// in it: how often each part was met, and whether the walk stayed inside the message. Every step
+/// goes forward, so one that leaves the message never comes back to its end.
 #[inline(always)]
 fn walk<P>(packet: &P, control: &Control, first_at: usize, end: usize, first: u8) -> Result<Chain, Reason>
 where
     P: PacketRead + ?Sized,
 {
-    let zero = control.zero;
-    let unknown = P::octet(zero as usize);
-    let mut at = first_at;
-    let mut kind = first;
-    let mut twice = u64::from(zero);
+    // Counts start at a zero that the verifier does not know: it would follow every order in which
+    // the parts can come, once each.
+    let mut met = control.zero;
+    let unknown = P::octet(control.zero as usize);
     let mut chain = Chain {
-        seen: u64::from(zero),
+        has_redirected_from: false,
         nonce_at: unknown,
         nonce_length: unknown,
         redirected_from_at: unknown,
     };
+    let mut at = first_at;
+    let mut kind = first;
 
     for _ in 0..MAX_PAYLOADS {
         if kind == PAYLOAD_NONE {
             break;
         }
         at = P::bound(at);
-        let header = packet.load::<PayloadHeader>(at).ok_or(Reason::ChainTruncated)?;
-        let length = usize::from(header.length.get());
-        if at + length > end || at + PAYLOAD_LENGTH > end {
-            return Err(Reason::ChainTruncated);
+        let word = start_of_payload(packet, at).ok_or(Reason::ChainTruncated)?;
+        // A message is at most MAX_MESSAGE octets long, and MAX_FRAME is above that.
+        let length = (word >> 32 & 0xffff) as usize;
+        if !(PAYLOAD_LENGTH..MAX_FRAME).contains(&length) {
+            let is_outside = at + PAYLOAD_LENGTH > end || length >= PAYLOAD_LENGTH;
+            return Err(if is_outside { Reason::ChainTruncated } else { Reason::PayloadLength });
         }
-        if length < PAYLOAD_LENGTH {
-            return Err(Reason::PayloadLength);
-        }
-        match kind {
-            PAYLOAD_NOTIFY => {
-                let bit = notify(packet, at, length, &mut chain.redirected_from_at)?;
-                twice |= chain.seen & bit;
-                chain.seen |= bit;
+        if kind == PAYLOAD_NOTIFY {
+            met = met.wrapping_add(notify(packet, at, word, length, &mut chain.redirected_from_at)?);
+        } else if kind == PAYLOAD_NONCE {
+            met = met.wrapping_add(ONE_NONCE);
+            let nonce = length - PAYLOAD_LENGTH;
+            if !(MIN_NONCE..=MAX_NONCE).contains(&nonce) {
+                return Err(Reason::NonceLength);
             }
-            PAYLOAD_VENDOR => {}
-            PAYLOAD_SA | PAYLOAD_KE | PAYLOAD_NONCE => {
-                let bit = bit::<P>(u16::from(kind));
-                twice |= chain.seen & bit;
-                chain.seen |= bit;
-                if kind == PAYLOAD_NONCE {
-                    let nonce = length - PAYLOAD_LENGTH;
-                    if !(MIN_NONCE..=MAX_NONCE).contains(&nonce) {
-                        return Err(Reason::NonceLength);
-                    }
-                    chain.nonce_at = at + PAYLOAD_LENGTH;
-                    chain.nonce_length = nonce;
-                } else if kind == PAYLOAD_SA && length < MIN_SA {
-                    return Err(Reason::SaShort);
-                } else if length < MIN_KE {
-                    return Err(Reason::KeShort);
-                }
+            chain.nonce_at = at + PAYLOAD_LENGTH;
+            chain.nonce_length = nonce;
+        } else if kind == PAYLOAD_KE {
+            met = met.wrapping_add(ONE_KE);
+            if length < MIN_KE {
+                return Err(Reason::KeShort);
             }
-            PAYLOAD_PUZZLE => return Err(Reason::Puzzle),
-            PAYLOAD_SA..=PAYLOAD_PUZZLE => return Err(Reason::UnexpectedPayload),
-            _ if header.critical & CRITICAL != 0 => return Err(Reason::CriticalPayload),
-            _ => {}
+        } else if kind == PAYLOAD_SA {
+            met = met.wrapping_add(ONE_SA);
+            if length < MIN_SA {
+                return Err(Reason::SaShort);
+            }
+        } else if kind != PAYLOAD_VENDOR {
+            other(kind, word)?;
         }
-        kind = header.next_payload;
+        kind = (word >> 56) as u8;
         at += length;
     }
 
     if kind != PAYLOAD_NONE {
-        return Err(if at == end { Reason::ChainTruncated } else { Reason::TooManyPayloads });
+        return Err(if at < end { Reason::TooManyPayloads } else { Reason::ChainTruncated });
     }
     if at != end {
-        return Err(Reason::ChainTrailing);
+        return Err(if at < end { Reason::ChainTrailing } else { Reason::ChainTruncated });
     }
-    judge(chain.seen, twice)?;
+    chain.has_redirected_from = met & (ONE_FROM * COUNT_MASK) != 0;
+    judge(met)?;
     Ok(chain)
 }
 
-/// What must be there, what must not be there twice.
+/// The first eight octets of a payload as one big-endian number: next payload, critical bit,
+/// length, and for a notify protocol, SPI size and type. Zeros follow a payload that ends the
+/// packet earlier.
 #[inline(always)]
-fn judge(seen: u64, twice: u64) -> Result<(), Reason> {
-    const REQUIRED: u64 = SEEN_SA | SEEN_KE | SEEN_NONCE;
-    if twice != 0 {
-        return Err(if twice & SEEN_SA != 0 {
+fn start_of_payload<P>(packet: &P, at: usize) -> Option<u64>
+where
+    P: PacketRead + ?Sized,
+{
+    match packet.load::<[u8; 8]>(at) {
+        Some(octets) => Some(u64::from_be_bytes(*octets)),
+        None => packet.load::<[u8; 4]>(at).map(|octets| u64::from(u32::from_be_bytes(*octets)) << 32),
+    }
+}
+
+/// A payload that is none of those an IKE_SA_INIT request is made of.
+#[inline(always)]
+fn other(kind: u8, word: u64) -> Result<(), Reason> {
+    match kind {
+        PAYLOAD_PUZZLE => Err(Reason::Puzzle),
+        PAYLOAD_SA..=PAYLOAD_PUZZLE => Err(Reason::UnexpectedPayload),
+        _ if word >> 48 & u64::from(CRITICAL) != 0 => Err(Reason::CriticalPayload),
+        _ => Ok(()),
+    }
+}
+
+/// What must be there once, and what must not be there twice.
+#[inline(always)]
+fn judge(met: u64) -> Result<(), Reason> {
+    const REQUIRED: u64 = ONE_SA | ONE_KE | ONE_NONCE;
+    const ONCE: u64 = REQUIRED | ONE_SUPPORT | ONE_FROM;
+    const SUPPORT: u64 = REQUIRED | ONE_SUPPORT;
+    // The two shapes that real requests have.
+    if met == SUPPORT || met == REQUIRED | ONE_FROM {
+        return Ok(());
+    }
+    if met & !ONCE != 0 {
+        return Err(if met & (ONE_SA * COUNT_MASK) > ONE_SA {
             Reason::SaDuplicate
-        } else if twice & SEEN_KE != 0 {
+        } else if met & (ONE_KE * COUNT_MASK) > ONE_KE {
             Reason::KeDuplicate
-        } else if twice & SEEN_NONCE != 0 {
+        } else if met & (ONE_NONCE * COUNT_MASK) > ONE_NONCE {
             Reason::NonceDuplicate
         } else {
             Reason::NotifyDuplicate
         });
     }
-    if seen & REQUIRED != REQUIRED {
-        return Err(if seen & SEEN_SA == 0 {
+    if met & REQUIRED != REQUIRED {
+        return Err(if met & ONE_SA == 0 {
             Reason::SaMissing
-        } else if seen & SEEN_KE == 0 {
+        } else if met & ONE_KE == 0 {
             Reason::KeMissing
         } else {
             Reason::NonceMissing
         });
     }
     // RFC 5685 §3: REDIRECTED_FROM announces support as well.
-    if seen & (SEEN_SUPPORT | SEEN_FROM) == 0 {
+    if met & (ONE_SUPPORT | ONE_FROM) == 0 {
         return Err(Reason::NoRedirectSupport);
     }
     Ok(())
 }
 
-/// The bit of a type, computed from the packet's number and not from what a branch has learnt
-/// about it.
+/// Looks into a notify; returns what it adds to the counts. `word` is
+/// [`start_of_payload`]'s.
 #[inline(always)]
-fn bit<P: PacketRead + ?Sized>(kind: u16) -> u64 {
-    1 << (P::octet(usize::from(kind)) & 63)
-}
-
-/// Looks into a notify; returns its bit if it is one that counts.
-#[inline(always)]
-fn notify<P>(packet: &P, at: usize, length: usize, redirected_from_at: &mut usize) -> Result<u64, Reason>
+fn notify<P>(
+    packet: &P,
+    at: usize,
+    word: u64,
+    length: usize,
+    redirected_from_at: &mut usize,
+) -> Result<u64, Reason>
 where
     P: PacketRead + ?Sized,
 {
     if length < NOTIFY_LENGTH {
         return Err(Reason::NotifyShort);
     }
-    let notify = packet.load::<NotifyHeader>(at).ok_or(Reason::ChainTruncated)?;
-    let kind = notify.kind.get();
-    match kind {
-        NOTIFY_REDIRECT_SUPPORTED => {
-            if notify.protocol != 0 || notify.spi_size != 0 || length != NOTIFY_LENGTH {
-                return Err(Reason::NotifyMalformed);
-            }
-            Ok(bit::<P>(kind))
+    let kind = (word & 0xffff) as u16;
+    if kind == NOTIFY_REDIRECT_SUPPORTED {
+        // No protocol, no SPI, no data.
+        if word & 0xffff_ffff != u64::from(NOTIFY_REDIRECT_SUPPORTED) || length != NOTIFY_LENGTH {
+            return Err(Reason::NotifyMalformed);
         }
-        NOTIFY_REDIRECTED_FROM => {
-            if notify.protocol != 0 || notify.spi_size != 0 {
-                return Err(Reason::NotifyMalformed);
-            }
-            let identity_at = at + NOTIFY_LENGTH;
-            let identity = packet.load::<IdentityHeader>(identity_at).ok_or(Reason::NotifyMalformed)?;
-            // RFC 5685 §9.3: an IPv4 or an IPv6 address and nothing after it.
-            match (identity.kind, identity.length, length - NOTIFY_LENGTH) {
-                (IDENTITY_IPV4, 4, 6) | (IDENTITY_IPV6, 16, 18) => {}
-                _ => return Err(Reason::NotifyMalformed),
-            }
-            *redirected_from_at = identity_at;
-            Ok(bit::<P>(kind))
-        }
-        NOTIFY_COOKIE => Err(Reason::Cookie),
-        _ => Ok(0),
+        return Ok(ONE_SUPPORT);
     }
+    if kind == NOTIFY_REDIRECTED_FROM {
+        let identity_at = at + NOTIFY_LENGTH;
+        let identity = packet.load::<IdentityHeader>(identity_at).ok_or(Reason::NotifyMalformed)?;
+        // RFC 5685 §9.3: an IPv4 or an IPv6 address and nothing after it.
+        let is_well_formed = matches!(
+            (identity.kind, identity.length, length - NOTIFY_LENGTH),
+            (IDENTITY_IPV4, 4, 6) | (IDENTITY_IPV6, 16, 18)
+        );
+        if !is_well_formed || word & 0xffff_ffff != u64::from(NOTIFY_REDIRECTED_FROM) {
+            return Err(Reason::NotifyMalformed);
+        }
+        *redirected_from_at = identity_at;
+        return Ok(ONE_FROM);
+    }
+    if kind == NOTIFY_COOKIE {
+        return Err(Reason::Cookie);
+    }
+    Ok(0)
 }
 
 /// Whether the client was sent here by one of our own VIPs.

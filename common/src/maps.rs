@@ -12,8 +12,8 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::checksum::Sum;
-use crate::ike::{IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, NOTIFY_REDIRECT, VERSION_2};
 use crate::ike::{EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE, PAYLOAD_NOTIFY};
+use crate::ike::{IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, NOTIFY_REDIRECT, VERSION_2};
 use crate::inet::{Address, Family};
 
 /// Version of the layouts below; changes whenever one of them does.
@@ -62,10 +62,12 @@ pub struct Control {
     /// Odd multiplier of the slot hash, random per daemon start so that nobody outside can aim
     /// at a slot.
     pub multiplier: u64,
+    /// Zero. The kernel's verifier does not know that: see [`crate::classify`].
+    pub zero: u64,
     /// [`ABI_VERSION`].
     pub abi: u32,
-    /// Zero. The kernel's verifier does not know that: see [`crate::classify`].
-    pub zero: u32,
+    /// Unused, zero.
+    pub reserved: u32,
 }
 
 /// A whole table: which gateway each slot leads to.
@@ -296,7 +298,7 @@ pub const fn slot(spi_i: u64, multiplier: u64) -> usize {
 const _: () = {
     assert!(SLOTS.is_power_of_two());
     assert!(MAX_GATEWAYS <= NO_GATEWAY as usize);
-    assert!(size_of::<Control>() == 32 && align_of::<Control>() == 8);
+    assert!(size_of::<Control>() == 40 && align_of::<Control>() == 8);
     assert!(size_of::<LlgTable>() == 8 + 2 * SLOTS && align_of::<LlgTable>() == 4);
     assert!(size_of::<Vip>() == 20 && align_of::<Vip>() == 4);
     assert!(size_of::<Prefix>() == 36 && align_of::<Prefix>() == 4);

@@ -19,12 +19,13 @@ use zerocopy::network_endian::{U16, U32};
 use crate::checksum::Sum;
 use crate::classify::Request;
 use crate::ike::{
-    EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE, IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, IKE_LENGTH, IdentityHeader,
-    IkeHeader, MAX_NONCE, NOTIFY_REDIRECT, NotifyHeader, PAYLOAD_NONE, PAYLOAD_NOTIFY, PayloadHeader,
-    REPLY_IDENTITY_AT, VERSION_2,
+    EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE, IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, IKE_LENGTH,
+    IdentityHeader, IkeHeader, MAX_NONCE, NOTIFY_REDIRECT, NotifyHeader, PAYLOAD_NONE, PAYLOAD_NOTIFY,
+    PayloadHeader, REPLY_IDENTITY_AT, VERSION_2,
 };
 use crate::inet::{
-    EthernetHeader, Family, IPV4_DF, IPV4_LENGTH, Ipv4Header, Ipv6Header, PROTOCOL_UDP, REPLY_TTL, UdpHeader,
+    EthernetAddresses, Family, IPV4_DF, IPV4_LENGTH, Ipv4Header, Ipv6Header, PROTOCOL_UDP, REPLY_TTL,
+    UdpHeader,
 };
 use crate::maps::{FQDN_FIELD, FQDN_PADDING, Gateway, Identity};
 use crate::packet::{Aligned, PacketWrite};
@@ -132,15 +133,8 @@ where
         },
     )?;
 
-    let ethernet = packet.load::<EthernetHeader>(0)?;
-    packet.store(
-        0,
-        EthernetHeader {
-            destination: ethernet.source,
-            source: ethernet.destination,
-            ethertype: ethernet.ethertype,
-        },
-    )
+    let addresses = packet.load::<EthernetAddresses>(0)?;
+    packet.store(0, addresses.swapped())
 }
 
 /// What a reply has between UDP header (and marker) and identity.
@@ -301,7 +295,10 @@ fn head_sum(chunk: [u8; CHUNK], rest: usize) -> Sum {
     if rest == 0 {
         return Sum::ZERO;
     }
-    Sum::ZERO.add8((u64::from_le_bytes(chunk) << (8 * (CHUNK - rest % CHUNK)) >> (8 * (CHUNK - rest % CHUNK))).to_le_bytes())
+    Sum::ZERO.add8(
+        (u64::from_le_bytes(chunk) << (8 * (CHUNK - rest % CHUNK)) >> (8 * (CHUNK - rest % CHUNK)))
+            .to_le_bytes(),
+    )
 }
 
 /// Writes the name, from its end. The last chunk may begin up to seven octets before the name,

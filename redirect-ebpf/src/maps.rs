@@ -2,9 +2,7 @@
 
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
 use aya_ebpf::macros::btf_map;
-use common::maps::{
-    Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, Prefix, Tables, Vip,
-};
+use common::maps::{Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, Prefix, Tables, Vip};
 use common::reason::Reason;
 
 #[btf_map]

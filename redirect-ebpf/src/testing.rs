@@ -8,7 +8,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unsafe_code, reason = "sections are placed by name; frames and map values are reached by address")
+    expect(
+        unsafe_code,
+        reason = "sections are placed by name; frames and map values are reached by address"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]
@@ -20,7 +23,8 @@ mod program {
     use aya_ebpf::btf_maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
-    use common::packet::{Aligned, PacketRead as _, PacketWrite as _};
+    use common::inet::EthernetAddresses;
+    use common::packet::{PacketRead as _, PacketWrite as _};
 
     use crate::packet::{Frame, resize};
 
@@ -114,8 +118,8 @@ mod program {
     #[inline(always)]
     fn swap(ctx: &XdpContext) -> Option<()> {
         let mut frame = Frame::new(ctx);
-        let Aligned([destination, source]) = frame.load::<[[u8; 6]; 2]>(0)?;
-        frame.store(0, [source, destination])
+        let addresses = frame.load::<EthernetAddresses>(0)?;
+        frame.store(0, addresses.swapped())
     }
 }
 

@@ -1,1 +1,125 @@
 //! Time as the machines see it.
+//!
+//! Nothing here reads a clock. The runtime reads both clocks once per turn of its loop and hands
+//! them to the machines as a [`Now`], so that a test can let hours pass in a microsecond.
+
+#![forbid(unsafe_code)]
+
+use std::ops::{Add, AddAssign};
+use std::time::Duration;
+
+/// A point on the monotonic clock: how long the daemon had been running.
+///
+/// Not [`std::time::Instant`], which cannot be made without reading the clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(Duration);
+
+impl Instant {
+    /// The start of the daemon.
+    pub const START: Self = Self(Duration::ZERO);
+
+    /// The instant at which the daemon had been running for `elapsed`.
+    #[must_use]
+    pub const fn from_start(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// How long the daemon had been running.
+    #[must_use]
+    pub const fn since_start(self) -> Duration {
+        self.0
+    }
+
+    /// Time from `earlier` to this instant; zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Stops at the end of time instead of wrapping: a deadline that far away never comes.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+/// A point on the wall clock: time since 1970-01-01 00:00:00 UTC, without leap seconds.
+///
+/// For people, certificates and metrics. It can jump, so no deadline is ever computed from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(Duration);
+
+impl UnixTime {
+    /// 1970-01-01 00:00:00 UTC.
+    pub const EPOCH: Self = Self(Duration::ZERO);
+
+    /// The time `elapsed` after the epoch.
+    #[must_use]
+    pub const fn from_epoch(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// Time since the epoch.
+    #[must_use]
+    pub const fn since_epoch(self) -> Duration {
+        self.0
+    }
+}
+
+/// The two clocks, read once per turn of the loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic clock: what deadlines are compared with.
+    pub mono: Instant,
+    /// Wall clock: what is shown to people.
+    pub wall: UnixTime,
+}
+
+impl Now {
+    /// Both clocks, `elapsed` later.
+    #[must_use]
+    pub fn after(self, elapsed: Duration) -> Self {
+        Self { mono: self.mono + elapsed, wall: UnixTime(self.wall.0.saturating_add(elapsed)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_beyond_the_end_of_time_stays_at_the_end_of_time() {
+        let end = Instant::from_start(Duration::MAX);
+
+        assert_eq!(end + Duration::from_secs(1), end);
+        assert!(end > Instant::START + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn time_since_a_later_instant_is_zero() {
+        let later = Instant::START + Duration::from_millis(250);
+
+        assert_eq!(later.since(Instant::START), Duration::from_millis(250));
+        assert_eq!(Instant::START.since(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn both_clocks_advance_together() {
+        let start =
+            Now { mono: Instant::START, wall: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)) };
+
+        let now = start.after(Duration::from_millis(1_500));
+
+        assert_eq!(now.mono.since_start(), Duration::from_millis(1_500));
+        assert_eq!(now.wall.since_epoch(), Duration::from_millis(1_800_000_001_500));
+    }
+}

@@ -1,1 +1,117 @@
-//! The command lines of both programs.
+//! The command lines of both programs, and the operator's command behind one of them.
+//!
+//! # Invariants
+//!
+//! - Exit code 0: done; 1: refused or failed; 2: wrong usage or the daemon could not be asked.
+//! - Without a terminal there are no escape codes, and lines that scripts may cut stay within 80
+//!   columns as long as names are short. Scripts that read more should use `--json`.
+
+mod daemon;
+mod ops;
+mod print;
+mod show;
+mod table;
+mod top;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::control::DEFAULT_SOCKET;
+
+pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError};
+pub use ops::check_file;
+pub use print::{DEFAULT_WIDTH, Exit};
+
+use print::{Console, Screen};
+
+/// Validates a configuration file; the errors are complete lines.
+pub type Check = fn(&Path) -> Result<(), Vec<String>>;
+
+/// Shows and operates a running redirectd.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "redirectctl", version)]
+pub struct CtlArgs {
+    /// Control socket of the daemon.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, global = true)]
+    pub socket: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `redirectctl` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Shows a part of the daemon's state.
+    Show(Show),
+    /// Lets the daemon read its configuration again.
+    Reload,
+    /// Checks a configuration file, without a daemon.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Shows the redirects as they happen, until q or Ctrl-C.
+    Top {
+        /// Ends after so many refreshes.
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
+}
+
+/// `show` and how.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Show {
+    /// Prints JSON for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Which part.
+    #[command(subcommand)]
+    pub noun: Noun,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Noun {
+    /// The members and their part of the table.
+    Cluster,
+    /// What happened, oldest first.
+    Events {
+        /// Only events with a higher sequence number.
+        #[arg(long, value_name = "SEQUENCE")]
+        since: Option<u64>,
+    },
+    /// The least loaded gateway table.
+    Llg,
+    /// The fast path: interfaces, redirects, and why packets were passed.
+    Redirect {
+        /// Shows the reasons that never occurred, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Which versions run.
+    Version,
+}
+
+/// Runs `redirectctl`.
+#[must_use]
+pub fn run_ctl(args: &CtlArgs, check: Check) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut console = Console::new(&mut out, &mut err, Screen::of_stdout());
+    run(args, check, &mut console).err().unwrap_or(Exit::Done).into()
+}
+
+fn run(args: &CtlArgs, check: Check, console: &mut Console<'_>) -> Result<(), Exit> {
+    match &args.verb {
+        Verb::Show(show) => show::run(show, &args.socket, console),
+        Verb::Reload => ops::reload(&args.socket, console),
+        Verb::Check { file } => ops::check(file, check, console),
+        Verb::Top { count } => top::run(&args.socket, *count, console),
+    }
+}
+
+#[cfg(test)]
+mod tests;

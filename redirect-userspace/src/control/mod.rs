@@ -1,1 +1,529 @@
 //! Requests and answers on the local control socket.
+//!
+//! The daemon's core publishes a [`Snapshot`] whenever something changes; the [`server`] answers
+//! from the newest one and the metrics are made from the same one, so `redirectctl` and a
+//! dashboard never disagree. Only `reload` reaches the core, through a channel.
+//!
+//! # Picture
+//!
+//! ```text
+//! core ──watch: Snapshot──▶ server ◀──Unix socket, one JSON object per line──▶ client
+//!   ▲                         │
+//!   └────mpsc: Reload─────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! - A client, whatever it sends or leaves unsent, holds at most one of [`MAX_CLIENTS`] places
+//!   for at most [`DEADLINE`] and [`MAX_REQUEST`] octets of memory for what it asks.
+//! - The names below are an interface: fields and variants may be added, none is renamed.
+
+pub mod client;
+pub mod server;
+mod views;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::reason::Reason;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/redirectd/redirectd.sock";
+/// Version of the protocol on the socket.
+pub const PROTOCOL: u32 = 1;
+/// Longest request, line end included.
+pub const MAX_REQUEST: usize = 64 * 1024;
+/// Most clients at a time.
+pub const MAX_CLIENTS: usize = 16;
+/// How long one connection may last, and how long a client waits for its answer.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// One line from the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`PROTOCOL`].
+    pub version: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Reads the configuration again.
+    Reload,
+    /// The cluster as this node sees it.
+    ShowCluster,
+    /// What happened, oldest first.
+    ShowEvents {
+        /// Only entries with a higher [`EventEntry::sequence`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
+    /// The least loaded gateway table.
+    ShowLlg,
+    /// The fast path.
+    ShowRedirect,
+    /// What runs here.
+    Version,
+}
+
+/// One line from the daemon: `{"ok":…}` or `{"error":"…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response<T> {
+    /// The answer.
+    Ok(T),
+    /// Why there is none.
+    Error(String),
+}
+
+/// What the daemon answers, by request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To [`Request::ShowCluster`].
+    Cluster(ClusterView),
+    /// To [`Request::ShowEvents`].
+    Events(Vec<EventEntry>),
+    /// To [`Request::ShowLlg`].
+    Llg(LlgView),
+    /// To [`Request::ShowRedirect`].
+    Redirect(RedirectView),
+    /// To [`Request::Reload`].
+    Reload(ReloadView),
+    /// To [`Request::Version`].
+    Version(VersionView),
+}
+
+/// Everything the operator may see of the daemon at one instant. The core publishes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The fast path.
+    pub redirect: RedirectView,
+    /// The cluster.
+    pub cluster: ClusterView,
+    /// The table.
+    pub llg: LlgView,
+}
+
+/// Where the newest snapshot is read.
+pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
+
+/// Asks the core to read its configuration again.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Where the core says whether the new configuration is in force, or why it is not. The old
+    /// one then still is.
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// Where the server sends reload requests.
+pub type Reloads = mpsc::Sender<ReloadRequest>;
+
+/// Where `show events` is read.
+pub trait EventLog: Send + Sync {
+    /// The entries after `since`, oldest first.
+    fn entries(&self, since: Option<u64>) -> Vec<EventEntry>;
+}
+
+/// The fast path: where it is attached and what it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RedirectView {
+    /// The interfaces it is attached to.
+    pub attached: Vec<Attachment>,
+    /// Whether requests are answered.
+    pub armed: bool,
+    /// While not armed: why not.
+    #[serde(default)]
+    pub disarmed_reason: Option<String>,
+    /// Packets by [`Reason::name`], all reasons.
+    pub counters: BTreeMap<String, u64>,
+    /// Redirects by gateway.
+    pub gateways: Vec<GatewayRedirects>,
+}
+
+/// The program at one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attachment {
+    /// The interface's name.
+    pub interface: String,
+    /// Where in the kernel packets are met.
+    pub mode: AttachMode,
+    /// The kernel's number of the program (`bpftool prog show id`); none in userspace.
+    pub program_id: Option<u32>,
+    /// Why this mode and not a better one.
+    pub why: String,
+}
+
+/// Where packets are met, fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttachMode {
+    /// XDP in the driver, before the kernel allocates anything.
+    Native,
+    /// XDP in the kernel's receive path.
+    Generic,
+    /// A packet socket of the daemon.
+    Userspace,
+}
+
+/// What one gateway was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GatewayRedirects {
+    /// The gateway's name.
+    pub name: String,
+    /// Where clients are sent.
+    pub addresses: Vec<String>,
+    /// How many were.
+    pub redirects: u64,
+}
+
+/// The cluster as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterView {
+    /// This node's CLB role.
+    pub role: Role,
+    /// Its state in one word; `static` while the members come from the configuration alone.
+    pub status: String,
+    /// The HSRP group that decides the role.
+    pub standby_group: Option<String>,
+    /// The VIPs.
+    pub vip: Vec<String>,
+    /// How the table is filled.
+    pub policy: String,
+    /// Percent of load beyond which a gateway is not offered.
+    pub overload_limit: u8,
+    /// The members.
+    pub gateways: Vec<GatewayView>,
+}
+
+/// CLB roles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Owns the VIP and the table.
+    Master,
+    /// Reports its load to the master.
+    Slave,
+    /// CLB is not spoken here.
+    #[default]
+    None,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GatewayView {
+    /// The gateway's name.
+    pub name: String,
+    /// Where clients are sent.
+    pub addresses: Vec<String>,
+    /// Whether it is this node.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// Whether it is offered to clients.
+    pub state: GatewayState,
+    /// Its configured weight, where members have one.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// CLB slave priority.
+    pub priority: Option<u8>,
+    /// Percent of its IKE SA capacity in use.
+    pub crypto_load: Option<u8>,
+    /// Percent of its processor in use.
+    pub system_load: Option<u8>,
+    /// Percent, both of the above combined.
+    pub load: Option<u8>,
+    /// IKE SAs.
+    pub sessions: Option<u64>,
+    /// Most IKE SAs.
+    pub max_session: Option<u64>,
+    /// Part of the table's slots that lead to it, 0 to 1.
+    pub share: f64,
+    /// How many clients were sent there.
+    pub redirects: u64,
+    /// Milliseconds since its last report.
+    pub last_seen_ms: Option<u64>,
+}
+
+/// Whether a member is offered to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayState {
+    /// Offered.
+    Up,
+    /// Alive, but beyond the overload limit.
+    Overloaded,
+    /// Alive, but taken out by the operator.
+    Draining,
+    /// Not heard of, or known not to work.
+    Down,
+}
+
+/// The least loaded gateway table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LlgView {
+    /// Counts published tables.
+    pub generation: u32,
+    /// Slots in the table.
+    pub slots: u32,
+    /// Who has how many.
+    pub gateways: Vec<LlgGateway>,
+}
+
+/// One gateway's part of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LlgGateway {
+    /// The gateway's name.
+    pub name: String,
+    /// Slots that lead to it.
+    pub slots: u32,
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventEntry {
+    /// Grows by one with every event, from 1 at the daemon's start.
+    pub sequence: u64,
+    /// When it last happened: `2026-01-31T23:59:59.000Z`.
+    pub time: String,
+    /// `info`, `warn` or `error`.
+    pub severity: String,
+    /// The event's name.
+    pub event: String,
+    /// The same in words.
+    pub text: String,
+    /// Its details by name.
+    pub fields: BTreeMap<String, String>,
+    /// How often it happened in a row.
+    pub count: u64,
+}
+
+/// The configuration was read again and is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReloadView {
+    /// Always true; a refusal is an error response.
+    pub reloaded: bool,
+}
+
+/// What runs here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VersionView {
+    /// The daemon's version.
+    pub version: String,
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+}
+
+impl Envelope {
+    /// A request in this program's version of the protocol.
+    #[must_use]
+    pub const fn new(request: Request) -> Self {
+        Self { version: PROTOCOL, request }
+    }
+}
+
+impl RedirectView {
+    /// Names the counter values, which are indexed by [`Reason::index`]. A value that is missing
+    /// counts as zero, so that every reason is always there.
+    #[must_use]
+    pub fn counters(values: &[u64]) -> BTreeMap<String, u64> {
+        Reason::ALL
+            .iter()
+            .enumerate()
+            .map(|(index, reason)| (reason.name().to_owned(), values.get(index).copied().unwrap_or(0)))
+            .collect()
+    }
+}
+
+impl AttachMode {
+    /// The name operators see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Userspace => "userspace",
+        }
+    }
+}
+
+impl Role {
+    /// The name operators see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+            Self::None => "none",
+        }
+    }
+}
+
+impl GatewayState {
+    /// The name operators see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Down => "down",
+        }
+    }
+
+    /// Whether the member answers at all.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        match self {
+            Self::Up | Self::Overloaded | Self::Draining => true,
+            Self::Down => false,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn requests_look_as_documented_on_the_wire() {
+        let lines = [
+            (Request::ShowRedirect, r#"{"version":1,"request":"show-redirect"}"#),
+            (Request::ShowCluster, r#"{"version":1,"request":"show-cluster"}"#),
+            (Request::ShowLlg, r#"{"version":1,"request":"show-llg"}"#),
+            (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
+            (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),
+            (Request::Reload, r#"{"version":1,"request":"reload"}"#),
+            (Request::Version, r#"{"version":1,"request":"version"}"#),
+        ];
+
+        for (request, line) in lines {
+            let envelope = Envelope::new(request);
+            assert_eq!(serde_json::to_string(&envelope).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Envelope>(line).unwrap(), envelope);
+        }
+    }
+
+    #[test]
+    fn responses_are_ok_or_error() {
+        let ok: Response<ReloadView> = Response::Ok(ReloadView { reloaded: true });
+        let error: Response<ReloadView> = Response::Error("no".to_owned());
+
+        assert_eq!(serde_json::to_string(&ok).unwrap(), r#"{"ok":{"reloaded":true}}"#);
+        assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"error":"no"}"#);
+    }
+
+    #[test]
+    fn show_redirect_has_every_field_of_the_contract() {
+        let value = serde_json::to_value(fixtures::snapshot().redirect).unwrap();
+
+        assert_eq!(
+            value["attached"],
+            json!([
+                {"interface": "eth0", "mode": "native", "program-id": 42, "why": "the driver supports XDP"},
+                {"interface": "eth1", "mode": "userspace", "program-id": null,
+                 "why": "native: Operation not supported; generic: the interface's MTU is too large"},
+            ])
+        );
+        assert_eq!(value["armed"], json!(true));
+        assert_eq!(value["counters"]["redirected"], json!(2468));
+        assert_eq!(
+            value["gateways"][1],
+            json!({"name": "gw2", "addresses": ["10.50.0.12", "fd50::12"], "redirects": 1234})
+        );
+    }
+
+    #[test]
+    fn counters_name_every_reason_even_when_values_are_missing() {
+        let counters = RedirectView::counters(&[5, 0, 7]);
+
+        assert_eq!(counters.len(), Reason::COUNT);
+        assert_eq!(counters["redirected"], 5);
+        assert_eq!(counters["not-udp"], 7);
+        assert_eq!(counters["rewrite-failed"], 0);
+    }
+
+    #[test]
+    fn show_cluster_has_every_field_of_the_contract() {
+        let value = serde_json::to_value(fixtures::snapshot().cluster).unwrap();
+
+        assert_eq!(
+            keys(&value),
+            ["gateways", "overload-limit", "policy", "role", "standby-group", "status", "vip"]
+        );
+        assert_eq!(
+            keys(&value["gateways"][0]),
+            [
+                "addresses",
+                "crypto-load",
+                "last-seen-ms",
+                "load",
+                "max-session",
+                "name",
+                "priority",
+                "redirects",
+                "self",
+                "sessions",
+                "share",
+                "state",
+                "system-load",
+                "weight",
+            ]
+        );
+        assert_eq!(value["role"], json!("none"));
+        assert_eq!(value["status"], json!("static"));
+        assert_eq!(value["gateways"][0]["load"], Value::Null);
+        assert_eq!(value["gateways"][0]["share"], json!(0.25));
+    }
+
+    #[test]
+    fn show_llg_has_every_field_of_the_contract() {
+        let value = serde_json::to_value(fixtures::snapshot().llg).unwrap();
+
+        assert_eq!(
+            value,
+            json!({"generation": 7, "slots": 1024, "gateways": [
+                {"name": "gw1", "slots": 256}, {"name": "gw2", "slots": 512}, {"name": "gw3", "slots": 128},
+            ]})
+        );
+    }
+
+    #[test]
+    fn names_are_the_same_in_json_and_in_text() {
+        for mode in [AttachMode::Native, AttachMode::Generic, AttachMode::Userspace] {
+            assert_eq!(serde_json::to_value(mode).unwrap(), json!(mode.name()));
+        }
+        for role in [Role::Master, Role::Slave, Role::None] {
+            assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
+        }
+        for state in [GatewayState::Up, GatewayState::Overloaded, GatewayState::Draining, GatewayState::Down]
+        {
+            assert_eq!(serde_json::to_value(state).unwrap(), json!(state.name()));
+        }
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+}

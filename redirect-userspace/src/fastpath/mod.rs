@@ -13,6 +13,8 @@ use anyhow::Result;
 use common::maps::{Gateway, LlgTable, Prefix, Vip};
 use common::reason::Reason;
 
+pub mod memory;
+pub mod userspace;
 pub mod xdp;
 
 /// The tables that [`common::decide`] reads, and the counters it feeds.
@@ -95,3 +97,4 @@ impl Counters {
         }
     }
 }
+

@@ -64,7 +64,12 @@ impl XdpMaps {
     /// # Errors
     ///
     /// As [`Self::load`].
-    pub fn load_with_log_level(object: &[u8], multiplier: u64, pins: Option<&Path>, level: u8) -> Result<Self> {
+    pub fn load_with_log_level(
+        object: &[u8],
+        multiplier: u64,
+        pins: Option<&Path>,
+        level: u8,
+    ) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(object)
@@ -82,6 +87,7 @@ impl XdpMaps {
                 multiplier: multiplier | 1,
                 abi: ABI_VERSION,
                 zero: 0,
+                reserved: 0,
             },
             llg: open(&mut ebpf, maps::LLG)?,
             gateways: open(&mut ebpf, maps::GATEWAYS)?,
@@ -134,15 +140,8 @@ impl XdpMaps {
 }
 
 /// Names of the pinned maps.
-const MAPS: [&str; 7] = [
-    maps::LLG,
-    maps::GATEWAYS,
-    maps::VIPS,
-    maps::CLIENTS,
-    maps::CONTROL,
-    maps::COUNTERS,
-    maps::REDIRECTS,
-];
+const MAPS: [&str; 7] =
+    [maps::LLG, maps::GATEWAYS, maps::VIPS, maps::CLIENTS, maps::CONTROL, maps::COUNTERS, maps::REDIRECTS];
 
 fn pin(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
@@ -218,7 +217,8 @@ impl FastPath for XdpMaps {
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object holds no program {PROGRAM}"))?;
+    let program =
+        ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object holds no program {PROGRAM}"))?;
     program.try_into().context("the program is not an XDP program")
 }
 

@@ -1,1 +1,3 @@
 //! Sockets and interfaces.
+
+pub mod udp;

@@ -82,6 +82,7 @@ impl World {
                 multiplier: 0x9e37_79b9_7f4a_7c15,
                 abi: common::maps::ABI_VERSION,
                 zero: 0,
+                reserved: 0,
             },
             vips,
             clients: Vec::new(),
@@ -186,7 +187,11 @@ fn redirected(list: &mut List) {
     list.add("a strongSwan client over IPv6", yes, &v6());
     list.add("behind the non-ESP marker over IPv4", yes, &v4().nat_t());
     list.add("behind the non-ESP marker over IPv6", yes, &v6().nat_t());
-    list.add("an Apple client, whose first notify announces support", yes, &v4().with_payloads(Payload::apple()));
+    list.add(
+        "an Apple client, whose first notify announces support",
+        yes,
+        &v4().with_payloads(Payload::apple()),
+    );
     list.add("from behind a NAT: another source port", yes, &with(v4(), |p| p.source_port = 10952));
     list.add("one VLAN tag", yes, &with(v4(), |p| p.vlans = vec![(0x8100, 100)]));
     list.add("two VLAN tags", yes, &with(v6(), |p| p.vlans = vec![(0x88a8, 200), (0x8100, 100)]));
@@ -262,17 +267,30 @@ fn link_and_network(list: &mut List) {
     list.add("IPv6 longer than its frame", Reason::Ipv6Length, &with(v6(), |p| p.ip_length_error = 1));
     list.add("IPv6 too short for UDP", Reason::Ipv6Length, &with(v6(), |p| p.ip_length_error = -233));
     for source in [[0, 0, 0, 1], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], VIP4.octets()] {
-        list.add("an impossible IPv4 source", Reason::BadSource, &with(v4(), |p| p.source = IpAddr::from(source)));
+        list.add(
+            "an impossible IPv4 source",
+            Reason::BadSource,
+            &with(v4(), |p| p.source = IpAddr::from(source)),
+        );
     }
     let mapped = Ipv4Addr::new(198, 51, 100, 7).to_ipv6_mapped();
     for source in [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST, mapped, Ipv6Addr::from([0xff; 16]), VIP6] {
-        list.add("an impossible IPv6 source", Reason::BadSource, &with(v6(), |p| p.source = IpAddr::V6(source)));
+        list.add(
+            "an impossible IPv6 source",
+            Reason::BadSource,
+            &with(v6(), |p| p.source = IpAddr::V6(source)),
+        );
     }
     list.add("source port zero", Reason::BadSource, &with(v4(), |p| p.source_port = 0));
     for length in [0, 13, 16, 20, 33, 40] {
         let mut frame = v4().build();
         frame.truncate(length);
-        list.add_in("a frame cut inside its headers", Reason::TruncatedFrame, World::towards(GATEWAY_ALL), frame);
+        list.add_in(
+            "a frame cut inside its headers",
+            Reason::TruncatedFrame,
+            World::towards(GATEWAY_ALL),
+            frame,
+        );
     }
     for length in [15, 53, 61] {
         let mut frame = v6().build();
@@ -310,7 +328,11 @@ fn header(list: &mut List) {
     list.add("shorter than an IKE header", Reason::IkeLength, &with(v4(), |p| p.raw = Some(vec![0x11; 27])));
     list.add("an IKE length too long", Reason::IkeLength, &with(v4(), |p| p.ike_length_error = 1));
     list.add("an IKE length too short", Reason::IkeLength, &with(v4(), |p| p.ike_length_error = -1));
-    list.add("an IKE length beyond 16 bits", Reason::IkeLength, &with(v4(), |p| p.ike_length_error = 0x1_0000));
+    list.add(
+        "an IKE length beyond 16 bits",
+        Reason::IkeLength,
+        &with(v4(), |p| p.ike_length_error = 0x1_0000),
+    );
     list.add(
         "a jumbo message",
         Reason::IkeTooLong,
@@ -337,8 +359,16 @@ fn chain(list: &mut List) {
     let without = |kind: u8| with(v4(), |p| p.payloads.retain(|payload| !at(kind)(payload)));
     let twice = |payload: Payload| with(v4(), |p| p.payloads.push(payload));
 
-    list.add("the last payload runs over", Reason::ChainTruncated, &with(v4(), |p| last(p, |l| l.length = Some(9))));
-    list.add("a next payload that is not there", Reason::ChainTruncated, &with(v4(), |p| p.last_next_payload = 41));
+    list.add(
+        "the last payload runs over",
+        Reason::ChainTruncated,
+        &with(v4(), |p| p.payloads.push(Payload { length: Some(9), ..Payload::vendor(&[1; 4]) })),
+    );
+    list.add(
+        "a next payload that is not there",
+        Reason::ChainTruncated,
+        &with(v4(), |p| p.last_next_payload = 41),
+    );
     list.add(
         "half a payload header at the end",
         Reason::ChainTruncated,
@@ -347,13 +377,21 @@ fn chain(list: &mut List) {
             p.trailing = vec![0, 0];
         }),
     );
-    list.add("a payload of length 3", Reason::PayloadLength, &with(v4(), |p| last(p, |l| l.length = Some(3))));
+    list.add(
+        "a payload of length 3",
+        Reason::PayloadLength,
+        &with(v4(), |p| last(p, |l| l.length = Some(3))),
+    );
     list.add("a payload of length 0", Reason::PayloadLength, &change(PAYLOAD_SA, &|p| p.length = Some(0)));
     list.add("octets after the chain", Reason::ChainTrailing, &with(v4(), |p| p.trailing = vec![0]));
-    list.add("no payload at all", Reason::ChainTrailing, &with(v4(), |p| {
-        p.payloads.clear();
-        p.trailing = vec![0; 300];
-    }));
+    list.add(
+        "no payload at all",
+        Reason::ChainTrailing,
+        &with(v4(), |p| {
+            p.payloads.clear();
+            p.trailing = vec![0; 300];
+        }),
+    );
     list.add("thirty-three payloads", Reason::TooManyPayloads, &many(33));
     list.add(
         "an unknown critical payload",
@@ -383,9 +421,13 @@ fn chain(list: &mut List) {
             &change(PAYLOAD_NONCE, &|p| *p = Payload::nonce(length)),
         );
     }
-    list.add("a short notify", Reason::NotifyShort, &with(v4(), |p| {
-        p.payloads.push(Payload::new(PAYLOAD_NOTIFY, [0, 0, 0x40]));
-    }));
+    list.add(
+        "a short notify",
+        Reason::NotifyShort,
+        &with(v4(), |p| {
+            p.payloads.push(Payload::new(PAYLOAD_NOTIFY, [0, 0, 0x40]));
+        }),
+    );
 }
 
 fn notifies(list: &mut List) {
@@ -397,19 +439,39 @@ fn notifies(list: &mut List) {
     list.add("support with an SPI", malformed, &instead(Payload::new(41, [0, 4, 0x40, 0x16, 0, 0, 0, 0])));
     list.add("REDIRECTED_FROM of type 0", malformed, &instead(Payload::notify(16408, &[0, 4, 1, 2, 3, 4])));
     list.add("REDIRECTED_FROM of type 9", malformed, &instead(Payload::notify(16408, &[9, 4, 1, 2, 3, 4])));
-    list.add("REDIRECTED_FROM a name", malformed, &instead(Payload::notify(16408, &[3, 4, b'a', b'.', b'b', b'c'])));
+    list.add(
+        "REDIRECTED_FROM a name",
+        malformed,
+        &instead(Payload::notify(16408, &[3, 4, b'a', b'.', b'b', b'c'])),
+    );
     list.add("REDIRECTED_FROM too long", malformed, &instead(Payload::notify(16408, &[1, 4, 1, 2, 3, 4, 5])));
     list.add("REDIRECTED_FROM too short", malformed, &instead(Payload::notify(16408, &[1, 4, 1, 2, 3])));
-    list.add("REDIRECTED_FROM past the end", malformed, &instead(Payload::notify(16408, &[1, 16, 1, 2, 3, 4])));
+    list.add(
+        "REDIRECTED_FROM past the end",
+        malformed,
+        &instead(Payload::notify(16408, &[1, 16, 1, 2, 3, 4])),
+    );
     list.add("REDIRECTED_FROM empty", malformed, &instead(Payload::notify(16408, &[])));
-    list.add("REDIRECTED_FROM with an SPI", malformed, &instead(Payload::new(41, [0, 4, 0x40, 0x18, 1, 4, 9, 9, 9, 9])));
-    list.add("support twice", Reason::NotifyDuplicate, &with(v4(), |p| p.payloads.push(Payload::redirect_supported())));
+    list.add(
+        "REDIRECTED_FROM with an SPI",
+        malformed,
+        &instead(Payload::new(41, [0, 4, 0x40, 0x18, 1, 4, 9, 9, 9, 9])),
+    );
+    list.add(
+        "support twice",
+        Reason::NotifyDuplicate,
+        &with(v4(), |p| p.payloads.push(Payload::redirect_supported())),
+    );
     list.add(
         "REDIRECTED_FROM twice",
         Reason::NotifyDuplicate,
         &with(from(IpAddr::V4(CLIENT4)), |p| p.payloads.push(Payload::redirected_from(IpAddr::V4(CLIENT4)))),
     );
-    list.add("a returned cookie", Reason::Cookie, &with(v4(), |p| p.payloads.insert(0, Payload::notify(16390, &[7; 20]))));
+    list.add(
+        "a returned cookie",
+        Reason::Cookie,
+        &with(v4(), |p| p.payloads.insert(0, Payload::notify(16390, &[7; 20]))),
+    );
     list.add("redirected from this VIP", Reason::RedirectLoop, &from(IpAddr::V4(VIP4)));
     list.add("redirected from the other VIP", Reason::RedirectLoop, &from(IpAddr::V4(OTHER_VIP4)));
     list.add("redirected from the IPv6 VIP", Reason::RedirectLoop, &from(IpAddr::V6(VIP6)));
@@ -441,14 +503,24 @@ fn choice(list: &mut List) {
         Payload::redirect_supported(),
     ]);
     list.add_in("the smallest request", Reason::Redirected, world(GATEWAY_V4), minimal.build());
-    list.add_in("a reply that would be longer", Reason::ReplyNotShorter, world(GATEWAY_LONG_NAME), minimal.build());
+    list.add_in(
+        "a reply that would be longer",
+        Reason::ReplyNotShorter,
+        world(GATEWAY_LONG_NAME),
+        minimal.build(),
+    );
     let accept = |address, length| world(GATEWAY_ALL).accepting(Prefix::new(address, length));
     let v4_client = Address::V4([198, 51, 100, 0]);
     let v6_client = Address::V6(CLIENT6.octets());
     list.add_in("an accepted client", Reason::Redirected, accept(v4_client, 24), frame());
     list.add_in("an accepted IPv6 client", Reason::Redirected, accept(v6_client, 64), v6().build());
     list.add_in("a client of no prefix", Reason::ClientNotAccepted, accept(v6_client, 64), frame());
-    list.add_in("outside the prefix", Reason::ClientNotAccepted, accept(Address::V4([198, 51, 101, 0]), 24), frame());
+    list.add_in(
+        "outside the prefix",
+        Reason::ClientNotAccepted,
+        accept(Address::V4([198, 51, 101, 0]), 24),
+        frame(),
+    );
     let everyone6 = accept(Address::V6([0; 16]), 0);
     list.add_in("an IPv6 prefix never covers IPv4", Reason::ClientNotAccepted, everyone6, frame());
 }
@@ -484,19 +556,9 @@ fn reversed(nonce: usize) -> Vec<Payload> {
 
 /// The nonce where every reply's identity has to go: it must move towards the end.
 fn nonce_first(nonce: usize) -> Vec<Payload> {
-    vec![
-        Payload::nonce(nonce),
-        Payload::sa(),
-        Payload::ke(14, 256),
-        Payload::redirect_supported(),
-    ]
+    vec![Payload::nonce(nonce), Payload::sa(), Payload::ke(14, 256), Payload::redirect_supported()]
 }
 
 fn nonce_last(nonce: usize) -> Vec<Payload> {
-    vec![
-        Payload::redirect_supported(),
-        Payload::sa(),
-        Payload::ke(14, 256),
-        Payload::nonce(nonce),
-    ]
+    vec![Payload::redirect_supported(), Payload::sa(), Payload::ke(14, 256), Payload::nonce(nonce)]
 }

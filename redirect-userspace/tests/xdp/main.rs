@@ -33,7 +33,8 @@ fn every_fixture_gets_the_verdict_and_the_octets_of_the_host() {
         let (action, output) = kernel.run(&frame);
 
         let after = kernel.maps.counters().unwrap();
-        let counted: Vec<_> = Reason::ALL.iter().filter(|r| after.packets(**r) != before.packets(**r)).collect();
+        let counted: Vec<_> =
+            Reason::ALL.iter().filter(|r| after.packets(**r) != before.packets(**r)).collect();
         assert_eq!(counted, [&reason], "{name}: exactly one counter moves");
         assert_eq!(after.packets(reason), before.packets(reason) + 1, "{name}");
         assert_same(name, &world, &frame, action, &output);

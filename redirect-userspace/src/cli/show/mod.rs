@@ -1,0 +1,67 @@
+//! Dispatch of `show <noun>`: one request, then a table or the daemon's JSON as it came.
+
+pub(super) mod cluster;
+pub(super) mod events;
+pub(super) mod llg;
+pub(super) mod redirect;
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::print::{Console, Exit};
+use super::table::label;
+use super::{Noun, Show, ops};
+use crate::control::{
+    ClusterView, EventEntry, LlgView, RedirectView, Request, VersionView, client, client::AskError,
+};
+
+/// Asks and shows.
+pub(super) fn run(show: &Show, socket: &Path, console: &mut Console<'_>) -> Result<(), Exit> {
+    let width = console.width();
+    let text = match show.noun {
+        _ if show.json => json(socket, show.noun),
+        Noun::Cluster => ask(socket, show.noun).map(|view: ClusterView| cluster::render(&view, width)),
+        Noun::Events { .. } => {
+            ask(socket, show.noun).map(|entries: Vec<EventEntry>| events::render(&entries, width))
+        }
+        Noun::Llg => ask(socket, show.noun).map(|view: LlgView| llg::render(&view, width)),
+        Noun::Redirect { all } => {
+            ask(socket, show.noun).map(|view: RedirectView| redirect::render(&view, all, width))
+        }
+        Noun::Version => ask(socket, show.noun).map(|view: VersionView| version(&view)),
+    };
+    match text {
+        Ok(text) => console.print(&text),
+        Err(error) => Err(ops::failed(&error, console)),
+    }
+}
+
+fn ask<T: DeserializeOwned>(socket: &Path, noun: Noun) -> Result<T, AskError> {
+    client::ask(socket, request(noun))
+}
+
+/// Not through the views: fields that this program does not know are kept.
+fn json(socket: &Path, noun: Noun) -> Result<String, AskError> {
+    let value: Value = ask(socket, noun)?;
+    Ok(format!("{value:#}\n"))
+}
+
+const fn request(noun: Noun) -> Request {
+    match noun {
+        Noun::Cluster => Request::ShowCluster,
+        Noun::Events { since } => Request::ShowEvents { since },
+        Noun::Llg => Request::ShowLlg,
+        Noun::Redirect { .. } => Request::ShowRedirect,
+        Noun::Version => Request::Version,
+    }
+}
+
+fn version(view: &VersionView) -> String {
+    let mut text = String::new();
+    label(&mut text, "redirectd", &view.version);
+    label(&mut text, "redirectctl", env!("CARGO_PKG_VERSION"));
+    label(&mut text, "Protocol", &view.protocol.to_string());
+    text
+}

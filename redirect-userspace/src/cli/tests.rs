@@ -1,0 +1,211 @@
+//! The operator's command against a real control socket.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+
+use super::print::fixtures::capture;
+use super::*;
+use crate::control::fixtures::{self, TempDir};
+use crate::control::{Answer, Envelope, ReloadView, Request, Response, VersionView};
+
+#[test]
+fn every_noun_is_shown_as_a_table() {
+    let daemon = Daemon::start(5);
+
+    for (noun, expected) in [
+        ("redirect", "Fast path       : armed\n"),
+        ("cluster", "Cluster IP      : 10.50.0.5, fd50::5\n"),
+        ("llg", "Generation      : 7\n"),
+        ("events", "2026-01-31T23:59:01.000Z  info"),
+        ("version", "redirectd       : 1.2.3\n"),
+    ] {
+        let (exit, out, err) = daemon.run(&["show", noun]);
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{noun}");
+        assert!(out.contains(expected), "{noun}: {out}");
+        assert!(!out.contains('\u{1b}'), "{noun}: {out}");
+        assert!(out.lines().all(|line| line.chars().count() <= DEFAULT_WIDTH), "{noun}: {out}");
+    }
+    daemon.finish();
+}
+
+#[test]
+fn json_is_the_daemons_answer_as_it_came() {
+    let daemon = Daemon::start(4);
+
+    for (noun, expected) in [
+        ("redirect", serde_json::to_value(fixtures::snapshot().redirect).unwrap()),
+        ("cluster", serde_json::to_value(fixtures::snapshot().cluster).unwrap()),
+        ("llg", serde_json::to_value(fixtures::snapshot().llg).unwrap()),
+        ("events", json!([fixtures::event(1)])),
+    ] {
+        let (exit, out, _) = daemon.run(&["show", noun, "--json"]);
+        assert_eq!(exit, Exit::Done);
+        assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), expected);
+    }
+    daemon.finish();
+}
+
+#[test]
+fn since_is_passed_on() {
+    let daemon = Daemon::start(1);
+
+    daemon.run(&["show", "events", "--since", "41"]);
+
+    assert_eq!(daemon.finish(), [Request::ShowEvents { since: Some(41) }]);
+}
+
+#[test]
+fn a_reload_says_so() {
+    let daemon = Daemon::start(1);
+
+    let (exit, out, _) = daemon.run(&["reload"]);
+
+    assert_eq!((exit, out.as_str()), (Exit::Done, "The new configuration is in force.\n"));
+    assert_eq!(daemon.finish(), [Request::Reload]);
+}
+
+#[test]
+fn a_refusal_is_told_in_the_daemons_words() {
+    let dir = TempDir::new();
+    let path = dir.path().join("ctl.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let daemon = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"{\"error\":\"redirectd.toml:3:1: unknown key\"}\n").unwrap();
+    });
+
+    let (exit, out, err) = run_at(&path, &["reload"]);
+
+    daemon.join().unwrap();
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert_eq!(err, "redirectctl: redirectd.toml:3:1: unknown key\n");
+}
+
+#[test]
+fn a_daemon_that_is_away_is_not_a_refusal() {
+    let dir = TempDir::new();
+    let path = dir.path().join("none.sock");
+
+    for verb in [["show", "redirect"].as_slice(), &["reload"], &["top", "--count", "1"]] {
+        let (exit, out, err) = run_at(&path, verb);
+        assert_eq!((exit, out.as_str()), (Exit::Unreachable, ""), "{verb:?}");
+        assert!(err.starts_with("redirectctl: no daemon answers on "), "{err}");
+    }
+}
+
+#[test]
+fn check_needs_no_daemon_and_lists_every_error() {
+    let good: Check = |_| Ok(());
+    let bad: Check =
+        |file| Err(vec![format!("{}:1:1: bad", file.display()), format!("{}:2:1: worse", file.display())]);
+    let args = parse(&["check", "a.toml"]).unwrap();
+
+    assert_eq!(
+        capture(|console| run(&args, good, console)),
+        (Exit::Done, "a.toml: no errors\n".to_owned(), String::new())
+    );
+    assert_eq!(
+        capture(|console| run(&args, bad, console)),
+        (Exit::Refused, String::new(), "a.toml:1:1: bad\na.toml:2:1: worse\n".to_owned())
+    );
+}
+
+#[test]
+fn top_without_a_terminal_is_plain_text_in_blocks() {
+    let daemon = Daemon::start(2);
+
+    let (exit, out, err) = daemon.run(&["top", "--count", "2"]);
+
+    daemon.finish();
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert!(!out.contains('\u{1b}'), "{out}");
+    assert_eq!(out.matches("Redirects       : 2468\n").count(), 2, "{out}");
+    assert_eq!(out.matches("Redirects/s     : -\n").count(), 1, "{out}");
+    assert_eq!(out.matches("Redirects/s     : 0\n").count(), 1, "{out}");
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2() {
+    for line in [[].as_slice(), &["show"], &["show", "weather"], &["check"], &["top", "--count", "many"]] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
+    }
+}
+
+#[test]
+fn the_socket_may_be_given_anywhere() {
+    let default = parse(&["show", "llg"]).unwrap();
+    let before = parse(&["--socket", "/tmp/s", "show", "llg"]).unwrap();
+    let after = parse(&["show", "llg", "--socket", "/tmp/s"]).unwrap();
+
+    assert_eq!(default.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!(before.socket, Path::new("/tmp/s"));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn exit_codes_are_those_of_the_contract() {
+    for (exit, code) in [(Exit::Done, 0), (Exit::Refused, 1), (Exit::Unreachable, 2)] {
+        assert_eq!(ExitCode::from(exit), ExitCode::from(code));
+    }
+}
+
+fn parse(words: &[&str]) -> Result<CtlArgs, clap::Error> {
+    CtlArgs::try_parse_from(["redirectctl"].iter().chain(words))
+}
+
+fn run_at(socket: &Path, words: &[&str]) -> (Exit, String, String) {
+    let mut args = parse(words).unwrap();
+    args.socket = socket.to_owned();
+    capture(|console| run(&args, |_| Ok(()), console))
+}
+
+/// Answers a number of requests with the fixtures and remembers them.
+struct Daemon {
+    dir: TempDir,
+    thread: JoinHandle<Vec<Request>>,
+}
+
+impl Daemon {
+    fn start(requests: usize) -> Self {
+        let dir = TempDir::new();
+        let listener = UnixListener::bind(dir.path().join("ctl.sock")).unwrap();
+        let thread = thread::spawn(move || {
+            let mut seen = Vec::new();
+            for stream in listener.incoming().take(requests) {
+                let mut stream = stream.unwrap();
+                let mut line = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+                let Envelope { request, .. } = serde_json::from_str(&line).unwrap();
+                let mut answer = serde_json::to_vec(&Response::Ok(answer(request))).unwrap();
+                answer.push(b'\n');
+                stream.write_all(&answer).unwrap();
+                seen.push(request);
+            }
+            seen
+        });
+        Self { dir, thread }
+    }
+
+    fn run(&self, words: &[&str]) -> (Exit, String, String) {
+        run_at(&self.dir.path().join("ctl.sock"), words)
+    }
+
+    fn finish(self) -> Vec<Request> {
+        self.thread.join().unwrap()
+    }
+}
+
+fn answer(request: Request) -> Answer {
+    let snapshot = fixtures::snapshot();
+    match request {
+        Request::Reload => Answer::Reload(ReloadView { reloaded: true }),
+        Request::ShowCluster => Answer::Cluster(snapshot.cluster),
+        Request::ShowEvents { .. } => Answer::Events(vec![fixtures::event(1)]),
+        Request::ShowLlg => Answer::Llg(snapshot.llg),
+        Request::ShowRedirect => Answer::Redirect(snapshot.redirect),
+        Request::Version => Answer::Version(VersionView { version: "1.2.3".to_owned(), protocol: 1 }),
+    }
+}

@@ -1,0 +1,98 @@
+//! What the operator may see of the cluster.
+
+use std::fmt::{Display, Formatter};
+
+use crate::cluster::{Member, Settings};
+use crate::gateway::GatewayIndex;
+
+/// The cluster at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// This node's role.
+    pub role: Role,
+    /// Whether anybody takes clients.
+    pub status: Status,
+    /// The settings.
+    pub settings: Settings,
+    /// The table that was published last, 0 before the first.
+    pub generation: u32,
+    /// Slots of the table.
+    pub slots: usize,
+    /// The members, by name.
+    pub gateways: Vec<GatewaySnapshot>,
+    /// Redirects to members that have left since the daemon was started.
+    pub former_redirects: u64,
+}
+
+/// A member at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewaySnapshot {
+    /// Name, addresses, weight, state.
+    pub member: Member,
+    /// Its position in the maps; `None` while it waits for one.
+    pub index: Option<GatewayIndex>,
+    /// How many slots lead to it.
+    pub slots: usize,
+    /// The part of all slots that leads to it, 0 to 1.
+    pub share: f64,
+    /// Redirects to it since it joined.
+    pub redirects: u64,
+}
+
+/// A node's role in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Owns the VIP and collects the loads.
+    Master,
+    /// Reports its load to the master.
+    Slave,
+    /// Neither: the members are configured, not elected.
+    None,
+}
+
+impl Role {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Whether anybody takes clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The members are not known yet.
+    Starting,
+    /// At least one slot leads to a gateway.
+    Up,
+    /// No slot does: every client stays with the node that owns the VIP.
+    NoGateway,
+}
+
+impl Status {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::NoGateway => "no-gateway",
+        }
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}

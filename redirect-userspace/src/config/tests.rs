@@ -1,0 +1,430 @@
+//! What a configuration means, and what is said about wrong ones.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(Path::new("redirectd.toml"), text)
+}
+
+/// The mistakes of a file whose name is left out.
+fn mistakes(text: &str) -> Vec<String> {
+    let errors = parse(text).err();
+    errors
+        .iter()
+        .flat_map(ConfigErrors::iter)
+        .map(|error| format!("{}:{}: {}", error.line, error.column, error.message))
+        .collect()
+}
+
+/// Four lines of a complete configuration, followed by what a test is about.
+fn after_start(rest: &str) -> String {
+    let start = "fast-path = { mode = \"off\" }\n[node]\nname = \"gw1\"\naddresses = [\"10.50.0.11\"]\n";
+    format!("{start}{rest}")
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = parse(&after_start("")).unwrap();
+
+    assert_eq!(
+        config,
+        Config {
+            node: Node {
+                name: "gw1".parse().unwrap(),
+                addresses: Some(GatewayAddresses::new(["10.50.0.11".parse().unwrap()]).unwrap()),
+            },
+            runtime: Runtime {
+                socket: "/run/redirectd/redirectd.sock".into(),
+                bpf_pin: "/sys/fs/bpf/redirectd".into(),
+                metrics: "127.0.0.1:9469".parse().unwrap(),
+            },
+            fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off },
+            cluster: Cluster { settings: Settings::default(), members: Vec::new() },
+            redirect: Redirect { vips: Vec::new(), on_init: true, accept_from: Vec::new() },
+        }
+    );
+    assert_eq!(config.cluster.settings.policy, Policy::Balanced);
+    assert_eq!(config.cluster.settings.overload_limit.percent(), 99);
+}
+
+#[test]
+fn every_key_is_taken_over() {
+    let config = parse(
+        r#"
+            [node]
+            name = "gw1"
+            addresses = ["10.50.0.11", "fd50::11", "gw1.example.net"]
+            [runtime]
+            socket = "/tmp/r.sock"
+            bpf-pin = "/sys/fs/bpf/test"
+            metrics = "[::1]:9000"
+            [fast-path]
+            interfaces = ["eth0", "eth1.20"]
+            mode = "generic"
+            [cluster.master]
+            policy = "least-loaded"
+            overload-limit = 80
+            [[cluster.static]]
+            name = "gw1"
+            addresses = ["10.50.0.11"]
+            weight = 3
+            [[cluster.static]]
+            name = "gw2"
+            addresses = ["10.50.0.12", "fd50::12"]
+            weight = 0
+            [[cluster.static]]
+            name = "gw3"
+            addresses = ["gw3.example.net"]
+            [redirect]
+            vip = ["10.50.0.5", "fd50::5"]
+            gateway = []
+            accept-from = ["10.0.0.0/8", "192.0.2.7", "fd00::/8", "::/0"]
+        "#,
+    )
+    .unwrap();
+
+    assert_eq!(config.node.addresses.as_ref().unwrap().to_string(), "10.50.0.11, fd50::11, gw1.example.net");
+    assert_eq!(config.runtime.socket, Path::new("/tmp/r.sock"));
+    assert_eq!(config.runtime.bpf_pin, Path::new("/sys/fs/bpf/test"));
+    assert_eq!(config.runtime.metrics.to_string(), "[::1]:9000");
+    assert_eq!(config.fast_path.mode, Mode::Generic);
+    let interfaces: Vec<_> = config.fast_path.interfaces.iter().map(InterfaceName::as_str).collect();
+    assert_eq!(interfaces, ["eth0", "eth1.20"]);
+    assert_eq!(config.cluster.settings.policy, Policy::LeastLoaded);
+    assert_eq!(config.cluster.settings.overload_limit, OverloadLimit::new(80).unwrap());
+    let weights: Vec<_> =
+        config.cluster.members.iter().map(|member| member.weight.map(Weight::value)).collect();
+    assert_eq!(weights, [Some(3), None, Some(1)]);
+    assert_eq!(config.redirect.vips, ["10.50.0.5".parse::<IpAddr>().unwrap(), "fd50::5".parse().unwrap()]);
+    assert!(!config.redirect.on_init);
+    let prefixes: Vec<_> = config.redirect.accept_from.iter().map(ToString::to_string).collect();
+    assert_eq!(prefixes, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "::/0"]);
+}
+
+#[test]
+fn the_member_that_is_this_node_is_known_by_its_name_or_address() {
+    let text = |name, address| {
+        after_start(&format!(
+            "[[cluster.static]]\nname = \"{name}\"\naddresses = [\"{address}\"]\n\
+             [[cluster.static]]\nname = \"other\"\naddresses = [\"10.50.0.99\"]\n"
+        ))
+    };
+    for (name, address) in [("gw1", "10.50.0.77"), ("master", "10.50.0.11")] {
+        let members = parse(&text(name, address)).unwrap().members();
+
+        assert_eq!(members.iter().map(|member| member.is_self).collect::<Vec<_>>(), [true, false], "{name}");
+        assert!(members.iter().all(|member| member.state == MemberState::Up));
+    }
+}
+
+#[test]
+fn map_entries_follow_the_configuration() {
+    let config =
+        parse(&after_start("[redirect]\nvip = [\"fd50::5\"]\naccept-from = [\"10.128.0.0/9\"]\n")).unwrap();
+
+    let mut address = [0; 16];
+    address[..2].copy_from_slice(&[0xfd, 0x50]);
+    address[15] = 5;
+    assert_eq!(config.redirect.vips_to_map(), [maps::Vip { family: 6, address }]);
+    let [prefix] = config.redirect.clients_to_map()[..] else { panic!("one prefix") };
+    assert_eq!(
+        (prefix.family, &prefix.address[..4], &prefix.mask[..4]),
+        (4, &[10, 128, 0, 0][..], &[255, 128, 0, 0][..])
+    );
+}
+
+#[test]
+fn modes_without_a_program_need_no_interface() {
+    for mode in Mode::ALL {
+        let text = format!("[node]\nname = \"gw1\"\n[fast-path]\nmode = \"{mode}\"\n");
+
+        assert_eq!(parse(&text).is_ok(), matches!(mode, Mode::Userspace | Mode::Off), "{mode}");
+    }
+}
+
+#[test]
+fn an_error_names_file_line_and_column() {
+    let errors = parse(&after_start("[runtime]\nsocket = \"r.sock\"\nbpf-pin = 3\n")).unwrap_err();
+
+    assert_eq!(
+        errors.to_string(),
+        "redirectd.toml:6:10: \"r.sock\": not an absolute path\n\
+         redirectd.toml:7:11: `bpf-pin` is a string, not an integer"
+    );
+}
+
+/// The rest of a file whose first four lines are right, and what is wrong with it.
+const MISTAKES: &[(&str, &[&str])] = &[
+    // Syntax.
+    ("[runtime\n", &["5:9: unclosed table, expected `]`"]),
+    ("[runtime]\nsocket = /run\n", &["6:10: string values must be quoted, expected literal string"]),
+    ("[redirect]\nvip = []\nvip = []\n", &["7:1: duplicate key"]),
+    // Keys.
+    (
+        "[runtime]\nmetric = \"127.0.0.1:1\"\n",
+        &["6:1: unknown key `metric` in [runtime], did you mean `metrics`?"],
+    ),
+    ("[runtime]\nlisten = 1\n", &["6:1: unknown key `listen` in [runtime]"]),
+    ("[redirects]\n", &["5:2: unknown key `redirects`, did you mean `redirect`?"]),
+    (
+        "[runtime]\n\"so\\ncket\" = 1\n",
+        &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
+    ),
+    ("[[hsrp]]\nname = \"group1\"\n", &["5:3: [[hsrp]] is not supported by this version"]),
+    ("[[ike.profile]]\n", &["5:3: [ike] is not supported by this version"]),
+    ("[reconnect]\n", &["5:2: [reconnect] is not supported by this version"]),
+    ("[cluster]\nport = 2012\n", &["6:1: `port` in [cluster] is not supported by this version"]),
+    ("[cluster.slave]\nhello = \"1s\"\n", &["5:10: [cluster.slave] is not supported by this version"]),
+    ("[redirect.client]\n", &["5:11: [redirect.client] is not supported by this version"]),
+    (
+        "[cluster.master]\nweight = { crypto-load = 1 }\n",
+        &["6:1: [cluster.master.weight] is not supported by this version"],
+    ),
+    // Types.
+    ("[runtime]\nsocket = 1\n", &["6:10: `socket` is a string, not an integer"]),
+    ("[cluster.static]\nname = \"gw2\"\n", &["5:1: [[cluster.static]] is a list of tables, not a table"]),
+    ("[cluster]\nstatic = [1]\n", &["6:11: [[cluster.static]] is a table, not an integer"]),
+    ("[cluster]\nmaster = 1\n", &["6:10: [cluster.master] is a table, not an integer"]),
+    ("[redirect]\nvip = \"10.0.0.1\"\n", &["6:7: `vip` is a list of strings, not a string"]),
+    ("[redirect]\nvip = [\"10.0.0.1\", 2]\n", &["6:20: an element of `vip` is a string, not an integer"]),
+    // [runtime]
+    ("[runtime]\nmetrics = \"9469\"\n", &["6:11: \"9469\": not ADDRESS:PORT"]),
+    // [cluster.master]
+    (
+        "[cluster.master]\npolicy = \"fair\"\n",
+        &["6:10: `policy` is \"balanced\" or \"least-loaded\", not \"fair\""],
+    ),
+    ("[cluster.master]\noverload-limit = 49\n", &["6:18: `overload-limit` is 50 to 99, not 49"]),
+    ("[cluster.master]\noverload-limit = 0x64\n", &["6:18: `overload-limit` is 50 to 99, not 0x64"]),
+    ("[cluster.master]\noverload-limit = 99.5\n", &["6:18: `overload-limit` is a whole number, not a float"]),
+    // [[cluster.static]]
+    (
+        "[[cluster.static]]\nweight = 1\n",
+        &[
+            "5:1: `addresses` in [[cluster.static]] is missing",
+            "5:1: `name` in [[cluster.static]] is missing",
+        ],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw 2\"\naddresses = [\"10.0.0.2\"]\n",
+        &["6:8: \"gw 2\": a name has only letters, digits, '-', '_' and '.', not ' '"],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.2\"]\nweight = 65536\n",
+        &["8:10: `weight` is 0 to 65535, not 65536"],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.2\"]\nweight = -1\n",
+        &["8:10: `weight` is 0 to 65535, not -1"],
+    ),
+    ("[[cluster.static]]\nname = \"gw2\"\naddresses = []\n", &["7:13: a gateway needs at least one address"]),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.2\", \"10.0.0.3\"]\n",
+        &["7:26: a second IPv4 address: a gateway has at most one address of each kind"],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"224.0.0.2\", \"fd50::g\"]\n",
+        &[
+            "7:14: \"224.0.0.2\": a multicast address belongs to no single host",
+            "7:27: \"fd50::g\": not a valid IPv6 address (write no port, zone or brackets)",
+        ],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.2\"]\n\
+         [[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.3\"]\n",
+        &["9:8: member \"gw2\" is already defined in line 6"],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"10.0.0.2\"]\n\
+         [[cluster.static]]\nname = \"gw3\"\naddresses = [\"fd50::3\", \"10.0.0.2\"]\n",
+        &["10:25: 10.0.0.2 is already an address of member \"gw2\""],
+    ),
+    (
+        "[[cluster.static]]\nname = \"gw1\"\naddresses = [\"10.0.0.2\"]\n\
+         [[cluster.static]]\nname = \"gw3\"\naddresses = [\"10.50.0.11\"]\n",
+        &["9:8: this node is already member \"gw1\", by name or address"],
+    ),
+    // [redirect]
+    ("[redirect]\nvip = [\"vpn.example.net\"]\n", &["6:8: \"vpn.example.net\": not an IP address"]),
+    (
+        "[redirect]\nvip = [\"127.0.0.1\"]\n",
+        &["6:8: \"127.0.0.1\": a loopback address leads every client to itself"],
+    ),
+    (
+        "[redirect]\nvip = [\"::ffff:10.0.0.5\"]\n",
+        &[
+            "6:8: \"::ffff:10.0.0.5\": an IPv4-mapped IPv6 address never appears in packets: write the IPv4 address",
+        ],
+    ),
+    ("[redirect]\nvip = [\"10.0.0.5\", \"10.0.0.5\"]\n", &["6:20: VIP 10.0.0.5 is listed twice"]),
+    ("[redirect]\nvip = [\"10.50.0.11\"]\n", &["6:8: VIP 10.50.0.11 is the address of gateway \"gw1\""]),
+    (
+        "[[cluster.static]]\nname = \"gw2\"\naddresses = [\"fd50:0::2\"]\n[redirect]\nvip = [\"fd50::2\"]\n",
+        &["9:8: VIP fd50::2 is the address of gateway \"gw2\""],
+    ),
+    (
+        "[redirect]\ngateway = [\"init\", \"auth\"]\n",
+        &["6:20: \"auth\" is not available yet: needs the IKE gateway"],
+    ),
+    ("[redirect]\ngateway = [\"int\"]\n", &["6:12: `gateway` lists \"init\" or \"auth\", not \"int\""]),
+    (
+        "[redirect]\naccept-from = [\"10.0.0.1/8\", \"10.0.0.0/33\", \"lan\"]\n",
+        &[
+            "6:16: \"10.0.0.1/8\": has bits beyond its length, did you mean \"10.0.0.0/8\"?",
+            "6:30: \"10.0.0.0/33\": the length of this prefix is 0 to 32",
+            "6:45: \"lan\": neither an IP address nor ADDRESS/LENGTH",
+        ],
+    ),
+    ("[redirect]\naccept-from = [\"::/+1\"]\n", &["6:16: \"::/+1\": the length of this prefix is 0 to 128"]),
+];
+
+#[test]
+fn every_mistake_is_named_at_its_place() {
+    assert_eq!(mistakes(&after_start("")), [""; 0]);
+    for (rest, expected) in MISTAKES {
+        assert_eq!(mistakes(&after_start(rest)), *expected, "{rest}");
+    }
+}
+
+#[test]
+fn a_node_without_name_is_refused_at_its_header() {
+    assert_eq!(
+        mistakes("# comment\n[fast-path]\nmode = \"off\"\n[node]\n"),
+        ["4:1: `name` in [node] is missing"]
+    );
+    assert_eq!(
+        mistakes("node = 1\n[fast-path]\nmode = \"off\"\n"),
+        ["1:8: [node] is a table, not an integer"]
+    );
+}
+
+#[test]
+fn wrong_interfaces_are_named_at_their_places() {
+    let mistakes = |rest: &str| mistakes(&format!("[node]\nname = \"gw1\"\n{rest}"));
+    let missing = |place: &str, mode: &str| {
+        [format!("{place}: mode \"{mode}\" needs at least one of `interfaces` in [fast-path]")]
+    };
+
+    assert_eq!(mistakes(""), missing("1:1", "auto"));
+    assert_eq!(mistakes("[fast-path]\nmode = \"native\"\n"), missing("3:1", "native"));
+    assert_eq!(mistakes("[fast-path]\nmode = \"generic\"\ninterfaces = []\n"), missing("5:14", "generic"));
+    assert_eq!(
+        mistakes("[fast-path]\nmode = \"xdp\"\n"),
+        ["4:8: `mode` is \"auto\", \"native\", \"generic\", \"userspace\" or \"off\", not \"xdp\""]
+    );
+    assert_eq!(
+        mistakes("[fast-path]\ninterfaces = [\"eth0\", \"eth0\", \"a/b\", \"sixteen-letters-\"]\n"),
+        [
+            "4:23: interface \"eth0\" is listed twice",
+            "4:31: \"a/b\": no interface has such a name",
+            "4:38: \"sixteen-letters-\": the name of an interface has 1 to 15 characters",
+        ]
+    );
+}
+
+#[test]
+fn no_list_is_longer_than_its_map() {
+    let list =
+        |count: usize, of: &str| (1..=count).map(|n| format!("\"{of}{n}\"")).collect::<Vec<_>>().join(", ");
+    let vips = |count| after_start(&format!("[redirect]\nvip = [\n{}]\n", list(count, "192.0.2.")));
+    let clients = |count| after_start(&format!("[redirect]\naccept-from = [{}]\n", list(count, "192.0.2.")));
+    let members = |count: usize| {
+        let member = |n| format!("[[cluster.static]]\nname = \"m{n}\"\naddresses = [\"m{n}.example\"]\n");
+        after_start(&(0..count).map(member).collect::<String>())
+    };
+
+    assert!(parse(&vips(16)).is_ok());
+    assert_eq!(mistakes(&vips(17)), ["7:216: there are at most 16 VIPs, not 17"]);
+    assert!(parse(&clients(64)).is_ok());
+    assert_eq!(mistakes(&clients(65)), ["6:903: there are at most 64 client prefixes, not 65"]);
+    assert!(parse(&members(MAX_MEMBERS)).is_ok());
+    assert_eq!(mistakes(&members(MAX_MEMBERS + 1)), ["1445:1: a cluster has at most 480 members, not 481"]);
+}
+
+#[test]
+fn a_socket_path_fits_its_address() {
+    let socket =
+        |length: usize| after_start(&format!("[runtime]\nsocket = \"/{}\"\n", "x".repeat(length - 1)));
+
+    assert!(parse(&socket(107)).is_ok());
+    assert_eq!(mistakes(&socket(108)), ["6:10: a socket's path has at most 107 octets, not 108"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake_too() {
+    let path = std::env::temp_dir().join(format!("redirectd-config-{}.toml", std::process::id()));
+
+    let missing = Config::load(&path).unwrap_err().to_string();
+    std::fs::write(&path, b"[node]\nname = \"\xff\"\n").unwrap();
+    let binary = Config::load(&path).unwrap_err().to_string();
+    std::fs::write(&path, after_start("")).unwrap();
+    let right = Config::load(&path);
+    std::fs::remove_file(&path).unwrap();
+
+    let name = path.display();
+    assert_eq!(missing, format!("{name}:1:1: cannot be read: No such file or directory (os error 2)"));
+    assert_eq!(binary, format!("{name}:2:9: not UTF-8 text"));
+    assert!(right.is_ok());
+}
+
+/// Pieces of which a file may be made.
+fn piece() -> impl Strategy<Value = String> {
+    let words = [
+        "[node]",
+        "[runtime]",
+        "[[cluster.static]]",
+        "[cluster.master]",
+        "[redirect]",
+        "[fast-path]",
+        "[[hsrp]]",
+        "name",
+        "addresses",
+        "weight",
+        "vip",
+        "mode",
+        "policy",
+        "accept-from",
+        "gateway",
+        "=",
+        "=",
+        "[",
+        "]",
+        ",",
+        "\"gw1\"",
+        "\"10.0.0.1\"",
+        "\"\"",
+        "1",
+        "-1",
+        "1e9",
+        "true",
+        "{",
+        "}",
+        "\n",
+        "\n",
+        "'''",
+        "# ü",
+    ];
+    prop_oneof![10 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => ".{0,4}"]
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let text = pieces.join(" ");
+
+        if let Err(errors) = parse(&text) {
+            prop_assert!(errors.iter().next().is_some(), "refused without a reason");
+            let lines = text.matches('\n').count() + 1;
+            let mut last = (0, 0);
+            for error in errors.iter() {
+                prop_assert!((1..=lines).contains(&error.line), "{error}");
+                prop_assert!(!error.message.is_empty() && !error.message.contains('\n'), "{error:?}");
+                prop_assert!(last <= (error.line, error.column), "{errors}");
+                last = (error.line, error.column);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Events as log lines: `key=value` text for people, JSON for collectors.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+
+use thiserror::Error;
+use tracing::{Subscriber, error, info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{Event, Severity};
+
+/// What is logged when the operator does not say.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// `key=value` after the words.
+    #[default]
+    Text,
+}
+
+impl LogFormat {
+    /// All formats, by the names operators use.
+    pub const NAMES: [&str; 2] = ["text", "json"];
+
+    /// The name operators use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = LogError;
+
+    fn from_str(text: &str) -> Result<Self, LogError> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(LogError::Format),
+        }
+    }
+}
+
+/// Why logging cannot begin.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// A filter that cannot be read.
+    #[error("the log filter makes no sense: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A format that does not exist.
+    #[error("a log format is text or json")]
+    Format,
+    /// Somebody else was first.
+    #[error("this process logs already")]
+    Taken(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Lets the process log to standard error, coloured only on a terminal.
+///
+/// `filter` is a level (`info`) or a list like `warn,redirectd=debug`; events are logged under
+/// [`TARGET`].
+///
+/// # Errors
+///
+/// When the filter makes no sense or the process logs already.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let subscriber = subscriber(format, filter, io::stderr().is_terminal(), io::stderr)?;
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+/// Name of the daemon's events in a filter.
+pub const TARGET: &str = "redirectd";
+
+/// Writes one event. The match is spelt out because field names must be known to the compiler;
+/// a test compares it with [`Event::fields`] and [`Event::severity`].
+pub fn write(event: &Event) {
+    macro_rules! line {
+        ($words:literal $(, $field:literal = $value:expr)*) => {
+            match event.severity() {
+                Severity::Info => info!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
+                Severity::Warn => warn!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
+                Severity::Error => error!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
+            }
+        };
+    }
+    match event {
+        Event::Armed => line!("requests to the VIP are answered"),
+        Event::AttachFailed { interface, why } => {
+            line!("cannot attach the fast path", "interface" = interface, "why" = why);
+        }
+        Event::Attached { interface, mode, why } => {
+            line!("fast path attached", "interface" = interface, "mode" = mode.name(), "why" = why);
+        }
+        Event::Detached { interface } => line!("fast path detached", "interface" = interface),
+        Event::Disarmed { reason } => line!("requests go to the stack", "reason" = reason.name()),
+        Event::Lapsed { silent_for } => {
+            let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
+            line!("the core was silent, the fast path let go", "silent-ms" = silent_ms);
+        }
+        Event::MemberAdded { gateway } => line!("gateway joined", "gateway" = gateway.as_str()),
+        Event::MemberChanged { gateway, change } => {
+            line!("gateway changed", "gateway" = gateway.as_str(), "change" = change.name());
+        }
+        Event::MemberDown { gateway, reason } => {
+            line!("gateway is not offered", "gateway" = gateway.as_str(), "reason" = reason.name());
+        }
+        Event::MemberRemoved { gateway } => line!("gateway left", "gateway" = gateway.as_str()),
+        Event::MemberUp { gateway } => line!("gateway is offered", "gateway" = gateway.as_str()),
+        Event::ReloadFailed { why } => line!("configuration refused", "why" = why),
+        Event::Reloaded => line!("new configuration in force"),
+        Event::Started { version } => line!("redirectd runs", "version" = version),
+        Event::Stopped { reason } => line!("redirectd ends", "reason" = reason.name()),
+        Event::TablePublished { generation, moved } => {
+            line!("table in force", "generation" = generation, "moved" = moved);
+        }
+    }
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    filter: &str,
+    colour: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
+    Ok(match format {
+        LogFormat::Json => Box::new(lines.json().finish()),
+        LogFormat::Text => Box::new(lines.finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::telemetry::fixtures;
+
+    #[test]
+    fn a_json_line_has_the_name_the_severity_and_every_detail() {
+        for event in fixtures::events() {
+            let line: Value = serde_json::from_str(&logged(LogFormat::Json, "info", &event)).unwrap();
+
+            assert_eq!(line["target"], "redirectd");
+            assert_eq!(line["level"], event.severity().name().to_uppercase());
+            let fields = line["fields"].as_object().unwrap();
+            assert_eq!(fields["event"], event.name());
+            assert_eq!(fields.len(), 2 + event.fields().len(), "{line}");
+            for (name, value) in event.fields() {
+                let logged = fields[name].as_str().map_or_else(|| fields[name].to_string(), str::to_owned);
+                assert_eq!(logged, value, "{name} of {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_line_has_keys_and_values_and_no_escape_codes() {
+        let line = logged(
+            LogFormat::Text,
+            "info",
+            &Event::Attached {
+                interface: "eth0".to_owned(),
+                mode: crate::control::AttachMode::Native,
+                why: "the driver\nsupports XDP\u{1b}[2J".to_owned(),
+            },
+        );
+
+        assert!(line.contains(r#" INFO redirectd: fast path attached event="attached" "#), "{line}");
+        assert!(line.contains(r#" interface="eth0" mode="native" why="#), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    #[test]
+    fn the_filter_decides_by_level_and_target() {
+        assert_eq!(logged(LogFormat::Text, "warn", &Event::Armed), "");
+        assert_eq!(logged(LogFormat::Text, "info,redirectd=off", &Event::Armed), "");
+        assert!(logged(LogFormat::Text, "off,redirectd=info", &Event::Armed).contains("armed"));
+    }
+
+    #[test]
+    fn a_filter_or_format_that_makes_no_sense_is_refused() {
+        let filter = subscriber(LogFormat::Text, "redirectd=loud", false, io::sink);
+
+        assert!(matches!(filter, Err(LogError::Filter(_))));
+        assert!(matches!("xml".parse::<LogFormat>(), Err(LogError::Format)));
+        for name in LogFormat::NAMES {
+            assert_eq!(name.parse::<LogFormat>().unwrap().name(), name);
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, event: &Event) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(format, filter, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || write(event));
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
