@@ -119,14 +119,19 @@ impl Run {
 }
 
 /// Runs `stage` and says how long it took.
-#[expect(clippy::disallowed_methods, reason = "a person who waits wants to know for how long")]
 pub(crate) fn timed<T>(name: &str, stage: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     eprintln!("== {name}");
-    let start = Instant::now();
+    let start = now();
     let value = stage().with_context(|| format!("stage `{name}` failed"))?;
     let took = start.elapsed();
     eprintln!("== {name}: {:.1} s", took.as_secs_f64());
     Ok((value, took))
+}
+
+/// The moment, for deadlines and for those who want to know how long a step took.
+#[expect(clippy::disallowed_methods, reason = "this program's one clock")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 /// Whether this process may do what only root may.

@@ -17,6 +17,7 @@ mod paths;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,11 +65,17 @@ enum Verb {
         /// Which one.
         name: Option<String>,
     },
+    /// Run a command as root in a virtual machine with Debian's 6.1 kernel and this file system.
+    Vm {
+        /// The command and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
     match act(Arguments::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -76,19 +83,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(verb: Verb) -> Result<()> {
+fn act(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { seconds, daemon } if daemon.is_empty() => {
-            run::demonstration(seconds.map(Duration::from_secs))
+            run::demonstration(seconds.map(Duration::from_secs))?;
         }
-        Verb::Run { daemon, .. } => run::daemon(&daemon).map(|never| match never {}),
-        Verb::Test { kind } => test::run(kind),
-        Verb::Setup { groups } => setup::run(&groups),
-        Verb::Build => build::release(),
-        Verb::Check => check::run(),
-        Verb::Arch => check::imports(),
-        Verb::Bench { name } => bench::run(name.as_deref()),
+        Verb::Run { daemon, .. } => match run::daemon(&daemon)? {},
+        Verb::Test { kind } => test::run(kind)?,
+        Verb::Setup { groups } => setup::run(&groups)?,
+        Verb::Build => build::release()?,
+        Verb::Check => check::run()?,
+        Verb::Arch => check::imports()?,
+        Verb::Bench { name } => bench::run(name.as_deref())?,
+        Verb::Vm { command } => return run::in_virtual_machine(&command),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

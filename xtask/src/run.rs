@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use anyhow::{Result, bail};
 use crate::build;
 use crate::exec::Run;
 use crate::setup::{self, Group};
+use crate::{paths, vm};
 
 /// Builds the daemon and becomes it.
 pub(crate) fn daemon(args: &[OsString]) -> Result<Infallible> {
@@ -27,4 +29,11 @@ fn demonstrate(_time: Option<Duration>) -> Result<()> {
     bail!(
         "the demonstration cluster is not part of this build; `cargo xtask run -- --config FILE` runs the daemon"
     )
+}
+
+/// Runs a command in the virtual machine, and ends as it did.
+pub(crate) fn in_virtual_machine(command: &[OsString]) -> Result<ExitCode> {
+    setup::ensure(&[Group::Vm])?;
+    let outcome = vm::run(&paths::root(), command, vm::DEADLINE)?;
+    Ok(u8::try_from(outcome.code).map_or(ExitCode::FAILURE, ExitCode::from))
 }

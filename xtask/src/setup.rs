@@ -147,7 +147,6 @@ const VM: &[Package] = &[
     program("qemu-system-x86", "qemu-system-x86_64", "runs Debian's own kernel beside this one"),
     file("busybox-static", "/bin/busybox", "first process of the virtual machine"),
     program("kmod", "depmod", "module index of the virtual machine's kernel"),
-    program("cpio", "cpio", "packs its initial file system"),
 ];
 
 #[cfg(test)]

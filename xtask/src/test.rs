@@ -1,13 +1,15 @@
 //! Runs the tests: without a kind all of them, fastest first.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::check::TESTING;
 use crate::exec::{self, Run};
 use crate::setup::{self, Group};
-use crate::{build, paths};
+use crate::{build, paths, vm};
 
 /// A kind of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,11 +22,13 @@ pub(crate) enum Kind {
     Xdp,
     /// Daemons in network namespaces, with strongSwan as the foreign peer (root).
     E2e,
+    /// The XDP program in Debian's 6.1 kernel, whose verifier is stricter, in a virtual machine.
+    Vm,
 }
 
 impl Kind {
     /// What `cargo xtask test` runs. Simulations are part of `unit`.
-    const ALL: [Self; 3] = [Self::Unit, Self::Xdp, Self::E2e];
+    const ALL: [Self; 4] = [Self::Unit, Self::Xdp, Self::E2e, Self::Vm];
 
     fn name(self) -> &'static str {
         match self {
@@ -32,6 +36,7 @@ impl Kind {
             Self::Sim => "sim",
             Self::Xdp => "xdp",
             Self::E2e => "e2e",
+            Self::Vm => "vm",
         }
     }
 
@@ -40,13 +45,14 @@ impl Kind {
             Self::Unit | Self::Sim => &[],
             Self::Xdp => &[Group::Ebpf],
             Self::E2e => &[Group::Ebpf, Group::Lab, Group::Test],
+            Self::Vm => &[Group::Ebpf, Group::Vm],
         }
     }
 
     fn needs_root(self) -> bool {
         match self {
             Self::Unit | Self::Sim => false,
-            Self::Xdp | Self::E2e => true,
+            Self::Xdp | Self::E2e | Self::Vm => true,
         }
     }
 
@@ -63,6 +69,10 @@ impl Kind {
                 build::release()?;
                 // Timers of real daemons are watched: more of them than processors would be late.
                 group(self.name(), Ignored::Run, Some(2)).map(Some)
+            }
+            Self::Vm => {
+                build::ebpf()?;
+                in_virtual_machine().map(Some)
             }
         }
     }
@@ -158,6 +168,41 @@ fn target(name: &str) -> [&str; 6] {
     ["--package", "redirect-userspace", "--features", TESTING, "--test", name]
 }
 
+/// Runs the tests `xdp` in the older kernel and gives their number.
+fn in_virtual_machine() -> Result<usize> {
+    let messages = Run::cargo("test")
+        .args(target("xdp"))
+        .args(["--no-run", "--message-format", "json-render-diagnostics"])
+        .read()?;
+    let binary = test_binary(&messages, "xdp").context("cargo did not name the test binary `xdp`")?;
+    let count = count("xdp")?;
+
+    let args = ["--include-ignored"].map(OsString::from);
+    let env = [(OsString::from("REDIRECT_BPF_DIR"), paths::bpf().into_os_string())];
+    eprintln!("Debian's 6.1 kernel runs {} --include-ignored", binary.display());
+    let outcome = vm::run_binary(&paths::root(), &binary, &args, &env)?;
+    ensure!(outcome.code == 0, "the tests in the virtual machine failed (exit code {})", outcome.code);
+    let passed = format!("test result: ok. {count} passed");
+    ensure!(outcome.output.contains(&passed), "the virtual machine did not run all of {count} tests");
+
+    // The machine's own tests: each starts one, so one at a time.
+    Run::cargo("test")
+        .args(["--package", "xtask", "--bin", "xtask", "--", "--ignored", "--test-threads", "1", "vm::"])
+        .run()?;
+    Ok(count)
+}
+
+/// The executable of a test target, in the messages of cargo.
+fn test_binary(messages: &str, name: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_wanted =
+            message.pointer("/target/name")? == name && message.pointer("/target/kind/0")? == "test";
+        let executable = message.get("executable")?.as_str()?;
+        is_wanted.then(|| PathBuf::from(executable))
+    })
+}
+
 fn with_bpf_dir(run: Run) -> Run {
     run.env("REDIRECT_BPF_DIR", paths::bpf())
 }
@@ -179,6 +224,17 @@ mod tests {
     fn the_tests_of_a_list_are_counted() {
         assert_eq!(count_tests("a::b: test\nc: test\nd: benchmark\n"), 2);
         assert_eq!(count_tests(""), 0);
+    }
+
+    #[test]
+    fn the_binary_of_a_test_target_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"xdp"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"xdp"},"executable":"/t/bin"}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"xdp"},"executable":"/t/deps/xdp-1"}
+{"reason":"build-finished","success":true}"#;
+
+        assert_eq!(test_binary(messages, "xdp"), Some(PathBuf::from("/t/deps/xdp-1")));
+        assert_eq!(test_binary(messages, "e2e"), None);
     }
 
     #[test]

@@ -69,12 +69,13 @@ pub(crate) const LAYERS: &[Layer] = &[
     outside("dataplane", &[BASE, OUTPUTS]),
     pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
     pure("dataplane::replay", &[BASE, &["crypto"]]),
-    outside("control", &[BASE, SNAPSHOTS]),
+    // The cluster's words are put into those of the contract here.
+    outside("control", &[BASE, SNAPSHOTS, &["cluster"]]),
     // Metrics and the journal are other renderings of what `control` answers.
-    outside("telemetry", &[BASE, EVENTS, &["control"]]),
+    outside("telemetry", &[BASE, EVENTS, &["cluster", "control"]]),
     outside("runtime", &[BASE, &["crypto"], MACHINES, OUTSIDE]),
     // The daemon is started from one place, by its entry function.
-    outside("cli", &[BASE, &["config", "control", "runtime::run"]]),
+    outside("cli", &[BASE, &["config", "control", "runtime::run", "telemetry::log"]]),
     outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
     outside("manual", &[]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
@@ -102,7 +103,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
     Dependency {
         name: "nix",
-        homes: &["net", "fastpath", "dataplane", "runtime", "control", "config::file"],
+        homes: &["net", "fastpath", "dataplane", "runtime", "control", "config::file", "cli::top"],
     },
     Dependency { name: "prometheus_client", homes: &["telemetry"] },
     Dependency { name: "rtnetlink", homes: &["net"] },
