@@ -1,0 +1,62 @@
+//! Members come and go while clients arrive.
+
+use std::net::IpAddr;
+
+use xtask::lab::balancer::{Member, Redirectd};
+use xtask::lab::topology::VIP4;
+
+use crate::{asker, without_gateways};
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_reload_under_load_loses_no_request_and_a_removed_member_gets_none() {
+    const ROUNDS: u32 = 10;
+    let cluster = without_gateways();
+    let all = [1, 2, 3].map(|number| Member::imaginary(number, 1));
+    let fewer = [all[0].clone(), all[2].clone()];
+    let removed: IpAddr = all[1].addresses[0];
+    let daemon = Redirectd::start(&cluster, &all).unwrap();
+    let barrage = asker(&cluster, VIP4.into(), 500, 0).barrage();
+
+    let mut without = Vec::new();
+    for _ in 0..ROUNDS {
+        daemon.reload(&fewer).unwrap();
+        let from = barrage.elapsed();
+        // Asking takes the daemon long enough for some hundred requests.
+        daemon.show_cluster().unwrap();
+        without.push(from..barrage.elapsed());
+        daemon.reload(&all).unwrap();
+    }
+    let answers = barrage.stop().unwrap();
+
+    let lost = answers.iter().filter(|answer| answer.gateway.is_none()).count();
+    assert_eq!(lost, 0, "of {}", answers.len());
+    let mut seen_without = 0;
+    for pair in answers.windows(2) {
+        // A request belongs to a span when the one before it was answered inside it.
+        let (asked, answer) = (pair[0].at, pair[1]);
+        if without.iter().any(|span| span.contains(&asked) && span.contains(&answer.at)) {
+            assert_ne!(answer.gateway, Some(removed), "at {:?}", answer.at);
+            seen_without += 1;
+        }
+    }
+    assert!(seen_without > 100, "only {seen_without} requests fell into the spans");
+    assert!(answers.iter().any(|answer| answer.gateway == Some(removed)), "it came back");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_refused_reload_changes_nothing() {
+    let cluster = without_gateways();
+    let member = Member::imaginary(1, 1);
+    let daemon = Redirectd::start(&cluster, std::slice::from_ref(&member)).unwrap();
+    let twice = [Member::imaginary(2, 1), Member::imaginary(2, 1)];
+
+    let refusal = format!("{:#}", daemon.reload(&twice).unwrap_err());
+
+    assert!(refusal.contains("gw2"), "{refusal}");
+    let mut asker = asker(&cluster, VIP4.into(), 500, 0);
+    for _ in 0..20 {
+        assert_eq!(asker.ask().unwrap(), Some(member.addresses[0]));
+    }
+}

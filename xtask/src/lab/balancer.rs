@@ -1,0 +1,317 @@
+//! The daemon under test: `redirectd` in the balancer's namespace, asked through `redirectctl`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::netns::Namespace;
+use super::process::{Process, output};
+use super::topology::{BALANCER4, BALANCER6, Cluster, Gateway, VIP4, VIP6, bpf_object, release_binary};
+
+/// How long the daemon may take until it answers clients.
+const START: Duration = Duration::from_secs(30);
+
+/// A member of the cluster, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Where clients are sent.
+    pub addresses: Vec<IpAddr>,
+    /// Its weight.
+    pub weight: u16,
+}
+
+impl Member {
+    /// A member that stands for a gateway of the laboratory.
+    #[must_use]
+    pub fn of(gateway: &Gateway, weight: u16) -> Self {
+        let addresses = vec![gateway.address4.into(), gateway.address6.into()];
+        Self { name: gateway.name.clone(), addresses, weight }
+    }
+
+    /// A member that nobody stands behind, for tests that look no further than the redirect.
+    #[must_use]
+    pub fn imaginary(number: u8, weight: u16) -> Self {
+        let addresses = vec![
+            IpAddr::from([10, 50, 0, 10 + number]),
+            IpAddr::from([0xfd50, 0, 0, 0, 0, 0, 2, number.into()]),
+        ];
+        Self { name: format!("gw{number}"), addresses, weight }
+    }
+}
+
+/// An answer to `show redirect`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShowRedirect {
+    /// Interfaces the fast path is on.
+    pub attached: Vec<Attachment>,
+    /// Whether it answers.
+    pub armed: bool,
+    /// Packets by reason.
+    pub counters: BTreeMap<String, u64>,
+    /// Redirects by gateway.
+    pub gateways: Vec<Redirects>,
+}
+
+/// An interface the fast path is on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attachment {
+    /// Its name.
+    pub interface: String,
+    /// `native`, `generic` or `userspace`.
+    pub mode: String,
+    /// Id of the program, where there is one.
+    pub program_id: Option<u64>,
+}
+
+/// Redirects to one gateway.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Redirects {
+    /// The gateway.
+    pub name: String,
+    /// Redirects to it since the daemon started.
+    pub redirects: u64,
+}
+
+/// An answer to `show cluster`, as far as the laboratory reads it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShowCluster {
+    /// The members.
+    pub gateways: Vec<Share>,
+}
+
+/// What a member is given.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Share {
+    /// The member.
+    pub name: String,
+    /// Part of the slots that lead to it, 0 to 1.
+    pub share: f64,
+}
+
+/// A running `redirectd`; ends with its guard.
+#[derive(Debug)]
+pub struct Redirectd {
+    process: Process,
+    config: PathBuf,
+    mode: String,
+    socket: PathBuf,
+    pins: PathBuf,
+}
+
+impl Redirectd {
+    /// Starts the daemon for these members and waits until its fast path answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get that far.
+    pub fn start(cluster: &Cluster, members: &[Member]) -> Result<Self> {
+        Self::start_in_mode(cluster, "auto", members)
+    }
+
+    /// As [`Redirectd::start`], with a `fast-path.mode` of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redirectd::start`].
+    pub fn start_in_mode(cluster: &Cluster, mode: &str, members: &[Member]) -> Result<Self> {
+        cluster.switch.attach_pass(&cluster.balancer, &bpf_object("redirect-pass"))?;
+        let mut daemon = Self::spawn(&cluster.balancer, mode, members)?;
+        daemon.until_ready().with_context(|| daemon.process.log_tail())?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// When the program is missing.
+    pub fn spawn(namespace: &Namespace, mode: &str, members: &[Member]) -> Result<Self> {
+        let program = existing(&release_binary("redirectd"))?;
+        let directory = namespace.lab().directory().join(namespace.role());
+        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        let (config, socket) = (directory.join("redirectd.toml"), directory.join("redirectd.sock"));
+        let pins = namespace.lab().pins().join("redirectd");
+        fs::write(&config, configuration(mode, &socket, &pins, members)?)
+            .with_context(|| format!("writing {}", config.display()))?;
+        let process = Process::spawn(
+            "redirectd",
+            namespace.command(program).arg("--config").arg(&config),
+            &directory.join("redirectd.log"),
+        )?;
+        Ok(Self { process, config, mode: mode.to_owned(), socket, pins })
+    }
+
+    /// Waits until the daemon's fast path answers clients.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get that far.
+    pub fn until_ready(&mut self) -> Result<()> {
+        let Self { process, socket, .. } = self;
+        process.until("redirectd answers clients", START, || {
+            let redirect: ShowRedirect = show(socket, "redirect")?;
+            ensure!(redirect.armed, "{redirect:?}");
+            Ok(())
+        })
+    }
+
+    /// Changes the members and waits until the daemon has taken them over.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon refuses.
+    pub fn reload(&self, members: &[Member]) -> Result<()> {
+        fs::write(&self.config, configuration(&self.mode, &self.socket, &self.pins, members)?)
+            .with_context(|| format!("writing {}", self.config.display()))?;
+        output(control(&self.socket)?.arg("reload"))?;
+        Ok(())
+    }
+
+    /// Asks for `show redirect`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn show_redirect(&self) -> Result<ShowRedirect> {
+        show(&self.socket, "redirect")
+    }
+
+    /// Asks for `show cluster`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn show_cluster(&self) -> Result<ShowCluster> {
+        show(&self.socket, "cluster")
+    }
+
+    /// Waits for the daemon to end by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it runs on.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.process.wait(within)
+    }
+
+    /// Sends a signal to the daemon alone.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Fails when the daemon has ended.
+    ///
+    /// # Errors
+    ///
+    /// With its exit status and the end of its log.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.process.check_running()
+    }
+
+    /// What it has said.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        fs::read_to_string(self.process.log()).context("reading redirectd's log")
+    }
+
+    /// Where it pins its maps.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+}
+
+fn show<T: DeserializeOwned>(socket: &Path, what: &str) -> Result<T> {
+    let text = output(control(socket)?.args(["show", what, "--json"]))?;
+    serde_json::from_str(&text).with_context(|| format!("reading `redirectctl show {what} --json`: {text}"))
+}
+
+/// `redirectctl` with the daemon's socket, which is a file: it needs no namespace.
+fn control(socket: &Path) -> Result<Command> {
+    let mut command = Command::new(existing(&release_binary("redirectctl"))?);
+    command.arg("--socket").arg(socket);
+    Ok(command)
+}
+
+fn existing(program: &Path) -> Result<PathBuf> {
+    program.canonicalize().with_context(|| format!("{}: `cargo xtask build` makes it", program.display()))
+}
+
+/// The balancer's configuration file.
+fn configuration(mode: &str, socket: &Path, pins: &Path, members: &[Member]) -> Result<String> {
+    let mut text = format!(
+        r#"[node]
+name = "lb"
+addresses = ["{BALANCER4}", "{BALANCER6}"]
+
+[runtime]
+socket = "{socket}"
+bpf-pin = "{pins}"
+metrics = "127.0.0.1:9469"
+
+[fast-path]
+interfaces = ["eth0"]
+mode = "{mode}"
+
+[redirect]
+vip = ["{VIP4}", "{VIP6}"]
+"#,
+        socket = socket.display(),
+        pins = pins.display(),
+    );
+    for Member { name, addresses, weight } in members {
+        let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+        write!(
+            text,
+            "\n[[cluster.static]]\nname = \"{name}\"\naddresses = {addresses:?}\nweight = {weight}\n"
+        )?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_contract_are_read() {
+        let text = r#"{"attached":[{"interface":"eth0","mode":"native","program-id":7,"why":"…"}],
+            "armed":true,"counters":{"redirected":3},
+            "gateways":[{"name":"gw1","addresses":["10.50.0.11"],"redirects":3}]}"#;
+
+        let read: ShowRedirect = serde_json::from_str(text).unwrap();
+
+        assert_eq!(read.attached[0].program_id, Some(7));
+        assert_eq!(read.counters["redirected"], 3);
+        assert_eq!(read.gateways[0].redirects, 3);
+    }
+
+    #[test]
+    fn every_member_has_a_table_of_its_own_in_the_configuration() {
+        let members = [Member::imaginary(1, 1), Member::imaginary(2, 5)];
+
+        let text = configuration("auto", Path::new("/s"), Path::new("/p"), &members).unwrap();
+
+        assert_eq!(text.matches("[[cluster.static]]").count(), 2);
+        assert!(text.ends_with("name = \"gw2\"\naddresses = [\"10.50.0.12\", \"fd50::2:2\"]\nweight = 5\n"));
+    }
+}
