@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
+use xtask::lab::demo;
 
 use crate::build;
-use crate::exec::Run;
+use crate::exec::{self, Run};
 use crate::setup::{self, Group};
 use crate::{paths, vm};
 
@@ -20,15 +21,10 @@ pub(crate) fn daemon(args: &[OsString]) -> Result<Infallible> {
 
 /// Runs the demonstration cluster until Ctrl-C, or for `time`.
 pub(crate) fn demonstration(time: Option<Duration>) -> Result<()> {
+    ensure!(exec::is_root(), "network namespaces need root: try `sudo --preserve-env=PATH cargo xtask run`");
     setup::ensure(&[Group::Ebpf, Group::Lab])?;
     build::release()?;
-    demonstrate(time)
-}
-
-fn demonstrate(_time: Option<Duration>) -> Result<()> {
-    bail!(
-        "the demonstration cluster is not part of this build; `cargo xtask run -- --config FILE` runs the daemon"
-    )
+    demo::run(demo::Options { time })
 }
 
 /// Runs a command in the virtual machine, and ends as it did.
