@@ -37,7 +37,7 @@ fn carries(binary: &Path, object: &Path) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
     ensure!(
         contains(&read(binary)?, &read(object)?),
-        "{} does not contain {}: its build script was not given the object",
+        "{} does not contain {}: it was built without",
         binary.display(),
         object.display(),
     );
