@@ -60,15 +60,18 @@ impl Kind {
     fn run(self) -> Result<Option<usize>> {
         match self {
             Self::Unit => unit().map(|()| None),
-            Self::Sim => group(self.name(), Ignored::Skip, None).map(Some),
+            Self::Sim => group(Target::Folder("sim"), Ignored::Skip, None).map(Some),
             Self::Xdp => {
                 build::ebpf()?;
-                group(self.name(), Ignored::Run, None).map(Some)
+                group(XDP, Ignored::Run, None).map(Some)
             }
             Self::E2e => {
                 build::release()?;
+                // What needs namespaces but no daemon stands beside the code.
+                let library = group(Target::Library, Ignored::Only, None)?;
                 // Timers of real daemons are watched: more of them than processors would be late.
-                group(self.name(), Ignored::Run, Some(2)).map(Some)
+                let daemons = group(Target::Folder("e2e"), Ignored::Run, Some(2))?;
+                Ok(Some(library + daemons))
             }
             Self::Vm => {
                 build::ebpf()?;
@@ -113,8 +116,32 @@ pub(crate) fn run(kind: Option<Kind>) -> Result<()> {
 /// What is done with tests that are marked `#[ignore]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ignored {
+    /// They are left out.
     Skip,
+    /// They run as well.
     Run,
+    /// Nothing else runs.
+    Only,
+}
+
+/// A set of tests in `redirect-userspace`, as cargo knows it.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// Beside the code of the library.
+    Library,
+    /// A folder of `tests`.
+    Folder(&'static str),
+}
+
+impl Target {
+    fn args(self) -> Vec<&'static str> {
+        let mut args = vec!["--package", "redirect-userspace", "--features", TESTING];
+        match self {
+            Self::Library => args.push("--lib"),
+            Self::Folder(name) => args.extend(["--test", name]),
+        }
+        args
+    }
 }
 
 fn unit() -> Result<()> {
@@ -126,56 +153,59 @@ fn unit() -> Result<()> {
     Run::cargo("test").args(["--doc", "--features", TESTING]).run()
 }
 
-/// Runs one test target of `redirect-userspace`, all of it, and gives the number of its tests.
-fn group(name: &str, ignored: Ignored, threads: Option<usize>) -> Result<usize> {
-    let file = paths::root().join("redirect-userspace/tests").join(name).join("main.rs");
-    ensure!(file.is_file(), "there are no such tests: {} is missing", file.display());
-    let count = count(name)?;
+/// Runs one set of tests and gives their number.
+fn group(target: Target, ignored: Ignored, threads: Option<usize>) -> Result<usize> {
+    if let Target::Folder(name) = target {
+        let file = paths::root().join("redirect-userspace/tests").join(name).join("main.rs");
+        ensure!(file.is_file(), "there are no such tests: {} is missing", file.display());
+    }
+    let count = count(target, ignored)?;
     let threads = threads.map(|threads| threads.to_string());
-    let mut run;
-    if has_nextest() {
-        run = Run::cargo("nextest").arg("run").args(target(name));
-        if ignored == Ignored::Run {
-            run = run.args(["--run-ignored", "all"]);
-        }
-        if let Some(threads) = &threads {
-            run = run.args(["--test-threads", threads]);
-        }
+    let (mut run, flags): (_, &[&str]) = if has_nextest() {
+        let flags: &[&str] = match ignored {
+            Ignored::Skip => &[],
+            Ignored::Run => &["--run-ignored", "all"],
+            Ignored::Only => &["--run-ignored", "only"],
+        };
+        (Run::cargo("nextest").arg("run").args(target.args()), flags)
     } else {
-        run = Run::cargo("test").args(target(name)).arg("--");
-        if ignored == Ignored::Run {
-            run = run.arg("--include-ignored");
-        }
-        if let Some(threads) = &threads {
-            run = run.args(["--test-threads", threads]);
-        }
+        let flags: &[&str] = match ignored {
+            Ignored::Skip => &[],
+            Ignored::Run => &["--include-ignored"],
+            Ignored::Only => &["--ignored"],
+        };
+        (Run::cargo("test").args(target.args()).arg("--"), flags)
+    };
+    run = run.args(flags);
+    if let Some(threads) = &threads {
+        run = run.args(["--test-threads", threads]);
     }
     with_bpf_dir(run).run()?;
     Ok(count)
 }
 
-/// The number of tests in a target, ignored ones included.
-fn count(name: &str) -> Result<usize> {
+/// The number of tests in a set; none at all is an error.
+fn count(target: Target, ignored: Ignored) -> Result<usize> {
     // With everything ignored, or nothing at all compiled in, a run would pass and show nothing.
-    let list = Run::cargo("test").args(target(name)).args(["--", "--list", "--format", "terse"]).read()?;
-    let count = count_tests(&list);
-    ensure!(count > 0, "the test target `{name}` has no tests");
+    let mut list = Run::cargo("test").args(target.args()).args(["--", "--list", "--format", "terse"]);
+    if ignored == Ignored::Only {
+        list = list.arg("--ignored");
+    }
+    let count = count_tests(&list.read()?);
+    ensure!(count > 0, "there are no tests in {target:?}");
     Ok(count)
 }
 
-/// How cargo is told to take one test target.
-fn target(name: &str) -> [&str; 6] {
-    ["--package", "redirect-userspace", "--features", TESTING, "--test", name]
-}
+const XDP: Target = Target::Folder("xdp");
 
 /// Runs the tests `xdp` in the older kernel and gives their number.
 fn in_virtual_machine() -> Result<usize> {
     let messages = Run::cargo("test")
-        .args(target("xdp"))
+        .args(XDP.args())
         .args(["--no-run", "--message-format", "json-render-diagnostics"])
         .read()?;
     let binary = test_binary(&messages, "xdp").context("cargo did not name the test binary `xdp`")?;
-    let count = count("xdp")?;
+    let count = count(XDP, Ignored::Run)?;
 
     let args = ["--include-ignored"].map(OsString::from);
     let env = [(OsString::from("REDIRECT_BPF_DIR"), paths::bpf().into_os_string())];
