@@ -36,9 +36,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use self::kernel::Kernel;
+use crate::{exec, paths};
 
 /// How long a job may take when nothing else is said, start-up included.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Debian packages whose programs the machine needs.
 pub(crate) const PACKAGES: &[&str] = &["qemu-system-x86", "busybox-static", "kmod"];
@@ -179,7 +180,7 @@ impl Emulator {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.spawn().context("starting qemu-system-x86_64")?;
-        Ok(Self { child, started: Instant::now() })
+        Ok(Self { child, started: exec::now() })
     }
 
     /// Shows and collects the job's output until the machine stops by itself.
@@ -267,7 +268,7 @@ fn tool(name: &str) -> Command {
 }
 
 fn search_path() -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = paths::variable("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
     path
 }
@@ -275,7 +276,7 @@ fn search_path() -> OsString {
 /// Runs a command of the preparation, after showing it.
 fn show(command: &mut Command) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "+ {}", line(command)).context("showing a command")?;
+    writeln!(stdout, "$ {}", line(command)).context("showing a command")?;
     drop(stdout);
     let status = command.status().with_context(|| format!("starting {}", line(command)))?;
     ensure!(status.success(), "{} failed: {status}", line(command));
@@ -332,7 +333,7 @@ mod tests {
     #[test]
     #[ignore = "boots a virtual machine: cargo xtask test vm"]
     fn a_job_that_does_not_end_is_killed_at_its_deadline() {
-        let started = Instant::now();
+        let started = exec::now();
 
         let error = run(workspace(), &["tail", "-f", "/dev/null"], Duration::from_secs(15)).unwrap_err();
 

@@ -1,0 +1,180 @@
+//! The law: who may import whom, who may use which crate, and where unsafe code may stand.
+//!
+//! Paths are module paths of `redirect-userspace`. A rule or a permission covers the module and
+//! everything in it; of several rules that fit, the longest counts. A `*` in a permission's last
+//! word stands for any letters.
+
+/// What one module may import besides itself.
+pub(crate) struct Layer {
+    /// The module.
+    pub(crate) module: &'static str,
+    /// Which others it may name.
+    pub(crate) may: &'static [&'static [&'static str]],
+    /// Whether it is free of I/O, clocks and threads.
+    pub(crate) is_pure: bool,
+}
+
+/// Where a crate may be used.
+pub(crate) struct Dependency {
+    /// Its name in paths.
+    pub(crate) name: &'static str,
+    /// Modules that may use it; [`EVERYWHERE`] for all.
+    pub(crate) homes: &'static [&'static str],
+}
+
+/// Stands for every module.
+pub(crate) const EVERYWHERE: &[&str] = &["*"];
+
+/// The module that stands for the programs in `src/bin`.
+pub(crate) const PROGRAMS: &str = "bin";
+
+const BASE: &[&str] = &["time", "machine", "codec", "rng", "secret", "gateway"];
+const CONFIGS: &[&str] = &["hsrp::config", "clb::config", "ike::config", "cluster::config"];
+/// The cluster's `config` as it is offered to others, and the members that are written down.
+const CLUSTER_SETTINGS: &[&str] = &[
+    "cluster::MAX_MEMBERS",
+    "cluster::Member",
+    "cluster::MemberState",
+    "cluster::OverloadLimit",
+    "cluster::Policy",
+    "cluster::Settings",
+];
+/// What the machines ask the outside world to do.
+const OUTPUTS: &[&str] = &["hsrp::*Output", "clb::*Output", "ike::*Output", "cluster::*Output"];
+const EVENTS: &[&str] = &["hsrp::*Event", "clb::*Event", "ike::*Event", "cluster::*Event"];
+const SNAPSHOTS: &[&str] =
+    &["hsrp::*Snapshot", "clb::*Snapshot", "ike::*Snapshot", "cluster::*Snapshot", "fastpath::*Snapshot"];
+const MACHINES: &[&str] = &["hsrp", "clb", "ike", "cluster"];
+const OUTSIDE: &[&str] = &["fastpath", "dataplane", "net", "telemetry", "control", "config"];
+
+/// The modules of `redirect-userspace`, lowest first.
+pub(crate) const LAYERS: &[Layer] = &[
+    pure("time", &[BASE]),
+    pure("machine", &[BASE]),
+    pure("codec", &[BASE]),
+    pure("rng", &[BASE]),
+    pure("secret", &[BASE]),
+    pure("gateway", &[BASE]),
+    pure("crypto", &[BASE]),
+    // The three protocols do not know each other.
+    pure("hsrp", &[BASE, &["crypto"]]),
+    pure("clb", &[BASE, &["crypto"]]),
+    pure("ike", &[BASE, &["crypto"]]),
+    pure("ike::wire", &[BASE]),
+    pure("cluster", &[BASE, &["hsrp", "clb"]]),
+    outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS]),
+    outside("net", &[BASE, OUTPUTS]),
+    // The userspace fallback answers on the sockets of `net`.
+    outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
+    outside("dataplane", &[BASE, OUTPUTS]),
+    pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
+    pure("dataplane::replay", &[BASE, &["crypto"]]),
+    // The cluster's words are put into those of the contract here.
+    outside("control", &[BASE, SNAPSHOTS, &["cluster"]]),
+    // Metrics and the journal are other renderings of what `control` answers.
+    outside("telemetry", &[BASE, EVENTS, &["cluster", "control"]]),
+    outside("runtime", &[BASE, &["crypto"], MACHINES, OUTSIDE]),
+    // The daemon is started from one place, by its entry function.
+    outside("cli", &[BASE, &["config", "control", "runtime::run", "telemetry::log"]]),
+    outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
+    outside("manual", &[]),
+    outside(PROGRAMS, &[&["cli", "runtime"]]),
+];
+
+/// Every dependency of `redirect-userspace` has its homes. Tests may use any of them.
+pub(crate) const DEPENDENCIES: &[Dependency] = &[
+    Dependency {
+        name: "anyhow",
+        homes: &["cli", "runtime", "net", "fastpath", "dataplane", "control", PROGRAMS],
+    },
+    Dependency { name: "aya", homes: &["fastpath::xdp"] },
+    Dependency { name: "aya_log", homes: &["fastpath::xdp"] },
+    Dependency { name: "clap", homes: &["cli", PROGRAMS] },
+    Dependency { name: "comfy_table", homes: &["cli"] },
+    Dependency { name: "common", homes: EVERYWHERE },
+    Dependency {
+        name: "futures_util",
+        homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
+    },
+    Dependency { name: "getrandom", homes: &["runtime::clock"] },
+    Dependency { name: "hmac", homes: &["crypto", "clb::auth"] },
+    Dependency { name: "http_body_util", homes: &["telemetry::export"] },
+    Dependency { name: "hyper", homes: &["telemetry::export"] },
+    Dependency { name: "hyper_util", homes: &["telemetry::export"] },
+    Dependency {
+        name: "nix",
+        homes: &["net", "fastpath", "dataplane", "runtime", "control", "config::file", "cli::top"],
+    },
+    Dependency { name: "prometheus_client", homes: &["telemetry"] },
+    Dependency { name: "rtnetlink", homes: &["net"] },
+    Dependency { name: "rustix", homes: &["net"] },
+    Dependency { name: "serde", homes: EVERYWHERE },
+    Dependency { name: "serde_json", homes: &["control", "cli", "telemetry", "testing"] },
+    Dependency { name: "sha2", homes: &["crypto", "clb::auth"] },
+    Dependency { name: "subtle", homes: &["crypto", "secret", "clb::auth"] },
+    Dependency { name: "terminal_size", homes: &["cli"] },
+    Dependency { name: "thiserror", homes: EVERYWHERE },
+    Dependency {
+        name: "tokio",
+        homes: &["net", "runtime", "control", "telemetry::export", "cli", "fastpath::xdp"],
+    },
+    Dependency { name: "toml", homes: &["config", "cli"] },
+    Dependency {
+        name: "tracing",
+        homes: &["telemetry", "net", "fastpath", "dataplane", "control", "runtime", "cli"],
+    },
+    Dependency { name: "tracing_subscriber", homes: &["telemetry"] },
+    Dependency { name: "zerocopy", homes: EVERYWHERE },
+    Dependency { name: "zeroize", homes: &["secret", "crypto"] },
+];
+
+/// Parts of `std` that reach outside; pure modules do without.
+pub(crate) const IMPURE_STD: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net::Tcp*",
+    "std::net::UdpSocket",
+    "std::net::ToSocketAddrs",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// What the two crates below userspace may depend on, by manifest.
+pub(crate) const LOWER_CRATES: &[(&str, &[&str])] =
+    &[("common", &["zerocopy"]), ("redirect-ebpf", &["common", "zerocopy", "aya-ebpf", "aya-log-ebpf"])];
+
+/// Files in which unsafe code may stand: a whole path, or a folder and `*.rs`.
+pub(crate) const UNSAFE_CODE: &[&str] = &[
+    "redirect-ebpf/src/packet.rs",
+    "redirect-ebpf/src/counters.rs",
+    "redirect-ebpf/src/testing.rs",
+    "redirect-userspace/src/net/*.rs",
+];
+
+/// Files in which, besides, attributes may be marked unsafe: sections of an object have names.
+pub(crate) const UNSAFE_ATTRIBUTES: &[&str] =
+    &["redirect-ebpf/src/main.rs", "redirect-ebpf/src/maps.rs", "redirect-ebpf/src/pass.rs"];
+
+/// Crate roots that forbid unsafe code themselves, so that the compiler checks it as well.
+pub(crate) const FORBIDDING_ROOTS: &[&str] =
+    &["common/src/lib.rs", "redirect-ebpf/src/lib.rs", "xtask/src/main.rs", "xtask/src/lib.rs"];
+
+/// Notify message types that both sides of the kernel line use, and their only home.
+pub(crate) const NOTIFY_NUMBERS: &[u128] = &[16_390, 16_406, 16_407, 16_408];
+/// The home of [`NOTIFY_NUMBERS`].
+pub(crate) const NOTIFY_HOME: &str = "common/src/ike.rs";
+
+/// Lines a file may have, tests excluded.
+pub(crate) const MOST_LINES: usize = 800;
+
+const fn pure(module: &'static str, may: &'static [&'static [&'static str]]) -> Layer {
+    Layer { module, may, is_pure: true }
+}
+
+const fn outside(module: &'static str, may: &'static [&'static [&'static str]]) -> Layer {
+    Layer { module, may, is_pure: false }
+}

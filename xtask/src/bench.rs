@@ -1,0 +1,41 @@
+//! Benchmarks: tables on the standard output, JSON in `target/bench`.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::check::TESTING;
+use crate::exec::{self, Run};
+use crate::{build, paths};
+
+/// One benchmark: a target of cargo's in `redirect-userspace/benches`.
+struct Bench {
+    name: &'static str,
+    what: &'static str,
+}
+
+const BENCHES: &[Bench] = &[Bench { name: "fastpath", what: "redirects per second, and time per packet" }];
+
+/// The verb `bench`: one benchmark, or all of them.
+pub(crate) fn run(name: Option<&str>) -> Result<()> {
+    let wanted: Vec<&Bench> =
+        BENCHES.iter().filter(|bench| name.is_none_or(|name| name == bench.name)).collect();
+    if wanted.is_empty() {
+        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("there is no benchmark `{}`; there are: {}", name.unwrap_or_default(), names.join(", "));
+    }
+    build::release()?;
+    let results = paths::bench();
+    fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
+    for bench in wanted {
+        exec::timed(&format!("{}: {}", bench.name, bench.what), || {
+            Run::cargo("bench")
+                .env("REDIRECT_BPF_DIR", paths::bpf())
+                .env("REDIRECT_BENCH_DIR", &results)
+                .args(["--package", "redirect-userspace", "--features", TESTING, "--bench", bench.name])
+                .run()
+        })?;
+    }
+    eprintln!("Results: {}", results.display());
+    Ok(())
+}
