@@ -1,7 +1,7 @@
 //! Requests and answers on the local control socket.
 //!
-//! The daemon's core publishes a [`Snapshot`] whenever something changes; the [`server`] answers
-//! from the newest one and the metrics are made from the same one, so `redirectctl` and a
+//! The daemon's core publishes a [`Snapshot`] several times a second; the [`server`] answers
+//! from the next one, so that what is shown is never older than the question, and the metrics are made from the same one, so `redirectctl` and a
 //! dashboard never disagree. Only `reload` reaches the core, through a channel.
 //!
 //! # Picture

@@ -24,7 +24,7 @@ use tracing::debug;
 use super::client::connect_within;
 use super::{
     Answer, DEADLINE, Envelope, EventLog, MAX_CLIENTS, MAX_REQUEST, PROTOCOL, ReloadRequest, ReloadView,
-    Reloads, Request, Response, Snapshots, VersionView,
+    Reloads, Request, Response, Snapshot, Snapshots, VersionView,
 };
 
 /// Why the control socket cannot be opened.
@@ -139,12 +139,18 @@ impl Server {
 struct Limits {
     connection: Duration,
     reload: Duration,
+    /// To wait for a fresh snapshot.
+    refresh: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // The client learns that the core is slow before it gives up itself.
-        Self { connection: DEADLINE, reload: DEADLINE - Duration::from_secs(1) }
+        Self {
+            connection: DEADLINE,
+            reload: DEADLINE - Duration::from_secs(1),
+            refresh: Duration::from_millis(400),
+        }
     }
 }
 
@@ -270,8 +276,15 @@ async fn answer(line: &[u8], sources: &Sources, limits: Limits) -> Response<Answ
         Ok(request) => request,
         Err(why) => return failure(&why),
     };
-    // The reference is not kept: while it lives, the core cannot publish.
-    let snapshot = Arc::clone(&sources.snapshots.borrow());
+    let snapshot = match request {
+        Request::ShowCluster | Request::ShowLlg | Request::ShowRedirect => {
+            newest(&sources.snapshots, limits.refresh).await
+        }
+        // The reference is not kept: while it lives, the core cannot publish.
+        Request::Reload | Request::ShowEvents { .. } | Request::Version => {
+            Arc::clone(&sources.snapshots.borrow())
+        }
+    };
     Response::Ok(match request {
         Request::Reload => match reload(sources, limits.reload).await {
             Ok(()) => Answer::Reload(ReloadView { reloaded: true }),
@@ -285,6 +298,16 @@ async fn answer(line: &[u8], sources: &Sources, limits: Limits) -> Response<Answ
             Answer::Version(VersionView { version: sources.version.to_owned(), protocol: PROTOCOL })
         }
     })
+}
+
+/// A snapshot that was made after the question came: an operator who has just done something asks
+/// what came of it. The core publishes several times a second; one that does not answers with what
+/// there is.
+async fn newest(snapshots: &Snapshots, within: Duration) -> Arc<Snapshot> {
+    let mut next = snapshots.clone();
+    next.mark_unchanged();
+    let _late_or_stopping = timeout(within, next.changed()).await;
+    Arc::clone(&next.borrow())
 }
 
 fn parse(line: &[u8]) -> Result<Request, String> {
@@ -343,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_request_is_answered_from_the_newest_snapshot() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
 
         assert_eq!(daemon.ask("show-redirect").await["ok"]["counters"]["redirected"], json!(2468));
         assert_eq!(daemon.ask("show-cluster").await["ok"]["status"], json!("static"));
@@ -356,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_those_after_the_one_asked_for() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         let all = client.say(r#"{"version":1,"request":"show-events"}"#).await;
@@ -369,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_is_answered_by_the_core() {
-        let mut daemon = Daemon::start(Limits::default());
+        let mut daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         client.send(r#"{"version":1,"request":"reload"}"#).await;
@@ -383,7 +406,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_that_hangs_or_has_no_core_left_is_an_error() {
-        let mut daemon = Daemon::start(Limits { connection: DEADLINE, reload: Duration::from_millis(20) });
+        let mut daemon = Daemon::start(Limits { reload: Duration::from_millis(20), ..quick() });
         let mut client = daemon.connect().await;
 
         let busy = client.say(r#"{"version":1,"request":"reload"}"#).await;
@@ -396,7 +419,7 @@ mod tests {
 
     #[tokio::test]
     async fn garbage_is_refused_and_the_connection_goes_on() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         for line in [
@@ -421,7 +444,7 @@ mod tests {
 
     #[tokio::test]
     async fn octets_that_are_not_text_are_refused() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         client.stream.get_mut().write_all(&[0xff, 0xfe, 0x80, b'\n']).await.unwrap();
@@ -431,7 +454,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_oversized_request_is_refused_and_the_connection_closed() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         client.stream.get_mut().write_all(&vec![b'x'; MAX_REQUEST]).await.unwrap();
@@ -444,7 +467,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_request_is_still_read_whole() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
         let request = r#"{"version":1,"request":"show-llg"}"#;
 
@@ -455,7 +478,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_a_line_end_counts_when_the_client_stops_writing() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         let stream = client.stream.get_mut();
@@ -467,7 +490,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_client_loses_its_connection_and_nobody_else_does() {
-        let daemon = Daemon::start(Limits { connection: Duration::from_millis(50), reload: DEADLINE });
+        let daemon = Daemon::start(Limits { connection: Duration::from_millis(50), ..quick() });
         let mut slow = daemon.connect().await;
 
         slow.stream.get_mut().write_all(br#"{"version":1,"#).await.unwrap();
@@ -477,8 +500,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_question_is_answered_from_a_snapshot_made_after_it() {
+        let daemon = Daemon::start(Limits { refresh: DEADLINE, ..quick() });
+        let mut client = daemon.connect().await;
+        client.send(r#"{"version":1,"request":"show-llg"}"#).await;
+        // Whatever the core publishes before it has seen the question does not answer it; so it
+        // goes on publishing until there is an answer.
+        let mut generation = 100;
+        let publish = async {
+            loop {
+                let mut next = fixtures::snapshot();
+                next.llg.generation = generation;
+                generation += 1;
+                daemon.publish.send_replace(Arc::new(next));
+                tokio::task::yield_now().await;
+            }
+        };
+
+        let answer = tokio::select! {
+            answer = client.receive() => answer,
+            () = publish => Value::Null,
+        };
+
+        assert!(answer["ok"]["generation"].as_u64().unwrap() >= 100, "{answer}");
+    }
+
+    #[tokio::test]
     async fn clients_that_vanish_free_their_places() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
 
         for _ in 0..4 * MAX_CLIENTS {
             let mut client = daemon.connect().await;
@@ -501,7 +550,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_client_too_many_is_told_so() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let mut clients = Vec::new();
         for _ in 0..MAX_CLIENTS {
             let mut client = daemon.connect().await;
@@ -523,7 +572,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_blocking_client_gets_its_answer() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
         let path = daemon.path.clone();
 
         let answer = tokio::task::spawn_blocking(move || {
@@ -546,7 +595,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_is_removed_at_shutdown_and_can_be_bound_again() {
-        let mut daemon = Daemon::start(Limits::default());
+        let mut daemon = Daemon::start(quick());
         let mut client = daemon.connect().await;
 
         daemon.stop().await;
@@ -571,7 +620,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_live_socket_is_left_alone() {
-        let daemon = Daemon::start(Limits::default());
+        let daemon = Daemon::start(quick());
 
         let second = Server::bind(&daemon.path);
 
@@ -632,6 +681,11 @@ mod tests {
         stop: Option<oneshot::Sender<()>>,
         task: JoinHandle<()>,
         _dir: TempDir,
+    }
+
+    /// No core publishes in most of these tests.
+    fn quick() -> Limits {
+        Limits { refresh: Duration::ZERO, ..Limits::default() }
     }
 
     impl Daemon {
