@@ -12,9 +12,15 @@ use crate::{build, paths};
 struct Bench {
     name: &'static str,
     what: &'static str,
+    /// Whether it measures the programs that are installed, not only the code in them.
+    needs_release: bool,
 }
 
-const BENCHES: &[Bench] = &[Bench { name: "fastpath", what: "redirects per second, and time per packet" }];
+const BENCHES: &[Bench] = &[Bench {
+    name: "fastpath",
+    what: "time per packet, in the kernel and on the host",
+    needs_release: false,
+}];
 
 /// The verb `bench`: one benchmark, or all of them.
 pub(crate) fn run(name: Option<&str>) -> Result<()> {
@@ -24,14 +30,17 @@ pub(crate) fn run(name: Option<&str>) -> Result<()> {
         let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
         bail!("there is no benchmark `{}`; there are: {}", name.unwrap_or_default(), names.join(", "));
     }
-    build::release()?;
+    if wanted.iter().any(|bench| bench.needs_release) {
+        build::release()?;
+    } else {
+        build::ebpf()?;
+    }
     let results = paths::bench();
     fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
     for bench in wanted {
         exec::timed(&format!("{}: {}", bench.name, bench.what), || {
             Run::cargo("bench")
                 .env("REDIRECT_BPF_DIR", paths::bpf())
-                .env("REDIRECT_BENCH_DIR", &results)
                 .args(["--package", "redirect-userspace", "--features", TESTING, "--bench", bench.name])
                 .run()
         })?;
