@@ -40,6 +40,7 @@ impl Guard {
         // A process group of its own: whatever is sent to the daemon's group, a terminal's Ctrl-C
         // or a stop, must not reach the one that watches the daemon.
         let mut child = Command::new("/proc/self/exe")
+            .arg0("redirectd")
             .arg(GUARD_ARGUMENT)
             .arg(pins)
             .process_group(0)
