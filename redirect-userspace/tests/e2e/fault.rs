@@ -129,3 +129,47 @@ fn an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone() {
     assert!(foreign.is_some());
     assert_eq!(cluster.balancer.xdp_program("eth0").unwrap(), foreign);
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_daemon_that_hung_answers_again_when_it_goes_on() {
+    let cluster = without_gateways();
+    let member = Member::imaginary(1, 1);
+    let daemon = Redirectd::start(&cluster, std::slice::from_ref(&member)).unwrap();
+    daemon.signal(Signal::SIGSTOP).unwrap();
+    wait::until("the interface is clean", 2 * LIMIT, || interface_is_clean(&cluster)).unwrap();
+
+    daemon.signal(Signal::SIGCONT).unwrap();
+
+    answers_again(&cluster, &member);
+    assert!(daemon.log().unwrap().contains("lapsed"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_guard_that_was_killed_is_replaced() {
+    let cluster = without_gateways();
+    let member = Member::imaginary(1, 1);
+    let daemon = Redirectd::start(&cluster, std::slice::from_ref(&member)).unwrap();
+    let guard = daemon.guard().unwrap();
+
+    nix::sys::signal::kill(guard, Signal::SIGKILL).unwrap();
+
+    wait::until("there is another guard", PATIENCE, || {
+        let now = daemon.guard()?;
+        ensure!(now != guard, "still {now}");
+        Ok(())
+    })
+    .unwrap();
+    answers_again(&cluster, &member);
+}
+
+/// Waits until a request to the VIP is answered.
+fn answers_again(cluster: &Cluster, member: &Member) {
+    wait::until("the VIP answers again", PATIENCE, || {
+        let answer = asker(cluster, VIP4.into(), 500, 0).ask()?;
+        ensure!(answer == Some(member.addresses[0]), "{answer:?}");
+        Ok(())
+    })
+    .unwrap();
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -177,6 +178,19 @@ impl Redirectd {
             .with_context(|| format!("writing {}", self.config.display()))?;
         output(control(&self.socket)?.arg("reload"))?;
         Ok(())
+    }
+
+    /// The process that holds the daemon's XDP links: its only child.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn guard(&self) -> Result<Pid> {
+        let id = self.process.id();
+        let path = format!("/proc/{id}/task/{id}/children");
+        let children = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let child = children.split_ascii_whitespace().next().context("the daemon has no guard")?;
+        Ok(Pid::from_raw(child.parse().context("a process number")?))
     }
 
     /// Asks for `show redirect`.
