@@ -148,7 +148,7 @@ impl Core {
             self.step(Input::Timeout)?;
         }
         if beats.is_multiple_of(BEATS_PER_INSPECTION) {
-            self.inspect().await;
+            self.inspect().await?;
         }
         if beats.is_multiple_of(BEATS_PER_REFRESH) {
             self.refresh()?;
@@ -328,7 +328,7 @@ impl Core {
     }
 
     /// Notices interfaces that were removed, or made anew under the same name.
-    async fn inspect(&mut self) {
+    async fn inspect(&mut self) -> Result<()> {
         for position in 0..self.interfaces.len() {
             let Some(interface) = self.interfaces.get_mut(position) else { continue };
             if interface.is_gone() {
@@ -343,6 +343,7 @@ impl Core {
                 self.attach_again(position).await;
             }
         }
+        self.arm()
     }
 
     async fn attach_again(&mut self, position: usize) {
