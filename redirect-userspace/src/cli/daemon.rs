@@ -1,9 +1,11 @@
 //! The daemon's command line.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -14,7 +16,8 @@ use crate::config::{Config, ConfigErrors, InterfaceName};
 use crate::gateway::{
     AddressError, AddressesError, GatewayAddress, GatewayAddresses, GatewayName, NameError, unicast,
 };
-use crate::telemetry::log::{DEFAULT_FILTER, LogFormat};
+use crate::runtime::{GUARD_ARGUMENT, guard, run};
+use crate::telemetry::log::{self, DEFAULT_FILTER, LogFormat};
 
 /// Answers IKE_SA_INIT at a virtual IP with a redirect to the least loaded gateway.
 ///
@@ -119,6 +122,33 @@ impl DaemonArgs {
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+/// The daemon from its arguments to its exit code: 0 told to stop or nothing wrong, 1 otherwise.
+#[must_use]
+pub fn run_daemon() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let result = match (arguments.next(), arguments.next()) {
+        (Some(word), Some(pins)) if word == OsStr::new(GUARD_ARGUMENT) => guard(Path::new(&pins)),
+        _ => daemon(DaemonArgs::parse()),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    #[expect(clippy::print_stderr, reason = "there may be no log yet")]
+    // A configuration's errors stand alone, so that editors can follow FILE:LINE:COLUMN.
+    match error.downcast_ref::<ConfigErrors>() {
+        Some(errors) => eprintln!("{errors}"),
+        None => eprintln!("redirectd: {error:#}"),
+    }
+    ExitCode::FAILURE
+}
+
+fn daemon(args: DaemonArgs) -> anyhow::Result<()> {
+    let config = args.load()?;
+    if args.check {
+        return Ok(());
+    }
+    log::init(args.log_format, &args.log_filter)?;
+    run(config, Box::new(move || args.load()))
 }
 
 /// What errors in flags are said to be in.

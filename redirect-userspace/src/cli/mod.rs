@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::control::DEFAULT_SOCKET;
 
-pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError};
+pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
 pub use ops::check_file;
 pub use print::{DEFAULT_WIDTH, Exit};
 

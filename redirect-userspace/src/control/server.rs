@@ -361,8 +361,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::control::EventEntry;
     use crate::control::fixtures::{self, TempDir};
-    use crate::control::{EventEntry, Snapshot};
 
     #[tokio::test]
     async fn every_request_is_answered_from_the_newest_snapshot() {

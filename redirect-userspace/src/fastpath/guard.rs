@@ -18,6 +18,7 @@
 //! The two ends talk in lines over the guard's standard input and output.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -30,7 +31,6 @@ use aya::util::KernelVersion;
 use aya_obj::programs::XdpAttachType;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::mode::XdpMode;
 use super::xdp::{PROGRAM_PIN, unpin};
 
 /// How often the daemon says that it is alive.
@@ -40,6 +40,32 @@ pub const BEAT: Duration = Duration::from_millis(100);
 /// Together with the guard's own reaction this stays well under the second that is promised, and it
 /// is six beats, so that a loaded machine does not lose its fast path to one late wake-up.
 pub const PATIENCE: Duration = Duration::from_millis(600);
+
+/// Where a frame is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack's receive path, after the kernel has allocated a buffer.
+    Generic,
+}
+
+impl XdpMode {
+    /// The name operators see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// What the daemon asks of the guard, one line each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

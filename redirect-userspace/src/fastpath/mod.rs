@@ -15,7 +15,6 @@ use common::reason::Reason;
 
 pub mod guard;
 pub mod memory;
-pub mod mode;
 pub mod userspace;
 pub mod xdp;
 

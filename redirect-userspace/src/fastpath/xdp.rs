@@ -11,7 +11,7 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use common::maps::{self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 use super::{Counters, FastPath};
 

@@ -1,5 +1,7 @@
 //! What the kernel says about an interface, by rtnetlink.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has a hundred attributes; we read four")]
+
 use anyhow::{Context as _, Result, bail};
 use futures_util::TryStreamExt as _;
 use rtnetlink::Handle;

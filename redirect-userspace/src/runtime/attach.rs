@@ -5,12 +5,12 @@ use nix::net::if_::if_nametoindex;
 
 use crate::config::{InterfaceName, Mode};
 use crate::control::{AttachMode, Attachment};
-use crate::fastpath::guard::Order;
-use crate::fastpath::mode::{XdpMode, plan};
+use crate::fastpath::guard::{Order, XdpMode};
 use crate::fastpath::xdp::program_name;
 use crate::net::link::inspect;
 
 use super::guard::Guard;
+use super::plan::plan;
 
 /// One interface of the configuration.
 #[derive(Clone, Debug)]

@@ -6,18 +6,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::DaemonArgs;
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode};
 use crate::control::{
     AttachMode, ClusterView, GatewayRedirects, LlgView, RedirectView, ReloadRequest, Snapshot,
 };
-use crate::fastpath::guard::{BEAT, Order};
-use crate::fastpath::mode::XdpMode;
+use crate::fastpath::guard::{BEAT, Order, PATIENCE, XdpMode};
 use crate::fastpath::{Counters, FastPath as _};
 use crate::machine::{Machine as _, Outbox};
 use crate::telemetry::{DisarmReason, Event, StopReason, Telemetry};
 
+use super::Load;
 use super::attach::{Interface, attach};
 use super::clock::{Clock, Ticker, random};
 use super::guard::{Guard, News};
@@ -32,7 +31,7 @@ const BEATS_PER_INSPECTION: u32 = 10;
 /// Everything the daemon owns.
 pub(super) struct Core {
     config: Config,
-    args: DaemonArgs,
+    load: Load,
     clock: Clock,
     telemetry: Telemetry,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -51,7 +50,7 @@ impl Core {
     /// down again, and the telemetry comes back for the last event.
     pub(super) async fn start(
         config: Config,
-        args: DaemonArgs,
+        load: Load,
         clock: Clock,
         telemetry: Telemetry,
         snapshots: watch::Sender<Arc<Snapshot>>,
@@ -66,7 +65,7 @@ impl Core {
         let mut core = Self {
             cluster: Cluster::new(config.cluster.settings),
             config,
-            args,
+            load,
             clock,
             telemetry,
             snapshots,
@@ -199,7 +198,7 @@ impl Core {
 
     /// Reads the configuration again and moves to it, or stays with the old one whole.
     async fn reload(&mut self) -> Result<(), String> {
-        let result = match self.args.load() {
+        let result = match (self.load)() {
             Ok(config) => self.adopt(config).await.map_err(|error| format!("{error:#}")),
             Err(errors) => Err(errors.to_string()),
         };
@@ -306,7 +305,7 @@ impl Core {
     /// The guard has let go: because we were silent, or because it is gone itself.
     async fn recover(&mut self, news: News) -> Result<()> {
         match news {
-            News::Lapsed => self.record(&Event::Lapsed { silent_for: crate::fastpath::guard::PATIENCE }),
+            News::Lapsed => self.record(&Event::Lapsed { silent_for: PATIENCE }),
             News::Gone => {
                 for interface in self.interfaces.clone().iter().filter(|i| i.xdp.is_some()) {
                     self.record(&Event::Detached { interface: interface.name.to_string() });

@@ -16,12 +16,13 @@
 //!        XDP maps     tables in memory   events, snapshot ──▶ control socket, /metrics
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::cli::DaemonArgs;
+use crate::config::{Config, ConfigErrors};
 use crate::control::server::{Server, Sources};
 use crate::control::{ReloadRequest, Snapshot};
 use crate::telemetry::export::Exporter;
@@ -33,29 +34,41 @@ mod clock;
 mod core;
 mod guard;
 mod paths;
+mod plan;
 mod signals;
 
-pub use guard::GUARD_ARGUMENT;
+pub use self::guard::GUARD_ARGUMENT;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Reads the configuration: at the start and at every reload.
+pub type Load = Box<dyn Fn() -> Result<Config, ConfigErrors>>;
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 ///
 /// Whatever keeps it from starting or from running on, with the setting it is about.
-pub fn run(args: &DaemonArgs) -> Result<()> {
-    let config = args.load()?;
-    crate::telemetry::log::init(args.log_format, &args.log_filter)?;
+pub fn run(config: Config, load: Load) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    runtime.block_on(serve(args, config))
+    runtime.block_on(serve(config, load))
 }
 
-async fn serve(args: &DaemonArgs, config: crate::config::Config) -> Result<()> {
+/// Runs the guard that a daemon has started with [`GUARD_ARGUMENT`], for as long as that daemon
+/// lives. `pins` is where the daemon has pinned its program.
+///
+/// # Errors
+///
+/// The pinned program cannot be opened, or the daemon talks nonsense.
+pub fn guard(pins: &Path) -> Result<()> {
+    crate::fastpath::guard::run(pins)
+}
+
+async fn serve(config: Config, load: Load) -> Result<()> {
     let clock = clock::Clock::start();
     let telemetry = Telemetry::new();
     let signals = signals::Signals::new()?;
@@ -68,7 +81,7 @@ async fn serve(args: &DaemonArgs, config: crate::config::Config) -> Result<()> {
     telemetry.record(clock.now().wall, &Event::Started { version: VERSION });
 
     let journal = telemetry.journal();
-    let core = core::Core::start(config, args.clone(), clock, telemetry, publish).await;
+    let core = core::Core::start(config, load, clock, telemetry, publish).await;
     let mut core = match core {
         Ok(core) => core,
         Err((error, telemetry)) => {

@@ -15,7 +15,7 @@ macro_rules! same {
 }
 
 /// Whether `reply` answers `request` with `gateway`.
-pub fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(), String> {
+pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(), String> {
     if reply.len() >= request.len() {
         return Err(format!("{} octets answer {}", reply.len(), request.len()));
     }

@@ -8,24 +8,24 @@ use redirect_userspace::fastpath::FastPath as _;
 use redirect_userspace::fastpath::xdp::XdpMaps;
 use redirect_userspace::testing::fixtures::World;
 
-pub const XDP_PASS: u32 = 2;
-pub const XDP_TX: u32 = 3;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
 
 /// The loaded program, its maps, and a place for output.
-pub struct Kernel {
-    pub maps: XdpMaps,
+pub(crate) struct Kernel {
+    pub(crate) maps: XdpMaps,
     output: Vec<u8>,
 }
 
 impl Kernel {
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let multiplier = World::towards(0).control.multiplier;
         let object = std::fs::read(object("redirect")).expect("cargo xtask build makes the eBPF objects");
         Self { maps: XdpMaps::load(&object, multiplier, None).unwrap(), output: vec![0; 8192] }
     }
 
     /// Writes the maps.
-    pub fn become_world(&mut self, world: &World) {
+    pub(crate) fn become_world(&mut self, world: &World) {
         self.maps.set_vips(&world.vips).unwrap();
         self.maps.set_clients(&world.clients).unwrap();
         for (index, gateway) in (0..).zip(&world.gateways) {
@@ -36,7 +36,7 @@ impl Kernel {
     }
 
     /// Runs the program once; returns its action and what became of the frame.
-    pub fn run(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+    pub(crate) fn run(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut self.output),
@@ -49,13 +49,14 @@ impl Kernel {
     }
 
     /// One counter.
-    pub fn packets(&self, reason: Reason) -> u64 {
+    pub(crate) fn packets(&self, reason: Reason) -> u64 {
         self.maps.packets(reason).unwrap()
     }
 }
 
 /// Path of an eBPF object.
-pub fn object(name: &str) -> PathBuf {
+pub(crate) fn object(name: &str) -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "xtask says where the objects are")]
     let directory = std::env::var_os("REDIRECT_BPF_DIR")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf")), PathBuf::from);
     directory.join(name)

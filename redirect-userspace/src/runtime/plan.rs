@@ -1,48 +1,20 @@
 //! How the fast path comes to an interface: the fastest way in which replies really leave.
 
-use std::fmt;
-
 use crate::config::Mode;
+use crate::fastpath::guard::XdpMode;
 use crate::net::link::Link;
-
-/// Where a frame is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum XdpMode {
-    /// In the driver.
-    Native,
-    /// In the network stack's receive path, after the kernel has allocated a buffer.
-    Generic,
-}
-
-impl XdpMode {
-    /// The name operators see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
-
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What to try on an interface, best first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// XDP modes, each with why it is tried.
-    pub attempts: Vec<(XdpMode, &'static str)>,
+    pub(super) attempts: Vec<(XdpMode, &'static str)>,
     /// What to do when none of them works: why sockets are used, or that it is an error.
-    pub userspace: Option<&'static str>,
+    pub(super) userspace: Option<&'static str>,
 }
 
 /// Chooses for one interface.
-#[must_use]
-pub fn plan(mode: Mode, link: &Link) -> Plan {
+pub(super) fn plan(mode: Mode, link: &Link) -> Plan {
     const CONFIGURED: &str = "configured";
     match mode {
         Mode::Off => Plan { attempts: Vec::new(), userspace: None },
