@@ -200,7 +200,7 @@ fn our_redirect_is_the_captured_one_octet_by_octet() {
 
 /// Frames for the kernel: everything captured, with and without its own header checksums, and every
 /// request with support announced.
-pub fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
+pub(crate) fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
     let repaired = packets(root).into_iter().map(|packet| (packet.name, packet.frame));
     let announced = announcing(root).into_iter().map(|(name, (frame, _))| (name, frame));
     as_captured(root).into_iter().chain(repaired).chain(announced).collect()
@@ -304,7 +304,7 @@ fn announcing(root: &Path) -> Vec<Named<(Vec<u8>, Row)>> {
 }
 
 /// A message with one more notify at its end.
-pub fn appended(message: &[u8], notify: &[u8]) -> Vec<u8> {
+pub(crate) fn appended(message: &[u8], notify: &[u8]) -> Vec<u8> {
     let mut message = message.to_vec();
     let (mut next_at, mut at) = (16, 28);
     while message[next_at] != 0 {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// The folder, or `None` after saying that the test skips.
-pub fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/testdata");
+    #[expect(clippy::disallowed_methods, reason = "the one setting of these tests")]
     let root = std::env::var_os("REDIRECT_TESTDATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     if root.is_dir() {
         return Some(root.canonicalize().unwrap());
@@ -18,14 +19,14 @@ pub fn root() -> Option<PathBuf> {
 
 /// Says something even when the test passes: the harness captures what `eprintln` prints, not what
 /// is written to the handle. (nextest shows it by `.config/nextest.toml`.)
-pub fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     let thread = std::thread::current();
     let line = format!("{}: {what}\n", thread.name().unwrap_or("vectors"));
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// All files below a folder, in the order of their names.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap_or_else(|wrong| panic!("{}: {wrong}", folder.display())) {
         let path = entry.unwrap().path();
@@ -40,18 +41,18 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The list in a JSON file.
-pub fn list(file: &Path) -> Vec<Value> {
+pub(crate) fn list(file: &Path) -> Vec<Value> {
     let text = std::fs::read(file).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
     serde_json::from_slice(&text).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()))
 }
 
 /// Octets from hexadecimal digits.
-pub fn octets(hex: &str) -> Vec<u8> {
+pub(crate) fn octets(hex: &str) -> Vec<u8> {
     assert_eq!(hex.len() % 2, 0, "half an octet: {hex}");
     (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
 }
 
 /// A file's name without the folder of the data.
-pub fn name(root: &Path, file: &Path) -> String {
+pub(crate) fn name(root: &Path, file: &Path) -> String {
     file.strip_prefix(root).unwrap_or(file).display().to_string()
 }

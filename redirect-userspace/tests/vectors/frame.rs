@@ -13,17 +13,17 @@ use crate::judge::judge;
 
 /// A UDP datagram.
 #[derive(Clone, Debug)]
-pub struct Datagram {
-    pub source: IpAddr,
-    pub destination: IpAddr,
-    pub source_port: u16,
-    pub destination_port: u16,
-    pub payload: Vec<u8>,
+pub(crate) struct Datagram {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Datagram {
     /// The one in an Ethernet frame; `None` for fragments and for everything that is not UDP.
-    pub fn of(frame: &[u8]) -> Option<Self> {
+    pub(crate) fn of(frame: &[u8]) -> Option<Self> {
         let ip = frame.get(14..)?;
         let (source, destination, udp) = match (frame.get(12..14)?, ip.first()? >> 4) {
             ([0x08, 0x00], 4) => {
@@ -51,7 +51,7 @@ impl Datagram {
     }
 
     /// The IKE message inside: on port 4500 it stands behind the marker.
-    pub fn message(&self) -> &[u8] {
+    pub(crate) fn message(&self) -> &[u8] {
         match self.payload.get(..4) {
             Some([0, 0, 0, 0]) if self.source_port == 4500 || self.destination_port == 4500 => {
                 &self.payload[4..]
@@ -61,7 +61,7 @@ impl Datagram {
     }
 
     /// The same datagram with another IKE message, in a frame.
-    pub fn carrying(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn carrying(&self, message: &[u8]) -> Vec<u8> {
         let marker = self.payload.len() - self.message().len();
         let mut packet = Packet::request(self.source, self.destination);
         packet.source_port = self.source_port;
@@ -72,7 +72,7 @@ impl Datagram {
 }
 
 /// Every slot leads to `gateway`, and the only VIP is the frame's own destination, if it has one.
-pub fn world(frame: &[u8], gateway: u16) -> World {
+pub(crate) fn world(frame: &[u8], gateway: u16) -> World {
     let mut world = World::towards(gateway);
     if let Some(vip) = destination(frame) {
         world.vips = vec![Vip::new(vip)];
@@ -82,7 +82,7 @@ pub fn world(frame: &[u8], gateway: u16) -> World {
 }
 
 /// Decides about a frame; judges the reply, or that the frame is untouched.
-pub fn decided(name: &str, frame: &[u8], world: &World) -> Reason {
+pub(crate) fn decided(name: &str, frame: &[u8], world: &World) -> Reason {
     let mut packet = frame.to_vec();
     let verdict = decide(packet.as_mut_slice(), world);
     match verdict {
@@ -96,7 +96,7 @@ pub fn decided(name: &str, frame: &[u8], world: &World) -> Reason {
 }
 
 /// A name, and what belongs to it.
-pub type Named<T> = (String, T);
+pub(crate) type Named<T> = (String, T);
 
 fn destination(frame: &[u8]) -> Option<Address> {
     match frame.get(12..14)? {

@@ -11,9 +11,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::disallowed_methods,
-    unreachable_pub,
-    reason = "tests may fail loudly, are told by the environment where things are, and share modules"
+    reason = "tests may fail loudly"
 )]
 
 mod captures;

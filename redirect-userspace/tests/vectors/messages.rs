@@ -62,7 +62,7 @@ fn published_requests_are_redirected_once_they_announce_support() {
 }
 
 /// Frames for the kernel.
-pub fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
+pub(crate) fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
     let mut frames = Vec::new();
     for (name, message) in messages(root) {
         for (place, _, frame) in everywhere(&message) {
@@ -73,7 +73,7 @@ pub fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
 }
 
 /// All of them, with their names.
-pub fn messages(root: &Path) -> Vec<Named<Vec<u8>>> {
+pub(crate) fn messages(root: &Path) -> Vec<Named<Vec<u8>>> {
     let folder = data::files(&root.join("ikev2-hex"));
     let fuzzer = root.join("fuzz/libreswan/ikev2-15-fuzzer.json");
     let mut messages = Vec::new();
@@ -95,7 +95,7 @@ pub fn messages(root: &Path) -> Vec<Named<Vec<u8>>> {
 
 /// A UDP payload on port 500, on port 4500 behind the marker, and there without it: place, whether
 /// an IKE message is where it belongs, frame.
-pub fn everywhere(message: &[u8]) -> Vec<(String, bool, Vec<u8>)> {
+pub(crate) fn everywhere(message: &[u8]) -> Vec<(String, bool, Vec<u8>)> {
     let families: [(IpAddr, IpAddr); 2] = [(CLIENT4.into(), VIP4.into()), (CLIENT6.into(), VIP6.into())];
     let mut frames = Vec::new();
     for (source, destination) in families {

@@ -9,14 +9,14 @@ use std::process::Command;
 use redirect_userspace::testing::packets::{CLIENT_MAC, VIP_MAC};
 
 /// A packet of a capture.
-pub struct Captured {
+pub(crate) struct Captured {
     /// Counted from 1, as decoders do.
-    pub number: usize,
-    pub frame: Vec<u8>,
+    pub(crate) number: usize,
+    pub(crate) frame: Vec<u8>,
 }
 
 /// Reads a capture, compressed or not.
-pub fn read(file: &Path) -> Vec<Captured> {
+pub(crate) fn read(file: &Path) -> Vec<Captured> {
     let octets = if file.extension().is_some_and(|extension| extension == "gz") {
         let output = Command::new("gzip").arg("-dc").arg(file).output().expect("gzip is there");
         assert!(output.status.success(), "{}: gzip failed", file.display());
@@ -36,7 +36,7 @@ pub fn read(file: &Path) -> Vec<Captured> {
 }
 
 /// Whether a file is a capture.
-pub fn is_capture(file: &Path) -> bool {
+pub(crate) fn is_capture(file: &Path) -> bool {
     let name = file.to_string_lossy();
     [".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz"].iter().any(|end| name.ends_with(end))
 }

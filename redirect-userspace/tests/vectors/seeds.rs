@@ -57,7 +57,7 @@ fn a_seed_that_is_mere_content_does_not_hinder_a_redirect() {
 }
 
 /// Frames for the kernel.
-pub fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
+pub(crate) fn frames(root: &Path) -> Vec<Named<Vec<u8>>> {
     let mut frames = Vec::new();
     for (name, seed) in seeds(root) {
         for (place, _, frame) in everywhere(&seed) {

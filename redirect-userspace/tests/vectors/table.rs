@@ -14,20 +14,20 @@ const COOKIE: u16 = 16390;
 
 /// An IKE packet, as the decoder reads it.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub destination_port: u16,
-    pub spi_r: u64,
-    pub version: u8,
-    pub exchange: u8,
-    pub flags: u8,
-    pub message_id: u32,
-    pub length: usize,
-    pub notifies: Vec<u16>,
+pub(crate) struct Row {
+    pub(crate) destination_port: u16,
+    pub(crate) spi_r: u64,
+    pub(crate) version: u8,
+    pub(crate) exchange: u8,
+    pub(crate) flags: u8,
+    pub(crate) message_id: u32,
+    pub(crate) length: usize,
+    pub(crate) notifies: Vec<u16>,
 }
 
 impl Row {
     /// An IKE_SA_INIT request, to a port where the fast path listens.
-    pub fn is_first_request(&self) -> bool {
+    pub(crate) fn is_first_request(&self) -> bool {
         matches!(self.destination_port, 500 | 4500)
             && self.version >> 4 == 2
             && self.exchange == 34
@@ -36,16 +36,16 @@ impl Row {
     }
 
     /// Whether its sender may be redirected.
-    pub fn announces_support(&self) -> bool {
+    pub(crate) fn announces_support(&self) -> bool {
         self.notifies.iter().any(|kind| matches!(*kind, REDIRECT_SUPPORTED | REDIRECTED_FROM))
     }
 
-    pub fn has_cookie(&self) -> bool {
+    pub(crate) fn has_cookie(&self) -> bool {
         self.notifies.contains(&COOKIE)
     }
 
     /// What is to become of the packet, if all else about it is in order.
-    pub fn expected(&self) -> Reason {
+    pub(crate) fn expected(&self) -> Reason {
         match self {
             Self { destination_port, .. } if !matches!(destination_port, 500 | 4500) => Reason::NotIkePort,
             Self { version, .. } if version >> 4 != 2 => Reason::IkeVersion,
@@ -63,7 +63,7 @@ impl Row {
 }
 
 /// The table beside a capture, by packet number; `None` when there is none.
-pub fn beside(capture: &Path) -> Option<BTreeMap<usize, Row>> {
+pub(crate) fn beside(capture: &Path) -> Option<BTreeMap<usize, Row>> {
     let file = PathBuf::from(format!("{}.tshark.tsv", capture.display()));
     let text = std::fs::read_to_string(file).ok()?;
     let mut lines = text.lines();
@@ -102,7 +102,7 @@ pub fn beside(capture: &Path) -> Option<BTreeMap<usize, Row>> {
 
 /// The index of the Openswan captures, by file name. It does not list notifies: none of those
 /// clients announces support, which the octets themselves show.
-pub fn openswan(root: &Path) -> BTreeMap<String, Vec<Row>> {
+pub(crate) fn openswan(root: &Path) -> BTreeMap<String, Vec<Row>> {
     let index = data::list(&root.join("ikev2-pcap/openswan/INDEX.json"));
     let of = |line: &str| {
         let cells: Vec<_> = line.split('\t').collect();
@@ -129,7 +129,7 @@ pub fn openswan(root: &Path) -> BTreeMap<String, Vec<Row>> {
 }
 
 /// Fills in what [`openswan`]'s index leaves out.
-pub fn complete(mut row: Row, datagram: &Datagram) -> Row {
+pub(crate) fn complete(mut row: Row, datagram: &Datagram) -> Row {
     row.destination_port = datagram.destination_port;
     row.length = datagram.message().len();
     for kind in [REDIRECT_SUPPORTED, REDIRECTED_FROM, COOKIE] {
