@@ -152,6 +152,65 @@ fn a_request_that_is_cut_anywhere_is_left_alone() {
 }
 
 #[test]
+fn a_foreign_request_whose_header_says_something_else_is_left_alone() {
+    let Some(root) = data::root() else { return };
+    // Offset in the IKE header, value, and what it then is.
+    let changes = [
+        (8, 1, Reason::SpiResponderSet),
+        (15, 1, Reason::SpiResponderSet),
+        (17, 0x10, Reason::IkeVersion),
+        (17, 0x30, Reason::IkeVersion),
+        (18, 35, Reason::OtherExchange),
+        (18, 36, Reason::OtherExchange),
+        (18, 37, Reason::OtherExchange),
+        (18, 38, Reason::SessionResume),
+        (19, 0x00, Reason::NotInitiator),
+        (19, 0x20, Reason::IkeResponse),
+        (19, 0x28, Reason::IkeResponse),
+        (20, 1, Reason::MessageId),
+        (23, 1, Reason::MessageId),
+    ];
+    let mut changed = 0;
+    for (name, (frame, _)) in announcing(&root) {
+        let datagram = Datagram::of(&frame).unwrap();
+        for (at, value, expected) in changes {
+            let mut message = datagram.message().to_vec();
+            message[at] = value;
+            let frame = datagram.carrying(&message);
+
+            let reason = decided(&name, &frame, &world(&frame, GATEWAY_ALL));
+
+            assert_eq!(reason, expected, "{name}: octet {at} is {value}");
+            changed += 1;
+        }
+    }
+    data::say(&format!("{changed} packets left alone"));
+    assert!(changed >= 500, "{changed}");
+}
+
+#[test]
+fn a_foreign_request_with_any_octet_changed_is_answered_well_or_left_alone() {
+    let Some(root) = data::root() else { return };
+    let (mut redirected, mut alone) = (0, 0);
+    for (name, (frame, _)) in announcing(&root) {
+        let world = world(&frame, GATEWAY_ODD_NAME);
+        for at in 0..frame.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut frame = frame.clone();
+                frame[at] ^= flip;
+
+                match decided(&name, &frame, &world) == Reason::Redirected {
+                    true => redirected += 1,
+                    false => alone += 1,
+                }
+            }
+        }
+    }
+    data::say(&format!("{redirected} packets redirected, {alone} left alone"));
+    assert!(redirected >= 30_000 && alone >= 3_000, "{redirected} {alone}");
+}
+
+#[test]
 fn a_capable_client_that_loses_its_announcement_is_left_alone() {
     let Some(root) = data::root() else { return };
     let mut stripped = 0;
@@ -167,6 +226,7 @@ fn a_capable_client_that_loses_its_announcement_is_left_alone() {
         assert_eq!(decided(&name, &frame, &world(&frame, GATEWAY_ALL)), Reason::NoRedirectSupport, "{name}");
         stripped += 1;
     }
+    data::say(&format!("{stripped} packets left alone"));
     assert!(stripped >= 4, "{stripped}");
 }
 

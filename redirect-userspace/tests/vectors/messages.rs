@@ -58,6 +58,8 @@ fn published_requests_are_redirected_once_they_announce_support() {
             redirected += usize::from(reason == Reason::Redirected);
         }
     }
+    data::say(&format!("{redirected} redirected"));
+    // Two messages, on two ports, in two families.
     assert_eq!(redirected, 2 * 4);
 }
 
