@@ -143,6 +143,7 @@ impl Core {
         if let Some(guard) = &mut self.guard {
             guard.beat();
         }
+        self.paths.beat();
         let is_due = self.cluster.deadline().is_some_and(|deadline| deadline.is_due(self.clock.now()));
         if is_due {
             self.step(Input::Timeout)?;
