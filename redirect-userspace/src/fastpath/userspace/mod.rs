@@ -89,7 +89,11 @@ pub struct Options {
 impl Default for Options {
     /// A thread per processor, and room for about 4000 requests.
     fn default() -> Self {
-        Self { workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), buffer: 4 << 20, patience: PATIENCE }
+        Self {
+            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            buffer: 4 << 20,
+            patience: PATIENCE,
+        }
     }
 }
 

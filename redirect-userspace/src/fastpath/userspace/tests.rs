@@ -250,7 +250,8 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
 
 fn started(tables: &SharedTables, workers: usize) -> (Userspace, mpsc::Receiver<Owned>) {
     let (sender, kept) = mpsc::channel();
-    let options = Options { workers: NonZeroUsize::new(workers).unwrap(), buffer: 1 << 20, patience: Duration::MAX };
+    let options =
+        Options { workers: NonZeroUsize::new(workers).unwrap(), buffer: 1 << 20, patience: Duration::MAX };
     let mut userspace = Userspace::start(tables, Arc::new(Queue(Mutex::new(sender))), options).unwrap();
     userspace.set_vips(&[VIP4.parse().unwrap(), VIP6.parse().unwrap()]).unwrap();
     (userspace, kept)
