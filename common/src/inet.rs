@@ -3,6 +3,8 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::checksum::Sum;
+
 /// Ethernet II header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -74,6 +76,39 @@ pub struct Ipv4Header {
     pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
+}
+
+/// The IPv4 header once more, in the words that its checksum adds up.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Words {
+    /// Version, header length, DSCP and ECN, total length.
+    first: [u8; 4],
+    /// Identification and fragment.
+    second: [u8; 4],
+    /// Hops left, protocol and checksum.
+    third: [u8; 4],
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+impl Ipv4Words {
+    /// Octets of header and payload.
+    #[inline(always)]
+    #[must_use]
+    pub const fn total_length(&self) -> u16 {
+        let [_, _, high, low] = self.first;
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The sum of the whole header, its checksum included.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sum(&self) -> Sum {
+        Sum::ZERO.add4(self.first).add4(self.second).add4(self.third).add4(self.source).add4(self.destination)
+    }
 }
 
 /// IPv6 header.

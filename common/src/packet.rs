@@ -8,6 +8,8 @@ use core::ops::Deref;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::reason::Reason;
+
 /// The longest frame the decision looks at. Longer ones pass.
 ///
 /// A power of two, so that [`PacketRead::bound`] can state the bound with one mask. The kernel's
@@ -52,6 +54,15 @@ pub trait PacketRead {
     #[must_use]
     fn bound(at: usize) -> usize {
         at & (MAX_FRAME - 1)
+    }
+
+    /// Returns `reason`, on a path that leaves the decision.
+    ///
+    /// The XDP side makes such a path a place of its own. Otherwise the compiler loads the reason
+    /// before every check, on the path of the packets that pass the check.
+    #[must_use]
+    fn refuse(reason: Reason) -> Reason {
+        reason
     }
 
     /// Returns `value`, known to be below 256, and no longer known to be anything else: the same

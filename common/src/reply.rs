@@ -24,8 +24,8 @@ use crate::ike::{
     PayloadHeader, REPLY_IDENTITY_AT, VERSION_2,
 };
 use crate::inet::{
-    EthernetAddresses, Family, IPV4_DF, IPV4_LENGTH, Ipv4Header, Ipv6Header, PROTOCOL_UDP, REPLY_TTL,
-    UdpHeader,
+    EthernetAddresses, Family, IPV4_DF, IPV4_LENGTH, IPV6_LENGTH, Ipv4Header, Ipv6Header, PROTOCOL_UDP,
+    REPLY_TTL, UdpHeader,
 };
 use crate::maps::{FQDN_FIELD, FQDN_PADDING, Gateway, Identity};
 use crate::packet::{Aligned, PacketWrite};
@@ -44,7 +44,7 @@ pub fn reply<P>(packet: &mut P, request: &Request, gateway: &Gateway) -> Result<
 where
     P: PacketWrite + ?Sized,
 {
-    let identity = gateway.identity(request.family).ok_or(Reason::NoIdentity)?;
+    let identity = gateway.identity(request.shape.family()).ok_or_else(|| P::refuse(Reason::NoIdentity))?;
     let (kind, length, fixed) = match identity {
         Identity::Ipv4 => (IDENTITY_IPV4, 4, gateway.ipv4_sum),
         Identity::Ipv6 => (IDENTITY_IPV6, 16, gateway.ipv6_sum),
@@ -52,21 +52,21 @@ where
     };
     let message = REPLY_IDENTITY_AT + length + request.nonce_length;
     if message >= request.ike_length {
-        return Err(Reason::ReplyNotShorter);
+        return Err(P::refuse(Reason::ReplyNotShorter));
     }
 
     let identity_at = request.ike_at + REPLY_IDENTITY_AT;
     let nonce = move_nonce(packet, request.nonce_at, identity_at + length, request.nonce_length)
-        .ok_or(Reason::RewriteFailed)?;
+        .ok_or_else(|| P::refuse(Reason::RewriteFailed))?;
     match identity {
         Identity::Ipv4 => packet.store(identity_at, gateway.ipv4),
         Identity::Ipv6 => packet.store(identity_at, gateway.ipv6),
         Identity::Fqdn => store_name(packet, identity_at, gateway, length),
     }
-    .ok_or(Reason::RewriteFailed)?;
+    .ok_or_else(|| P::refuse(Reason::RewriteFailed))?;
     let sum = Sum::partial(fixed).add8(request.spi_i.to_le_bytes());
     let sum = if length % 2 == 0 { sum.add(nonce) } else { sum.add_odd(nonce) };
-    headers(packet, request, kind, length, sum).ok_or(Reason::RewriteFailed)?;
+    headers(packet, request, kind, length, sum).ok_or_else(|| P::refuse(Reason::RewriteFailed))?;
     Ok(request.ike_at + message)
 }
 
@@ -81,7 +81,8 @@ where
     let notify_length = (REPLY_IDENTITY_AT - IKE_LENGTH + length + request.nonce_length) as u16;
     let message_length = notify_length + IKE_LENGTH as u16;
     #[expect(clippy::cast_possible_truncation, reason = "at most 12: UDP header and marker")]
-    let before_ike = (request.ike_at - request.udp_at) as u16;
+    let before_ike = request.shape.before_ike() as u16;
+    let udp_at = P::bound(request.ike_at - request.shape.before_ike());
     let udp_length = before_ike + message_length;
     let sum = sum.add_be16(message_length).add_be16(notify_length).add_be16(udp_length).add_be16(udp_length);
 
@@ -113,18 +114,18 @@ where
         },
     )?;
 
-    let udp = packet.load::<UdpHeader>(request.udp_at)?;
+    let udp = packet.load::<UdpHeader>(udp_at)?;
     // The pseudo header's protocol and both ports; their order does not matter.
     let sum = sum
         .add_be16(u16::from(PROTOCOL_UDP))
         .add2(udp.source.get().to_be_bytes())
         .add2(udp.destination.get().to_be_bytes());
-    let sum = match request.family {
-        Family::V4 => ipv4(packet, request.ip_at, udp_length, sum)?,
-        Family::V6 => ipv6(packet, request.ip_at, udp_length, sum)?,
+    let sum = match request.shape.family() {
+        Family::V4 => ipv4(packet, udp_at, udp_length, sum)?,
+        Family::V6 => ipv6(packet, udp_at, udp_length, sum)?,
     };
     packet.store(
-        request.udp_at,
+        udp_at,
         UdpHeader {
             source: udp.destination,
             destination: udp.source,
@@ -150,10 +151,11 @@ const _: () = assert!(size_of::<Head>() == REPLY_IDENTITY_AT);
 
 /// Rewrites the IPv4 header; returns `sum` with the addresses of the pseudo header.
 #[inline(always)]
-fn ipv4<P>(packet: &mut P, at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
+fn ipv4<P>(packet: &mut P, udp_at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
+    let at = P::bound(udp_at - IPV4_LENGTH);
     let request = packet.load::<Ipv4Header>(at)?;
     let addresses = Sum::ZERO.add4(request.source).add4(request.destination);
     let total_length = udp_length + IPV4_LENGTH as u16;
@@ -184,10 +186,11 @@ where
 
 /// Rewrites the IPv6 header; returns `sum` with the addresses of the pseudo header.
 #[inline(always)]
-fn ipv6<P>(packet: &mut P, at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
+fn ipv6<P>(packet: &mut P, udp_at: usize, udp_length: u16, sum: Sum) -> Option<Sum>
 where
     P: PacketWrite + ?Sized,
 {
+    let at = P::bound(udp_at - IPV6_LENGTH);
     let request = packet.load::<Ipv6Header>(at)?;
     packet.store(
         at,

@@ -7,6 +7,7 @@ use core::arch::asm;
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use common::packet::{Aligned, MAX_FRAME, PacketRead, PacketWrite};
+use common::reason::Reason;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A frame in the driver's memory. Must not be used after [`resize`].
@@ -53,6 +54,16 @@ impl PacketRead for Frame {
             asm!("{0} &= {1}", inout(reg) bounded, const MAX_FRAME - 1, options(pure, nomem, nostack));
         }
         bounded
+    }
+
+    #[inline(always)]
+    fn refuse(reason: Reason) -> Reason {
+        // SAFETY: a jump to the next instruction, which the verifier takes out. A block that holds
+        // assembly is not merged with others.
+        unsafe {
+            asm!("goto +0", options(nomem, nostack));
+        }
+        reason
     }
 
     #[inline(always)]
