@@ -8,12 +8,16 @@
 //!
 //! `RFC 7296 §2.5`, `§3.1`, `§3.2`; `RFC 5685 §3`, `§9`; `RFC 3948 §2.2`, `§2.3`.
 
+use core::mem::offset_of;
+
+use zerocopy::network_endian::U16;
+
 use crate::ike::{
     CRITICAL, EXCHANGE_IKE_SA_INIT, EXCHANGE_IKE_SESSION_RESUME, FLAG_INITIATOR, FLAG_RESPONSE,
     IDENTITY_IPV4, IDENTITY_IPV6, IKE_LENGTH, IdentityHeader, IkeHeader, IkeWords, MARKER_LENGTH,
     MAX_MESSAGE, MAX_NONCE, MAX_PAYLOADS, MIN_KE, MIN_NONCE, MIN_SA, NOTIFY_COOKIE, NOTIFY_LENGTH,
-    NOTIFY_REDIRECT_SUPPORTED, NOTIFY_REDIRECTED_FROM, PAYLOAD_KE, PAYLOAD_LENGTH, PAYLOAD_NONCE,
-    PAYLOAD_NONE, PAYLOAD_NOTIFY, PAYLOAD_PUZZLE, PAYLOAD_SA, PAYLOAD_VENDOR,
+    NOTIFY_REDIRECT_SUPPORTED, NOTIFY_REDIRECTED_FROM, NotifyHeader, PAYLOAD_KE, PAYLOAD_LENGTH,
+    PAYLOAD_NONCE, PAYLOAD_NONE, PAYLOAD_NOTIFY, PAYLOAD_PUZZLE, PAYLOAD_SA, PAYLOAD_VENDOR, PayloadHeader,
 };
 use crate::inet::{
     ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, EthernetHeader, Family,
@@ -170,10 +174,7 @@ where
     admit(packet, control)?;
 
     let ip = packet.load::<Ipv4Words>(ip_at).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
-    let udp = packet.load::<UdpHeader>(udp_at).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
-    if udp.source.get() == 0 {
-        return Err(P::refuse(Reason::BadSource));
-    }
+    let udp = Udp::load(packet, udp_at)?;
     let total = usize::from(ip.total_length());
     let end = ip_at + total;
     if total < IPV4_LENGTH + UDP_LENGTH || end > packet.len() {
@@ -191,10 +192,10 @@ where
         let [a, b, c, d] = ip.source;
         accept::<P, T>(tables, control, 4, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
     }
-    if usize::from(udp.length.get()) != total - IPV4_LENGTH {
+    if udp.length != total - IPV4_LENGTH {
         return Err(P::refuse(Reason::UdpLength));
     }
-    Ok((control, datagram(packet, Family::V4, &udp, udp_at, end)?))
+    Ok((control, datagram(packet, Family::V4, udp_at, end)?))
 }
 
 #[inline(always)]
@@ -220,10 +221,7 @@ where
     admit(packet, control)?;
 
     let ip = packet.load::<Ipv6Header>(ip_at).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
-    let udp = packet.load::<UdpHeader>(udp_at).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
-    if udp.source.get() == 0 {
-        return Err(P::refuse(Reason::BadSource));
-    }
+    let udp = Udp::load(packet, udp_at)?;
     let payload = usize::from(ip.payload_length.get());
     let end = udp_at + payload;
     if payload < UDP_LENGTH || end > packet.len() {
@@ -235,14 +233,14 @@ where
     if control.clients != 0 {
         accept::<P, T>(tables, control, 6, ip.source)?;
     }
-    if usize::from(udp.length.get()) != payload {
+    if udp.length != payload {
         return Err(P::refuse(Reason::UdpLength));
     }
     // RFC 8200 §8.1: unlike IPv4, the UDP checksum is not optional.
-    if udp.checksum == [0, 0] {
+    if !udp.has_checksum {
         return Err(P::refuse(Reason::UdpChecksum));
     }
-    Ok((control, datagram(packet, Family::V6, &udp, udp_at, end)?))
+    Ok((control, datagram(packet, Family::V6, udp_at, end)?))
 }
 
 #[inline(always)]
@@ -250,10 +248,36 @@ fn is_ike_port<P>(packet: &P, udp_at: usize) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
 {
-    let udp = packet.load::<UdpHeader>(udp_at).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
-    match udp.destination.get() {
+    let port = packet.field::<UdpHeader, U16>(udp_at, offset_of!(UdpHeader, destination));
+    match port.ok_or_else(|| P::refuse(Reason::TruncatedFrame))?.get() {
         PORT_IKE | PORT_NAT_T => Ok(()),
         _ => Err(P::refuse(Reason::NotIkePort)),
+    }
+}
+
+/// What is asked of a UDP header behind its destination port.
+struct Udp {
+    length: usize,
+    has_checksum: bool,
+}
+
+impl Udp {
+    #[inline(always)]
+    fn load<P>(packet: &P, at: usize) -> Result<Self, Reason>
+    where
+        P: PacketRead + ?Sized,
+    {
+        let word = |offset| {
+            let word = packet.field::<UdpHeader, U16>(at, offset);
+            word.ok_or_else(|| P::refuse(Reason::TruncatedFrame))
+        };
+        if word(offset_of!(UdpHeader, source))? == U16::ZERO {
+            return Err(P::refuse(Reason::BadSource));
+        }
+        Ok(Self {
+            length: usize::from(word(offset_of!(UdpHeader, length))?.get()),
+            has_checksum: word(offset_of!(UdpHeader, checksum))? != U16::ZERO,
+        })
     }
 }
 
@@ -277,19 +301,14 @@ where
 
 /// Where the IKE message starts, and that it is neither too short nor too long.
 #[inline(always)]
-fn datagram<P>(
-    packet: &P,
-    family: Family,
-    udp: &UdpHeader,
-    udp_at: usize,
-    end: usize,
-) -> Result<Outer, Reason>
+fn datagram<P>(packet: &P, family: Family, udp_at: usize, end: usize) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
 {
     let payload_at = udp_at + UDP_LENGTH;
     let mut marker_length = 0;
-    if udp.destination.get() == PORT_NAT_T {
+    let port = packet.field::<UdpHeader, U16>(udp_at, offset_of!(UdpHeader, destination));
+    if port.ok_or_else(|| P::refuse(Reason::TruncatedFrame))?.get() == PORT_NAT_T {
         // RFC 3948 §2.2: four zero octets where ESP has its SPI; §2.3: one octet 0xff keeps a
         // NAT mapping alive.
         match packet.load::<[u8; MARKER_LENGTH]>(payload_at).map(|marker| marker.0) {
@@ -327,13 +346,13 @@ where
     if chain.has_redirected_from && is_loop(packet, tables, control, chain.redirected_from_at) {
         return Err(P::refuse(Reason::RedirectLoop));
     }
-    let nonce = Start::load(packet, chain.nonce_at).ok_or_else(|| P::refuse(Reason::NonceLength))?;
+    let nonce = payload_length(packet, chain.nonce_at).ok_or_else(|| P::refuse(Reason::NonceLength))?;
     Ok(Request {
         shape,
         ike_at,
         ike_length,
         nonce_at: chain.nonce_at + PAYLOAD_LENGTH,
-        nonce_length: nonce.length() - PAYLOAD_LENGTH,
+        nonce_length: nonce - PAYLOAD_LENGTH,
         spi_i: u64::from_le_bytes(header.spi_i),
     })
 }
@@ -411,8 +430,7 @@ where
         if kind == u64::from(PAYLOAD_NONE) {
             break;
         }
-        let payload = Start::load(packet, at).ok_or_else(|| P::refuse(Reason::ChainTruncated))?;
-        let length = payload.length();
+        let length = payload_length(packet, at).ok_or_else(|| P::refuse(Reason::ChainTruncated))?;
         if length < PAYLOAD_LENGTH {
             let is_outside = at + PAYLOAD_LENGTH > end;
             return Err(P::refuse(if is_outside { Reason::ChainTruncated } else { Reason::PayloadLength }));
@@ -423,7 +441,7 @@ where
             return Err(P::refuse(Reason::ChainTruncated));
         }
         if kind == u64::from(PAYLOAD_NOTIFY) {
-            notify(packet, at, payload, &mut met, &mut chain.redirected_from_at)?;
+            notify(packet, at, length, &mut met, &mut chain.redirected_from_at)?;
         } else if kind == u64::from(PAYLOAD_NONCE) {
             met = met.wrapping_add(ONE_NONCE);
             if !(MIN_NONCE..=MAX_NONCE).contains(&(length - PAYLOAD_LENGTH)) {
@@ -441,9 +459,10 @@ where
                 return Err(P::refuse(Reason::SaShort));
             }
         } else if kind != u64::from(PAYLOAD_VENDOR) {
-            other::<P>(kind, payload)?;
+            other(packet, at, kind)?;
         }
-        kind = payload.next();
+        let next = packet.field::<PayloadHeader, u8>(at, offset_of!(PayloadHeader, next_payload));
+        kind = u64::from(next.ok_or_else(|| P::refuse(Reason::ChainTruncated))?);
         at = next_at;
     }
 
@@ -458,67 +477,29 @@ where
     Ok(chain)
 }
 
-/// The first eight octets of a payload: next payload, critical bit, length, and for a notify
-/// protocol, SPI size and type. One register holds them, its lowest octet the first.
-#[derive(Clone, Copy)]
-struct Start(u64);
-
-impl Start {
-    /// Zeros follow a payload that ends the packet earlier.
-    #[inline(always)]
-    fn load<P>(packet: &P, at: usize) -> Option<Self>
-    where
-        P: PacketRead + ?Sized,
-    {
-        match packet.load::<[u8; 8]>(at) {
-            Some(octets) => Some(Self(u64::from_le_bytes(*octets))),
-            None => packet.load::<[u8; 4]>(at).map(|octets| Self(u64::from(u32::from_le_bytes(*octets)))),
-        }
-    }
-
-    #[inline(always)]
-    const fn next(self) -> u64 {
-        self.0 & 0xff
-    }
-
-    #[inline(always)]
-    const fn is_critical(self) -> bool {
-        let [_, critical, ..] = self.0.to_le_bytes();
-        critical & CRITICAL != 0
-    }
-
-    #[inline(always)]
-    fn length(self) -> usize {
-        let [_, _, high, low, ..] = self.0.to_le_bytes();
-        usize::from(u16::from_be_bytes([high, low]))
-    }
-
-    #[inline(always)]
-    const fn notify(self) -> u16 {
-        let [.., high, low] = self.0.to_le_bytes();
-        u16::from_be_bytes([high, low])
-    }
-
-    /// Whether a notify has neither protocol nor SPI.
-    #[inline(always)]
-    const fn is_bare(self) -> bool {
-        let [_, _, _, _, protocol, spi_size, ..] = self.0.to_le_bytes();
-        protocol | spi_size == 0
-    }
+/// The length field of a generic payload header.
+#[inline(always)]
+fn payload_length<P>(packet: &P, at: usize) -> Option<usize>
+where
+    P: PacketRead + ?Sized,
+{
+    let length = packet.field::<PayloadHeader, U16>(at, offset_of!(PayloadHeader, length))?;
+    Some(usize::from(length.get()))
 }
 
 /// A payload that is none of those an IKE_SA_INIT request is made of.
 #[inline(always)]
-fn other<P>(kind: u64, payload: Start) -> Result<(), Reason>
+fn other<P>(packet: &P, at: usize, kind: u64) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
 {
     const SA: u64 = PAYLOAD_SA as u64;
     const PUZZLE: u64 = PAYLOAD_PUZZLE as u64;
+    let is_critical = packet.load::<PayloadHeader>(at).is_none_or(|header| header.critical & CRITICAL != 0);
     match kind {
         PUZZLE => Err(P::refuse(Reason::Puzzle)),
         SA..=PUZZLE => Err(P::refuse(Reason::UnexpectedPayload)),
-        _ if payload.is_critical() => Err(P::refuse(Reason::CriticalPayload)),
+        _ if is_critical => Err(P::refuse(Reason::CriticalPayload)),
         _ => Ok(()),
     }
 }
@@ -568,21 +549,21 @@ where
 fn notify<P>(
     packet: &P,
     at: usize,
-    payload: Start,
+    length: usize,
     met: &mut u64,
     redirected_from_at: &mut usize,
 ) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
 {
-    let length = payload.length();
     if length < NOTIFY_LENGTH {
         return Err(P::refuse(Reason::NotifyShort));
     }
-    match payload.notify() {
+    let kind = packet.field::<NotifyHeader, U16>(at, offset_of!(NotifyHeader, kind));
+    match kind.ok_or_else(|| P::refuse(Reason::ChainTruncated))?.get() {
         NOTIFY_REDIRECT_SUPPORTED => {
             // No protocol, no SPI, no data.
-            if !payload.is_bare() || length != NOTIFY_LENGTH {
+            if !is_bare(packet, at) || length != NOTIFY_LENGTH {
                 return Err(P::refuse(Reason::NotifyMalformed));
             }
             *met = met.wrapping_add(ONE_SUPPORT);
@@ -597,7 +578,7 @@ where
                 (identity.kind, identity.length, length - NOTIFY_LENGTH),
                 (IDENTITY_IPV4, 4, 6) | (IDENTITY_IPV6, 16, 18)
             );
-            if !is_well_formed || !payload.is_bare() {
+            if !is_well_formed || !is_bare(packet, at) {
                 return Err(P::refuse(Reason::NotifyMalformed));
             }
             *redirected_from_at = P::bound(identity_at);
@@ -607,6 +588,16 @@ where
         _ => {}
     }
     Ok(())
+}
+
+/// Whether a notify has neither protocol nor SPI.
+#[inline(always)]
+fn is_bare<P>(packet: &P, at: usize) -> bool
+where
+    P: PacketRead + ?Sized,
+{
+    let protocol_and_size = packet.field::<NotifyHeader, [u8; 2]>(at, offset_of!(NotifyHeader, protocol));
+    protocol_and_size == Some([0, 0])
 }
 
 /// Whether the client was sent here by one of our own VIPs.

@@ -17,31 +17,6 @@ pub struct EthernetHeader {
     pub ethertype: U16,
 }
 
-/// The two addresses an Ethernet header begins with, as numbers that fit registers: a swap is then
-/// a few shifts, where a copy of six octets would be made octet by octet.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct EthernetAddresses {
-    /// Destination, and the first two octets of the source.
-    low: [u8; 8],
-    /// The rest of the source.
-    high: [u8; 4],
-}
-
-impl EthernetAddresses {
-    /// Source and destination exchanged.
-    #[inline(always)]
-    #[must_use]
-    pub const fn swapped(self) -> Self {
-        let low = u64::from_le_bytes(self.low);
-        let high = u32::from_le_bytes(self.high) as u64;
-        let source = low >> 48 | high << 16;
-        #[expect(clippy::cast_possible_truncation, reason = "the middle of a 48-bit address")]
-        let rest = (low >> 16) as u32;
-        Self { low: (source | low << 48).to_le_bytes(), high: rest.to_le_bytes() }
-    }
-}
-
 /// One VLAN tag after the EtherType that announced it (IEEE 802.1Q, 802.1ad).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -127,6 +102,26 @@ pub struct Ipv6Header {
     pub source: [u8; 16],
     /// Destination address.
     pub destination: [u8; 16],
+}
+
+/// IPv4 header without options, and UDP header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4UdpHeader {
+    /// IPv4 header.
+    pub ip: Ipv4Header,
+    /// UDP header.
+    pub udp: UdpHeader,
+}
+
+/// IPv6 header and UDP header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv6UdpHeader {
+    /// IPv6 header.
+    pub ip: Ipv6Header,
+    /// UDP header.
+    pub udp: UdpHeader,
 }
 
 /// UDP header.
