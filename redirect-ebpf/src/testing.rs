@@ -23,10 +23,10 @@ mod program {
     use aya_ebpf::btf_maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
-    use common::inet::EthernetAddresses;
-    use common::packet::{PacketRead as _, PacketWrite as _};
+    use common::packet::PacketWrite as _;
+    use common::reply::swap_addresses;
 
-    use crate::packet::{Frame, resize};
+    use crate::packet::Frame;
 
     /// Octets copied at a time.
     const CHUNK: usize = 8;
@@ -56,7 +56,7 @@ mod program {
     #[inline(always)]
     fn restore(ctx: XdpContext) -> u32 {
         let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
-        if !resize(&ctx, request.length as usize) {
+        if !Frame::new(&ctx).resize(&ctx, request.length as usize) {
             return XDP_ABORTED;
         }
         let mut frame = Frame::new(&ctx);
@@ -112,14 +112,12 @@ mod program {
     #[inline(always)]
     fn nothing_but_cut(ctx: &XdpContext) -> u32 {
         let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
-        if resize(ctx, request.cut as usize) { XDP_TX } else { XDP_ABORTED }
+        if Frame::new(ctx).resize(ctx, request.cut as usize) { XDP_TX } else { XDP_ABORTED }
     }
 
     #[inline(always)]
     fn swap(ctx: &XdpContext) -> Option<()> {
-        let mut frame = Frame::new(ctx);
-        let addresses = frame.load::<EthernetAddresses>(0)?;
-        frame.store(0, addresses.swapped())
+        swap_addresses(&mut Frame::new(ctx))
     }
 }
 
