@@ -91,10 +91,26 @@ mod program {
         nothing_but_cut(&ctx)
     }
 
-    /// Sends every frame out of the interface it is run for: the generator of live frames.
+    /// The generator of live frames: sends the request out of the interface it is run for.
+    ///
+    /// The kernel uses the pages of live frames again as they came back. Octets that no reply
+    /// overwrites are still there, so only the first `cut` are copied. The frame is to be run with
+    /// more octets than the request has: the kernel sends the length that the last receiver left
+    /// unless the program changes it.
     #[xdp]
     #[inline(always)]
-    fn generate(_ctx: XdpContext) -> u32 {
+    fn generate(ctx: XdpContext) -> u32 {
+        let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
+        if !resize(&ctx, request.length as usize) {
+            return XDP_ABORTED;
+        }
+        let mut frame = Frame::new(&ctx);
+        for (index, chunk) in request.frame.iter().enumerate() {
+            let at = index * CHUNK;
+            if at >= request.cut as usize || frame.store(at, *chunk).is_none() {
+                break;
+            }
+        }
         XDP_TX
     }
 
