@@ -562,7 +562,7 @@ where
     let kind = packet.field::<NotifyHeader, U16>(at, offset_of!(NotifyHeader, kind));
     match kind.ok_or_else(|| P::refuse(Reason::ChainTruncated))?.get() {
         NOTIFY_REDIRECT_SUPPORTED => {
-            // No protocol, no SPI, no data.
+            // No SPI, no data.
             if !is_bare(packet, at) || length != NOTIFY_LENGTH {
                 return Err(P::refuse(Reason::NotifyMalformed));
             }
@@ -590,14 +590,14 @@ where
     Ok(())
 }
 
-/// Whether a notify has neither protocol nor SPI.
+/// Whether a notify has no SPI. Its protocol then says nothing, and "MUST be ignored on receipt"
+/// (`RFC 7296 §3.10`): there are clients that write one.
 #[inline(always)]
 fn is_bare<P>(packet: &P, at: usize) -> bool
 where
     P: PacketRead + ?Sized,
 {
-    let protocol_and_size = packet.field::<NotifyHeader, [u8; 2]>(at, offset_of!(NotifyHeader, protocol));
-    protocol_and_size == Some([0, 0])
+    packet.field::<NotifyHeader, [u8; 1]>(at, offset_of!(NotifyHeader, spi_size)) == Some([0])
 }
 
 /// Whether the client was sent here by one of our own VIPs.

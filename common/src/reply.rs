@@ -319,7 +319,7 @@ where
     }
     packet.store(to, first)?;
     let head = head_sum(first, rest);
-    Some(if rest % 2 == 0 { sum.add(head) } else { head.add_odd(sum) })
+    Some(if rest.is_multiple_of(2) { sum.add(head) } else { head.add_odd(sum) })
 }
 
 #[inline(always)]

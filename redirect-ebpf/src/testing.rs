@@ -1,7 +1,7 @@
 //! Programs for benchmarks: never loaded by the daemon.
 //!
 //! `BPF_PROG_TEST_RUN` does not restore the packet between repetitions, so a program that
-//! rewrites its packet would meet its own reply at the second turn. [`restore`] therefore stands
+//! rewrites its packet would meet its own reply at the second turn. `restore` therefore stands
 //! in front of every measured program: it grows the frame back to the request's length, copies the
 //! request in and goes on to the program under test by a tail call.
 
@@ -33,7 +33,7 @@ mod program {
     /// Longest request.
     const LONGEST: usize = 1024;
 
-    /// What [`restore`] puts back.
+    /// What `restore` puts back.
     #[repr(C)]
     struct Request {
         /// Octets of request frame, a multiple of [`CHUNK`] at most [`LONGEST`].
@@ -101,7 +101,7 @@ mod program {
     #[inline(always)]
     fn generate(ctx: XdpContext) -> u32 {
         let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
-        if !resize(&ctx, request.length as usize) {
+        if !Frame::new(&ctx).resize(&ctx, request.length as usize) {
             return XDP_ABORTED;
         }
         let mut frame = Frame::new(&ctx);

@@ -3,7 +3,6 @@
 use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
 
 use common::checksum::Sum;
 use common::decide::{Verdict, decide};
