@@ -12,6 +12,11 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
 use nix::unistd::Pid;
 
+/// Address of the interface `near`.
+pub(crate) const NEAR_MAC: &str = "02:00:00:00:00:01";
+/// Address of the interface `far`.
+pub(crate) const FAR_MAC: &str = "02:00:00:00:00:02";
+
 /// One network namespace.
 pub(crate) struct Namespace(File);
 
@@ -49,9 +54,9 @@ pub(crate) fn veth(near: &Namespace, far: &Namespace) -> Result<()> {
     near.enter(|| {
         let queues = ["numrxqueues", "1", "numtxqueues", "1"];
         let place = far.path();
-        let mut arguments = vec!["link", "add", "near"];
+        let mut arguments = vec!["link", "add", "near", "address", NEAR_MAC];
         arguments.extend(queues);
-        arguments.extend(["type", "veth", "peer", "name", "far"]);
+        arguments.extend(["type", "veth", "peer", "name", "far", "address", FAR_MAC]);
         arguments.extend(queues);
         arguments.extend(["netns", &place]);
         command("ip", &arguments)?;

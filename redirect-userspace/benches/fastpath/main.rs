@@ -9,11 +9,15 @@
     reason = "a benchmark prints its table and may fail loudly"
 )]
 
+mod cost;
 mod cpu;
+mod fallback;
 mod lab;
+mod libreswan;
 mod live;
 mod program;
 mod report;
+mod sockets;
 mod swap;
 mod veth;
 
@@ -32,11 +36,18 @@ const CLIENT_CORE: usize = 0;
 pub(crate) struct Objects {
     redirect: Vec<u8>,
     testing: Vec<u8>,
+    pass: Vec<u8>,
 }
 
 type Part = fn(&mut Report, &Objects) -> Result<()>;
 
-const PARTS: [(&str, Part); 3] = [("program", program::run), ("veth", veth::run), ("swap", swap::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("program", program::run),
+    ("veth", veth::run),
+    ("swap", swap::run),
+    ("fallback", fallback::run),
+    ("libreswan", libreswan::run),
+];
 
 fn main() -> Result<()> {
     let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
@@ -47,14 +58,21 @@ fn main() -> Result<()> {
         let known = PARTS.map(|(known, _)| known);
         ensure!(known.contains(&name.as_str()), "no part {name}; there are {}", known.join(", "));
     }
-    let objects = Objects { redirect: object(&bpf, "redirect")?, testing: object(&bpf, "redirect-testing")? };
+    let objects = Objects {
+        redirect: object(&bpf, "redirect")?,
+        testing: object(&bpf, "redirect-testing")?,
+        pass: object(&bpf, "redirect-pass")?,
+    };
     let mut report = Report::default();
     for (name, part) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             part(&mut report, &objects).with_context(|| format!("part {name}"))?;
         }
     }
-    report.finish(&target.join("bench/fastpath.json"))
+    // The figures of a part do not replace those of the whole.
+    let file =
+        ["fastpath"].into_iter().chain(wanted.iter().map(String::as_str)).collect::<Vec<_>>().join("-");
+    report.finish(&target.join(format!("bench/{file}.json")))
 }
 
 fn object(directory: &Path, name: &str) -> Result<Vec<u8>> {
