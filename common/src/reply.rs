@@ -84,7 +84,7 @@ where
         let nonce = move_nonce(packet, request.nonce_at, identity_at + length, request.nonce_length)?;
         store_identity(packet, identity_at)?;
         let sum = Sum::partial(fixed).add8(request.spi_i.to_le_bytes());
-        let sum = if length % 2 == 0 { sum.add(nonce) } else { sum.add_odd(nonce) };
+        let sum = if length.is_multiple_of(2) { sum.add(nonce) } else { sum.add_odd(nonce) };
         head(packet, request.ike_at, kind, length, message)?;
         lower(packet, request.shape, request.ike_at, message, sum)
     };
@@ -395,6 +395,6 @@ fn name_chunk(fqdn: &[u8; FQDN_FIELD], left: usize) -> Option<[u8; CHUNK]> {
 const fn in_registers(octets: [u8; 16]) -> [u64; 2] {
     let value = u128::from_le_bytes(octets);
     #[expect(clippy::cast_possible_truncation, reason = "takes the halves apart")]
-    let halves = [value as u64, (value >> 64) as u64];
-    [halves[0].to_le(), halves[1].to_le()]
+    let (low, high) = (value as u64, (value >> 64) as u64);
+    [low.to_le(), high.to_le()]
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use redirect_userspace::fastpath::memory::{MemoryTables, SharedTables};
@@ -28,7 +29,7 @@ pub(crate) fn run(report: &mut Report, objects: &Objects) -> Result<()> {
     // Its thread stays where it is started: in the far namespace, on the responder's core.
     let fallback = sockets.far.enter(|| {
         lab::pin(crate::RESPONDER_CORE)?;
-        let options = Options { workers: NonZeroUsize::MIN, ..Options::default() };
+        let options = Options { workers: NonZeroUsize::MIN, patience: Duration::MAX, ..Options::default() };
         let mut fallback = Userspace::start(&tables, Arc::new(Discard), options)?;
         fallback.set_vips(&[IpAddr::V4(VIP4)])?;
         Ok(fallback)
