@@ -4,6 +4,7 @@
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a benchmark prints its table and may fail loudly"
