@@ -14,10 +14,8 @@ use crate::{build, paths, vm};
 /// A kind of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
-    /// Everything that needs no root: beside the code, exchanges, simulations, known answers.
+    /// Everything that needs no root: beside the code, and known answers.
     Unit,
-    /// Simulations only.
-    Sim,
     /// The XDP program in the kernel, packet by packet (root).
     Xdp,
     /// Daemons in network namespaces, with strongSwan as the foreign peer (root).
@@ -27,13 +25,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What `cargo xtask test` runs. Simulations are part of `unit`.
+    /// What `cargo xtask test` runs.
     const ALL: [Self; 4] = [Self::Unit, Self::Xdp, Self::E2e, Self::Vm];
 
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
-            Self::Sim => "sim",
             Self::Xdp => "xdp",
             Self::E2e => "e2e",
             Self::Vm => "vm",
@@ -42,7 +39,7 @@ impl Kind {
 
     fn needs(self) -> &'static [Group] {
         match self {
-            Self::Unit | Self::Sim => &[],
+            Self::Unit => &[],
             Self::Xdp => &[Group::Ebpf],
             Self::E2e => &[Group::Ebpf, Group::Lab, Group::Test],
             Self::Vm => &[Group::Ebpf, Group::Vm],
@@ -51,7 +48,7 @@ impl Kind {
 
     fn needs_root(self) -> bool {
         match self {
-            Self::Unit | Self::Sim => false,
+            Self::Unit => false,
             Self::Xdp | Self::E2e | Self::Vm => true,
         }
     }
@@ -60,7 +57,6 @@ impl Kind {
     fn run(self) -> Result<Option<usize>> {
         match self {
             Self::Unit => unit().map(|()| None),
-            Self::Sim => group(Target::Folder("sim"), Ignored::Skip, None).map(Some),
             Self::Xdp => {
                 build::ebpf()?;
                 let fixtures = group(XDP, Ignored::Run, None)?;
@@ -271,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_that_needs_root_is_part_of_the_whole_run() {
+    fn every_kind_is_part_of_the_whole_run() {
         use clap::ValueEnum as _;
 
         let left_out: Vec<&Kind> =
             Kind::value_variants().iter().filter(|kind| !Kind::ALL.contains(kind)).collect();
 
-        assert_eq!(left_out, [&Kind::Sim]);
+        assert_eq!(left_out, [] as [&Kind; 0]);
     }
 }

@@ -165,8 +165,10 @@ fn fast_path(root: &mut Section<'_>, problems: &mut Problems) -> FastPath {
         let message = format!("mode \"{}\" needs at least one of `interfaces` in [fast-path]", mode.value);
         problems.add(&list.span, message);
     }
+    let program_log = section.flag("program-log", problems).is_some_and(|flag| flag.value);
     section.finish(problems);
     FastPath {
+        program_log,
         interfaces: interfaces(list.map(|list| list.value).unwrap_or_default(), problems),
         mode: mode.map(|mode| mode.value).unwrap_or_default(),
     }

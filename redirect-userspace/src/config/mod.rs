@@ -81,6 +81,9 @@ pub struct FastPath {
     pub interfaces: Vec<InterfaceName>,
     /// How.
     pub mode: Mode,
+    /// Whether the XDP program's own log lines are wanted. They are about rare events; with this
+    /// off, as it is unless the file says otherwise, the program has no code for them.
+    pub program_log: bool,
 }
 
 /// How requests are answered.

@@ -118,6 +118,18 @@ impl<'a> Section<'a> {
         found.map(|(_, meaning)| At { value: *meaning, span: text.span })
     }
 
+    /// True or false.
+    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Problems) -> Option<At<bool>> {
+        let value = self.value(key)?;
+        let span = value.span();
+        let Some(flag) = value.get_ref().as_bool() else {
+            let kind = value.get_ref().type_str();
+            problems.add(&span, format!("`{key}` is true or false, not {}", article(kind)));
+            return None;
+        };
+        Some(At { value: flag, span })
+    }
+
     /// A whole number in `range`.
     pub(super) fn number<T>(
         &mut self,

@@ -26,6 +26,13 @@ fn after_start(rest: &str) -> String {
 }
 
 #[test]
+fn a_switch_is_true_or_false() {
+    let text = "[node]\nname = \"gw1\"\n[fast-path]\nmode = \"off\"\nprogram-log = 1\n";
+
+    assert_eq!(mistakes(text), ["5:15: `program-log` is true or false, not an integer"]);
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let config = parse(&after_start("")).unwrap();
 
@@ -41,7 +48,7 @@ fn what_is_left_out_has_its_default() {
                 bpf_pin: "/sys/fs/bpf/redirectd".into(),
                 metrics: "127.0.0.1:9469".parse().unwrap(),
             },
-            fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off },
+            fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off, program_log: false },
             cluster: Cluster { settings: Settings::default(), members: Vec::new() },
             redirect: Redirect { vips: Vec::new(), on_init: true, accept_from: Vec::new() },
         }
@@ -64,6 +71,7 @@ fn every_key_is_taken_over() {
             [fast-path]
             interfaces = ["eth0", "eth1.20"]
             mode = "generic"
+            program-log = true
             [cluster.master]
             policy = "least-loaded"
             overload-limit = 80
@@ -91,6 +99,7 @@ fn every_key_is_taken_over() {
     assert_eq!(config.runtime.bpf_pin, Path::new("/sys/fs/bpf/test"));
     assert_eq!(config.runtime.metrics.to_string(), "[::1]:9000");
     assert_eq!(config.fast_path.mode, Mode::Generic);
+    assert!(config.fast_path.program_log);
     let interfaces: Vec<_> = config.fast_path.interfaces.iter().map(InterfaceName::as_str).collect();
     assert_eq!(interfaces, ["eth0", "eth1.20"]);
     assert_eq!(config.cluster.settings.policy, Policy::LeastLoaded);

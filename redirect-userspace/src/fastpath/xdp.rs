@@ -9,8 +9,11 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use common::maps::{self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 use super::{Counters, FastPath};
@@ -57,22 +60,24 @@ impl XdpMaps {
     ///
     /// No rights, an unreadable object, the kernel's verifier says no, or a pin exists already.
     pub fn load(object: &[u8], multiplier: u64, pins: Option<&Path>) -> Result<Self> {
-        Self::load_with_log_level(object, multiplier, pins, 0)
+        Self::load_with_log(object, multiplier, pins, false)
     }
 
-    /// Like [`Self::load`], with the program's own log lines up to `level` (aya-log's numbers).
+    /// Like [`Self::load`], with the program's own log lines if wanted: [`Self::log`] reads them.
     ///
     /// # Errors
     ///
     /// As [`Self::load`].
-    pub fn load_with_log_level(
+    pub fn load_with_log(
         object: &[u8],
         multiplier: u64,
         pins: Option<&Path>,
-        level: u8,
+        with_log: bool,
     ) -> Result<Self> {
+        // A constant for the verifier, which takes the code of lines below the level out.
+        let level = if with_log { u8::MAX } else { 0 };
         let mut ebpf = EbpfLoader::new()
-            .override_global("AYA_LOG_LEVEL", &level, false)
+            .override_global(aya_log::LEVEL, &level, false)
             .load(object)
             .context("reading the eBPF object")?;
         program(&mut ebpf)?.load().context("loading the XDP program")?;
@@ -113,9 +118,20 @@ impl XdpMaps {
         program(&mut self.ebpf)
     }
 
-    /// The whole object, for a logger of the program's own lines.
-    pub const fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// Writes the program's own log lines to the log for as long as the returned future is polled.
+    ///
+    /// # Errors
+    ///
+    /// They have a reader already.
+    pub fn log(&mut self) -> Result<impl Future<Output = ()> + use<>> {
+        let lines = EbpfLogger::init_with_logger(&mut self.ebpf, Lines).context("the program's log lines")?;
+        let mut lines = AsyncFd::with_interest(lines, Interest::READABLE)?;
+        Ok(async move {
+            while let Ok(mut ready) = lines.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        })
     }
 
     /// The kernel's number of the program.
@@ -251,4 +267,19 @@ pub fn program_name(id: u32) -> Option<String> {
         .filter_map(Result::ok)
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(ToOwned::to_owned))
+}
+
+/// Hands the program's log lines to the daemon's log.
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, line: &log::Record<'_>) {
+        tracing::warn!(target: "redirectd::xdp", "{}", line.args());
+    }
+
+    fn flush(&self) {}
 }

@@ -217,6 +217,9 @@ impl Core {
         if config.fast_path.mode != self.config.fast_path.mode {
             bail!("fast-path.mode changes only with a restart");
         }
+        if config.fast_path.program_log != self.config.fast_path.program_log {
+            bail!("fast-path.program-log changes only with a restart");
+        }
         // What can fail comes first. New interfaces see the old tables for a moment.
         let old = self.interfaces.len();
         for name in &config.fast_path.interfaces {
@@ -275,7 +278,9 @@ impl Core {
             self.paths.stop_listening();
             return Ok(());
         }
-        self.paths.listen(&self.config.redirect.vips).context("redirect.vip")
+        let why = self.interfaces.iter().find(|interface| interface.xdp.is_none());
+        let why = why.map_or_else(String::new, |interface| format!(" (sockets are used: {})", interface.why));
+        self.paths.listen(&self.config.redirect.vips).with_context(|| format!("redirect.vip{why}"))
     }
 
     /// Arms the fast path if there is something to answer for and somewhere to answer.
@@ -283,7 +288,9 @@ impl Core {
         let is_attached = self.paths.is_listening() || self.interfaces.iter().any(|i| i.xdp.is_some());
         let armed = if self.config.redirect.vips.is_empty() {
             Err(DisarmReason::NoVip)
-        } else if !is_attached || !self.config.redirect.on_init {
+        } else if !self.config.redirect.on_init || self.config.fast_path.mode == Mode::Off {
+            Err(DisarmReason::Off)
+        } else if !is_attached {
             Err(DisarmReason::NotAttached)
         } else {
             Ok(())

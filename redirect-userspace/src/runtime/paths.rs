@@ -38,8 +38,8 @@ impl Paths {
         match config.fast_path.mode {
             Mode::Off | Mode::Userspace => {}
             Mode::Auto | Mode::Native | Mode::Generic if !wanted => {}
-            Mode::Native | Mode::Generic => paths.xdp = Some(load_xdp(&config.runtime.bpf_pin, multiplier)?),
-            Mode::Auto => match load_xdp(&config.runtime.bpf_pin, multiplier) {
+            Mode::Native | Mode::Generic => paths.xdp = Some(load_xdp(config, multiplier)?),
+            Mode::Auto => match load_xdp(config, multiplier) {
                 Ok(xdp) => paths.xdp = Some(xdp),
                 Err(error) => paths.no_xdp = Some(format!("{error:#}")),
             },
@@ -134,7 +134,8 @@ impl FastPath for Paths {
     }
 }
 
-fn load_xdp(pins: &Path, multiplier: u64) -> Result<XdpMaps> {
+fn load_xdp(config: &Config, multiplier: u64) -> Result<XdpMaps> {
+    let pins = config.runtime.bpf_pin.as_path();
     let Some(object) = embedded_object() else {
         bail!("this redirectd was built without its eBPF program: build it with `cargo xtask build`")
     };
@@ -146,7 +147,14 @@ fn load_xdp(pins: &Path, multiplier: u64) -> Result<XdpMaps> {
     }
     // The control socket has shown that no other daemon lives, so these are a dead one's.
     unpin(pins);
-    XdpMaps::load(object, multiplier, Some(pins)).context("the XDP program")
+    let with_log = config.fast_path.program_log;
+    let mut xdp =
+        XdpMaps::load_with_log(object, multiplier, Some(pins), with_log).context("the XDP program")?;
+    if with_log {
+        // Ends with the async runtime.
+        drop(tokio::spawn(xdp.log()?));
+    }
+    Ok(xdp)
 }
 
 /// Looks at the nearest directory that exists.

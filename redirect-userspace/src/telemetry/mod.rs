@@ -158,6 +158,8 @@ named! {
         NoVip = "no-vip",
         /// The fast path is attached nowhere.
         NotAttached = "not-attached",
+        /// The configuration says so.
+        Off = "off",
         /// The daemon ends.
         Stopping = "stopping",
     }
@@ -234,7 +236,7 @@ impl Event {
             | Self::Started { .. }
             | Self::TablePublished { .. } => Severity::Info,
             Self::Disarmed { reason } => match reason {
-                DisarmReason::NoVip | DisarmReason::Stopping => Severity::Info,
+                DisarmReason::NoVip | DisarmReason::Off | DisarmReason::Stopping => Severity::Info,
                 DisarmReason::Lapsed | DisarmReason::NoGateway | DisarmReason::NotAttached => Severity::Warn,
             },
             Self::MemberDown { reason, .. } => match reason {

@@ -101,6 +101,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
         homes: &["cli", "runtime", "net", "fastpath", "dataplane", "control", PROGRAMS],
     },
     Dependency { name: "aya", homes: &["fastpath::xdp", "fastpath::guard"] },
+    Dependency { name: "log", homes: &["fastpath::xdp"] },
     Dependency { name: "aya_obj", homes: &["fastpath::guard"] },
     Dependency { name: "aya_log", homes: &["fastpath::xdp"] },
     Dependency { name: "clap", homes: &["cli", PROGRAMS] },
