@@ -6,33 +6,40 @@
 
 /// A ones' complement sum that has not been folded yet.
 ///
-/// Wide enough that a whole packet of 32-bit additions cannot overflow.
+/// Wide enough for 32 768 additions of 32 bits, far more than a packet has: then three folds are
+/// enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(u64);
+pub struct Sum {
+    /// Everything that was added, modulo 2^64.
+    total: u64,
+    /// The part of it that stands for the upper halves of eight octets. Taking the halves apart
+    /// is put off to the end: adding eight octets takes a shift and two additions.
+    high: u64,
+}
 
 impl Sum {
     /// The empty sum.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self { total: 0, high: 0 };
 
     /// A sum that was folded before, for instance one kept in a map.
     #[inline(always)]
     #[must_use]
     pub const fn partial(folded: u32) -> Self {
-        Self(folded as u64)
+        Self { total: folded as u64, high: 0 }
     }
 
     /// Adds a 16-bit word as the packet holds it.
     #[inline(always)]
     #[must_use]
     pub const fn add2(self, octets: [u8; 2]) -> Self {
-        Self(self.0 + u16::from_le_bytes(octets) as u64)
+        self.plus(u16::from_le_bytes(octets) as u64)
     }
 
     /// Adds two words.
     #[inline(always)]
     #[must_use]
     pub const fn add4(self, octets: [u8; 4]) -> Self {
-        Self(self.0 + u32::from_le_bytes(octets) as u64)
+        self.plus(u32::from_le_bytes(octets) as u64)
     }
 
     /// Adds four words.
@@ -40,7 +47,7 @@ impl Sum {
     #[must_use]
     pub const fn add8(self, octets: [u8; 8]) -> Self {
         let value = u64::from_le_bytes(octets);
-        Self(self.0 + (value & 0xffff_ffff) + (value >> 32))
+        Self { total: self.total.wrapping_add(value), high: self.high + (value >> 32) }
     }
 
     /// Adds eight words.
@@ -64,14 +71,14 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     pub const fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self { total: self.total.wrapping_add(other.total), high: self.high + other.high }
     }
 
     /// Adds another sum whose octets start at an odd offset of the packet.
     #[inline(always)]
     #[must_use]
     pub const fn add_odd(self, other: Self) -> Self {
-        Self(self.0 + (other.fold16().swap_bytes() as u64))
+        self.plus(other.fold16().swap_bytes() as u64)
     }
 
     /// Folds to 16 bits and keeps the rest as a number for [`Self::partial`].
@@ -104,9 +111,15 @@ impl Sum {
     }
 
     #[inline(always)]
+    const fn plus(self, value: u64) -> Self {
+        Self { total: self.total.wrapping_add(value), high: self.high }
+    }
+
+    #[inline(always)]
     const fn fold16(self) -> u16 {
-        let mut sum = self.0;
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        // Exact: the lower halves alone are far below 2^64.
+        let low = self.total.wrapping_sub(self.high << 32);
+        let mut sum = low + self.high;
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);

@@ -51,17 +51,16 @@ where
     P: PacketWrite + ?Sized,
     T: Tables,
 {
-    let control = tables.control().ok_or(Reason::Disarmed)?;
-    let request = classify(packet, tables, control)?;
-    let table = tables.llg(control.generation).ok_or(Reason::NoGateway)?;
+    let (request, control) = classify(packet, tables)?;
+    let table = tables.llg(control.generation).ok_or_else(|| P::refuse(Reason::NoGateway))?;
     let slot = slot(request.spi_i, control.multiplier) & (SLOTS - 1);
     let index = table.gateway.get(slot).copied().unwrap_or(NO_GATEWAY);
     if index == NO_GATEWAY {
-        return Err(Reason::NoGateway);
+        return Err(P::refuse(Reason::NoGateway));
     }
-    let gateway = tables.gateway(u32::from(index)).ok_or(Reason::NoGateway)?;
+    let gateway = tables.gateway(u32::from(index)).ok_or_else(|| P::refuse(Reason::NoGateway))?;
     if gateway.is_local() {
-        return Err(Reason::LocalIsLlg);
+        return Err(P::refuse(Reason::LocalIsLlg));
     }
     let length = reply(packet, &request, gateway)?;
     Ok((u32::from(index), length))

@@ -40,6 +40,41 @@ pub struct IkeHeader {
     pub length: U32,
 }
 
+/// The IKE header once more, as numbers that fit registers: one comparison judges eight octets.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct IkeWords {
+    /// Initiator's SPI.
+    pub spi_i: [u8; 8],
+    /// Responder's SPI.
+    pub spi_r: [u8; 8],
+    /// Next payload, version, exchange type, flags and Message ID.
+    middle: [u8; 8],
+    /// Octets of header and payloads.
+    pub length: U32,
+}
+
+impl IkeWords {
+    /// Whether this is the header of an original initiator's first IKE_SA_INIT request
+    /// (`RFC 7296 §3.1`): major version 2, not a response, only the initiator's SPI, Message ID 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn begins_ike_sa_init(&self) -> bool {
+        const MASK: u64 =
+            u64::from_le_bytes([0, 0xf0, 0xff, FLAG_INITIATOR | FLAG_RESPONSE, 0xff, 0xff, 0xff, 0xff]);
+        const EXPECTED: u64 =
+            u64::from_le_bytes([0, VERSION_2, EXCHANGE_IKE_SA_INIT, FLAG_INITIATOR, 0, 0, 0, 0]);
+        u64::from_le_bytes(self.middle) & MASK == EXPECTED && self.spi_i != [0; 8] && self.spi_r == [0; 8]
+    }
+
+    /// Type of the first payload.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next_payload(&self) -> u64 {
+        u64::from_le_bytes(self.middle) & 0xff
+    }
+}
+
 /// Generic payload header (`RFC 7296 §3.2`).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -3,6 +3,8 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::checksum::Sum;
+
 /// Ethernet II header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -13,31 +15,6 @@ pub struct EthernetHeader {
     pub source: [u8; 6],
     /// EtherType of what follows, or of the first VLAN tag.
     pub ethertype: U16,
-}
-
-/// The two addresses an Ethernet header begins with, as numbers that fit registers: a swap is then
-/// a few shifts, where a copy of six octets would be made octet by octet.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct EthernetAddresses {
-    /// Destination, and the first two octets of the source.
-    low: [u8; 8],
-    /// The rest of the source.
-    high: [u8; 4],
-}
-
-impl EthernetAddresses {
-    /// Source and destination exchanged.
-    #[inline(always)]
-    #[must_use]
-    pub const fn swapped(self) -> Self {
-        let low = u64::from_le_bytes(self.low);
-        let high = u32::from_le_bytes(self.high) as u64;
-        let source = low >> 48 | high << 16;
-        #[expect(clippy::cast_possible_truncation, reason = "the middle of a 48-bit address")]
-        let rest = (low >> 16) as u32;
-        Self { low: (source | low << 48).to_le_bytes(), high: rest.to_le_bytes() }
-    }
 }
 
 /// One VLAN tag after the EtherType that announced it (IEEE 802.1Q, 802.1ad).
@@ -76,6 +53,39 @@ pub struct Ipv4Header {
     pub destination: [u8; 4],
 }
 
+/// The IPv4 header once more, in the words that its checksum adds up.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Words {
+    /// Version, header length, DSCP and ECN, total length.
+    first: [u8; 4],
+    /// Identification and fragment.
+    second: [u8; 4],
+    /// Hops left, protocol and checksum.
+    third: [u8; 4],
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+impl Ipv4Words {
+    /// Octets of header and payload.
+    #[inline(always)]
+    #[must_use]
+    pub const fn total_length(&self) -> u16 {
+        let [_, _, high, low] = self.first;
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The sum of the whole header, its checksum included.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sum(&self) -> Sum {
+        Sum::ZERO.add4(self.first).add4(self.second).add4(self.third).add4(self.source).add4(self.destination)
+    }
+}
+
 /// IPv6 header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -92,6 +102,26 @@ pub struct Ipv6Header {
     pub source: [u8; 16],
     /// Destination address.
     pub destination: [u8; 16],
+}
+
+/// IPv4 header without options, and UDP header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4UdpHeader {
+    /// IPv4 header.
+    pub ip: Ipv4Header,
+    /// UDP header.
+    pub udp: UdpHeader,
+}
+
+/// IPv6 header and UDP header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv6UdpHeader {
+    /// IPv6 header.
+    pub ip: Ipv6Header,
+    /// UDP header.
+    pub udp: UdpHeader,
 }
 
 /// UDP header.

@@ -23,11 +23,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod chain;
 pub mod checksum;
 pub mod classify;
 pub mod decide;
 pub mod ike;
 pub mod inet;
+mod lists;
 pub mod maps;
 pub mod packet;
 pub mod reason;

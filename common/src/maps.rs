@@ -70,6 +70,14 @@ pub struct Control {
     pub reserved: u32,
 }
 
+impl Control {
+    /// The zero that the verifier does not know, as an offset.
+    #[inline(always)]
+    pub(crate) fn zero(&self) -> usize {
+        usize::try_from(self.zero).unwrap_or(0)
+    }
+}
+
 /// A whole table: which gateway each slot leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

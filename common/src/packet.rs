@@ -8,6 +8,8 @@ use core::ops::Deref;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::reason::Reason;
+
 /// The longest frame the decision looks at. Longer ones pass.
 ///
 /// A power of two, so that [`PacketRead::bound`] can state the bound with one mask. The kernel's
@@ -36,6 +38,13 @@ pub trait PacketRead {
     /// Copies a header out, or `None` when the packet ends before it does.
     fn load<T: FromBytes>(&self, at: usize) -> Option<Aligned<T>>;
 
+    /// Copies one field out of a header `H` at `at`: the field `T` that begins `offset` octets
+    /// after it. `None` when the packet ends before the header does.
+    ///
+    /// Fields of one header share one check. A small header that is loaded whole comes as one
+    /// number, and taking it apart costs more than loading the fields.
+    fn field<H, T: FromBytes>(&self, at: usize, offset: usize) -> Option<T>;
+
     /// Number of octets in the frame.
     fn len(&self) -> usize;
 
@@ -54,6 +63,15 @@ pub trait PacketRead {
         at & (MAX_FRAME - 1)
     }
 
+    /// Returns `reason`, on a path that leaves the decision.
+    ///
+    /// The XDP side makes such a path a place of its own. Otherwise the compiler loads the reason
+    /// before every check, on the path of the packets that pass the check.
+    #[must_use]
+    fn refuse(reason: Reason) -> Reason {
+        reason
+    }
+
     /// Returns `value`, known to be below 256, and no longer known to be anything else: the same
     /// for small numbers.
     #[must_use]
@@ -66,11 +84,19 @@ pub trait PacketRead {
 pub trait PacketWrite: PacketRead {
     /// Copies a header in, or `None`, changing nothing, when the packet ends before it does.
     fn store<T: IntoBytes + Immutable>(&mut self, at: usize, value: T) -> Option<()>;
+
+    /// Copies one field into a header: the counterpart of [`PacketRead::field`].
+    fn set_field<H, T: IntoBytes + Immutable>(&mut self, at: usize, offset: usize, value: T) -> Option<()>;
 }
 
 impl PacketRead for [u8] {
     fn load<T: FromBytes>(&self, at: usize) -> Option<Aligned<T>> {
         T::read_from_prefix(self.get(at..)?).ok().map(|(value, _)| Aligned(value))
+    }
+
+    fn field<H, T: FromBytes>(&self, at: usize, offset: usize) -> Option<T> {
+        let header = self.get(at..)?.get(..size_of::<H>())?;
+        T::read_from_prefix(header.get(offset..)?).ok().map(|(value, _)| value)
     }
 
     fn len(&self) -> usize {
@@ -81,6 +107,11 @@ impl PacketRead for [u8] {
 impl PacketWrite for [u8] {
     fn store<T: IntoBytes + Immutable>(&mut self, at: usize, value: T) -> Option<()> {
         value.write_to_prefix(self.get_mut(at..)?).ok()
+    }
+
+    fn set_field<H, T: IntoBytes + Immutable>(&mut self, at: usize, offset: usize, value: T) -> Option<()> {
+        let header = self.get_mut(at..)?.get_mut(..size_of::<H>())?;
+        value.write_to_prefix(header.get_mut(offset..)?).ok()
     }
 }
 
@@ -106,5 +137,18 @@ mod tests {
         assert_eq!(frame.store(1, [7_u8; 3]), Some(()));
 
         assert_eq!(octets, [0, 7, 7, 7]);
+    }
+
+    #[test]
+    fn a_field_of_a_header_that_is_cut_off_gives_nothing() {
+        let mut octets = [1_u8, 2, 3, 4];
+        let frame: &mut [u8] = &mut octets;
+
+        assert_eq!(frame.field::<[u8; 4], [u8; 2]>(0, 1), Some([2, 3]));
+        assert_eq!(frame.field::<[u8; 4], [u8; 2]>(1, 0), None);
+        assert_eq!(frame.set_field::<[u8; 4], [u8; 2]>(1, 0, [9, 9]), None);
+        assert_eq!(frame.set_field::<[u8; 4], [u8; 2]>(0, 2, [7, 8]), Some(()));
+
+        assert_eq!(octets, [1, 2, 7, 8]);
     }
 }

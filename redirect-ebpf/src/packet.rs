@@ -7,9 +7,10 @@ use core::arch::asm;
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use common::packet::{Aligned, MAX_FRAME, PacketRead, PacketWrite};
+use common::reason::Reason;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// A frame in the driver's memory. Must not be used after [`resize`].
+/// A frame in the driver's memory. [`Frame::resize`] ends it.
 pub(crate) struct Frame {
     start: usize,
     end: usize,
@@ -24,8 +25,27 @@ impl Frame {
 
     #[inline(always)]
     fn at<T>(&self, at: usize) -> Option<*mut T> {
+        self.part::<T, T>(at, 0)
+    }
+
+    /// The field `T` of a header `H`.
+    #[inline(always)]
+    fn part<H, T>(&self, at: usize, offset: usize) -> Option<*mut T> {
+        if offset + size_of::<T>() > size_of::<H>() {
+            return None;
+        }
         let address = self.start + at;
-        if address + size_of::<T>() > self.end { None } else { Some(address as *mut T) }
+        if address + size_of::<H>() > self.end { None } else { Some((address + offset) as *mut T) }
+    }
+
+    /// Makes the frame `length` octets long, at its end.
+    #[inline(always)]
+    pub(crate) fn resize(self, ctx: &XdpContext, length: usize) -> bool {
+        let change = length.wrapping_sub(self.len());
+        // SAFETY: the context is the one the kernel called the program with. The helper
+        // invalidates packet pointers, which is why the frame is gone afterwards.
+        let result = unsafe { bpf_xdp_adjust_tail(ctx.ctx, change as i32) };
+        result == 0
     }
 }
 
@@ -36,6 +56,14 @@ impl PacketRead for Frame {
         // SAFETY: `at` compared the end of the value with the end of the frame, any octets make
         // a `T: FromBytes`, and the read asks for no alignment.
         Some(Aligned(unsafe { pointer.read_unaligned() }))
+    }
+
+    #[inline(always)]
+    fn field<H, T: FromBytes>(&self, at: usize, offset: usize) -> Option<T> {
+        let pointer = self.part::<H, T>(at, offset)?;
+        // SAFETY: as in `load`; `part` compared the end of the header with the end of the frame,
+        // and the field lies inside the header.
+        Some(unsafe { pointer.read_unaligned() })
     }
 
     #[inline(always)]
@@ -53,6 +81,16 @@ impl PacketRead for Frame {
             asm!("{0} &= {1}", inout(reg) bounded, const MAX_FRAME - 1, options(pure, nomem, nostack));
         }
         bounded
+    }
+
+    #[inline(always)]
+    fn refuse(reason: Reason) -> Reason {
+        // SAFETY: a jump to the next instruction, which the verifier takes out. A block that holds
+        // assembly is not merged with others.
+        unsafe {
+            asm!("goto +0", options(nomem, nostack));
+        }
+        reason
     }
 
     #[inline(always)]
@@ -75,16 +113,14 @@ impl PacketWrite for Frame {
         unsafe { pointer.write_unaligned(value) };
         Some(())
     }
-}
 
-/// Makes the frame `length` octets long, at its end.
-#[inline(always)]
-pub(crate) fn resize(ctx: &XdpContext, length: usize) -> bool {
-    let change = length.wrapping_sub(octets(ctx.data(), ctx.data_end()));
-    // SAFETY: the context is the one the kernel called the program with. The helper invalidates
-    // packet pointers, which the verifier enforces.
-    let result = unsafe { bpf_xdp_adjust_tail(ctx.ctx, change as i32) };
-    result == 0
+    #[inline(always)]
+    fn set_field<H, T: IntoBytes + Immutable>(&mut self, at: usize, offset: usize, value: T) -> Option<()> {
+        let pointer = self.part::<H, T>(at, offset)?;
+        // SAFETY: as in `store`; the field lies inside the header.
+        unsafe { pointer.write_unaligned(value) };
+        Some(())
+    }
 }
 
 /// The distance between two packet pointers, as a number.

@@ -9,7 +9,7 @@ use common::reason::Reason;
 
 use crate::counters;
 use crate::maps::Maps;
-use crate::packet::{Frame, resize};
+use crate::packet::Frame;
 
 /// Answers IKE_SA_INIT requests to the VIP, passes everything else.
 #[xdp]
@@ -18,7 +18,7 @@ fn ikev2_redirect(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
     let verdict = decide(&mut frame, &Maps);
     match verdict {
-        Verdict::Redirect { gateway, length } if resize(&ctx, length) => {
+        Verdict::Redirect { gateway, length } if frame.resize(&ctx, length) => {
             counters::redirect(gateway);
             counters::packet(Reason::Redirected);
             XDP_TX

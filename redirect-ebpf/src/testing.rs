@@ -1,7 +1,7 @@
 //! Programs for benchmarks: never loaded by the daemon.
 //!
 //! `BPF_PROG_TEST_RUN` does not restore the packet between repetitions, so a program that
-//! rewrites its packet would meet its own reply at the second turn. [`restore`] therefore stands
+//! rewrites its packet would meet its own reply at the second turn. `restore` therefore stands
 //! in front of every measured program: it grows the frame back to the request's length, copies the
 //! request in and goes on to the program under test by a tail call.
 
@@ -23,17 +23,17 @@ mod program {
     use aya_ebpf::btf_maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
-    use common::inet::EthernetAddresses;
-    use common::packet::{PacketRead as _, PacketWrite as _};
+    use common::packet::PacketWrite as _;
+    use common::reply::swap_addresses;
 
-    use crate::packet::{Frame, resize};
+    use crate::packet::Frame;
 
     /// Octets copied at a time.
     const CHUNK: usize = 8;
     /// Longest request.
     const LONGEST: usize = 1024;
 
-    /// What [`restore`] puts back.
+    /// What `restore` puts back.
     #[repr(C)]
     struct Request {
         /// Octets of request frame, a multiple of [`CHUNK`] at most [`LONGEST`].
@@ -56,7 +56,7 @@ mod program {
     #[inline(always)]
     fn restore(ctx: XdpContext) -> u32 {
         let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
-        if !resize(&ctx, request.length as usize) {
+        if !Frame::new(&ctx).resize(&ctx, request.length as usize) {
             return XDP_ABORTED;
         }
         let mut frame = Frame::new(&ctx);
@@ -91,10 +91,26 @@ mod program {
         nothing_but_cut(&ctx)
     }
 
-    /// Sends every frame out of the interface it is run for: the generator of live frames.
+    /// The generator of live frames: sends the request out of the interface it is run for.
+    ///
+    /// The kernel uses the pages of live frames again as they came back. Octets that no reply
+    /// overwrites are still there, so only the first `cut` are copied. The frame is to be run with
+    /// more octets than the request has: the kernel sends the length that the last receiver left
+    /// unless the program changes it.
     #[xdp]
     #[inline(always)]
-    fn generate(_ctx: XdpContext) -> u32 {
+    fn generate(ctx: XdpContext) -> u32 {
+        let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
+        if !Frame::new(&ctx).resize(&ctx, request.length as usize) {
+            return XDP_ABORTED;
+        }
+        let mut frame = Frame::new(&ctx);
+        for (index, chunk) in request.frame.iter().enumerate() {
+            let at = index * CHUNK;
+            if at >= request.cut as usize || frame.store(at, *chunk).is_none() {
+                break;
+            }
+        }
         XDP_TX
     }
 
@@ -112,14 +128,12 @@ mod program {
     #[inline(always)]
     fn nothing_but_cut(ctx: &XdpContext) -> u32 {
         let Some(request) = REQUEST.get(0) else { return XDP_ABORTED };
-        if resize(ctx, request.cut as usize) { XDP_TX } else { XDP_ABORTED }
+        if Frame::new(ctx).resize(ctx, request.cut as usize) { XDP_TX } else { XDP_ABORTED }
     }
 
     #[inline(always)]
     fn swap(ctx: &XdpContext) -> Option<()> {
-        let mut frame = Frame::new(ctx);
-        let addresses = frame.load::<EthernetAddresses>(0)?;
-        frame.store(0, addresses.swapped())
+        swap_addresses(&mut Frame::new(ctx))
     }
 }
 

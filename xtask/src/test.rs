@@ -63,7 +63,10 @@ impl Kind {
             Self::Sim => group(Target::Folder("sim"), Ignored::Skip, None).map(Some),
             Self::Xdp => {
                 build::ebpf()?;
-                group(XDP, Ignored::Run, None).map(Some)
+                let fixtures = group(XDP, Ignored::Run, None)?;
+                // What others have captured, through the same comparison.
+                let vectors = group(Target::Folder("vectors"), Ignored::Only, None)?;
+                Ok(Some(fixtures + vectors))
             }
             Self::E2e => {
                 build::release()?;

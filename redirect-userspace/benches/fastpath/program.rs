@@ -4,7 +4,7 @@
 //! copies the request in, and both cut it to the reply's length. `nothing` is the wrapper and the
 //! cutting alone, so that a ratio without them can be printed as well.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -14,13 +14,14 @@ use redirect_userspace::fastpath::xdp::XdpMaps;
 use redirect_userspace::testing::fixtures::{self, GATEWAY_ALL, GATEWAY_NAME, World};
 use redirect_userspace::testing::packets::Payload;
 
+use crate::Objects;
 use crate::report::{Report, Samples};
 
 const REPEAT: u32 = 50_000;
 const ROUNDS: usize = 15;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
-const REQUEST_SIZE: usize = 8 + 1024;
+pub(crate) const REQUEST_SIZE: usize = 8 + 1024;
 
 struct Case {
     name: &'static str,
@@ -51,12 +52,10 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-pub fn run(report: &mut Report, bpf: &std::path::Path) -> Result<()> {
-    let object = std::fs::read(bpf.join("redirect")).context("cargo xtask build makes the objects")?;
-    let testing = std::fs::read(bpf.join("redirect-testing"))?;
-    let mut maps = XdpMaps::load(&object, World::towards(0).control.multiplier, None)?;
+pub(crate) fn run(report: &mut Report, objects: &Objects) -> Result<()> {
+    let mut maps = XdpMaps::load(&objects.redirect, World::towards(0).control.multiplier, None)?;
     let redirect = maps.program()?.fd()?.try_clone()?;
-    let mut ebpf = EbpfLoader::new().load(&testing)?;
+    let mut ebpf = EbpfLoader::new().load(&objects.testing)?;
     let swap = load(&mut ebpf, "mac_swap")?;
     let nothing = load(&mut ebpf, "nothing")?;
     load(&mut ebpf, "restore")?;
@@ -147,7 +146,7 @@ fn measure(program: &Xdp, frame: &[u8], action: u32) -> Result<f64> {
     Ok(result.duration.as_secs_f64() * 1e9)
 }
 
-fn value(frame: &[u8], cut: usize) -> Result<[u8; REQUEST_SIZE]> {
+pub(crate) fn value(frame: &[u8], cut: usize) -> Result<[u8; REQUEST_SIZE]> {
     let mut value = [0; REQUEST_SIZE];
     value[..4].copy_from_slice(&u32::try_from(frame.len())?.to_ne_bytes());
     value[4..8].copy_from_slice(&u32::try_from(cut)?.to_ne_bytes());
@@ -155,7 +154,7 @@ fn value(frame: &[u8], cut: usize) -> Result<[u8; REQUEST_SIZE]> {
     Ok(value)
 }
 
-pub fn become_world(maps: &mut XdpMaps, world: &World) -> Result<()> {
+pub(crate) fn become_world(maps: &mut XdpMaps, world: &World) -> Result<()> {
     maps.set_vips(&world.vips)?;
     maps.set_clients(&world.clients)?;
     for (index, gateway) in (0..).zip(&world.gateways) {

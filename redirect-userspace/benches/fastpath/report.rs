@@ -7,34 +7,58 @@ use serde_json::{Value, json};
 
 /// One figure, measured several times.
 #[derive(Clone, Debug, Default)]
-pub struct Samples(Vec<f64>);
+pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    pub fn push(&mut self, value: f64) {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// A figure that was measured once.
+    pub(crate) fn one(value: f64) -> Self {
+        Self(vec![value])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
         self.0.sort_by(f64::total_cmp);
     }
 
-    pub fn min(&self) -> f64 {
+    pub(crate) fn min(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
 
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    pub fn max(&self) -> f64 {
+    /// The sample that `share` of all samples do not exceed.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the length")]
+        let index = (self.0.len() as f64 * share) as usize;
+        self.0.get(index.min(self.0.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn max(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({"min": self.min(), "median": self.median(), "max": self.max(), "samples": self.0})
     }
 }
 
 /// Everything one run has measured.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     rows: Vec<Value>,
     failed: bool,
 }
@@ -42,7 +66,7 @@ pub struct Report {
 impl Report {
     /// Ours over theirs, where less is better. `floor` is what both contain and neither causes.
     #[expect(clippy::too_many_arguments, reason = "one row of the table")]
-    pub fn ratio(
+    pub(crate) fn ratio(
         &mut self,
         what: &str,
         case: &str,
@@ -74,7 +98,8 @@ impl Report {
     }
 
     /// Ours over theirs, where more is better.
-    pub fn rate(
+    #[expect(clippy::too_many_arguments, reason = "one row of the table")]
+    pub(crate) fn rate(
         &mut self,
         what: &str,
         case: &str,
@@ -102,7 +127,7 @@ impl Report {
     }
 
     /// A figure of its own, where less is better.
-    pub fn figure(&mut self, what: &str, case: &str, unit: &str, ours: &Samples, must: f64, aim: f64) {
+    pub(crate) fn figure(&mut self, what: &str, case: &str, unit: &str, ours: &Samples, must: f64, aim: f64) {
         let verdict = verdict(ours.median() <= must, ours.median() <= aim);
         self.failed |= ours.median() > must;
         println!(
@@ -116,8 +141,62 @@ impl Report {
         }));
     }
 
+    /// A quantile of a figure, where less is better.
+    #[expect(clippy::too_many_arguments, reason = "one row of the table")]
+    pub(crate) fn tail(
+        &mut self,
+        what: &str,
+        case: &str,
+        unit: &str,
+        ours: &Samples,
+        share: f64,
+        must: f64,
+        aim: f64,
+    ) {
+        let value = ours.quantile(share);
+        self.failed |= value > must || value.is_nan();
+        let verdict = verdict(value <= must, value <= aim);
+        println!("{what:<32} {case:<16} {value:>8.1} {unit} (must {must}, aim {aim}) {verdict}");
+        self.rows.push(json!({
+            "what": what, "case": case, "unit": unit, "quantile": share, "value": value,
+            "must-at-most": must, "aim-at-most": aim,
+        }));
+    }
+
+    /// A figure that has to have one value, each time it is measured.
+    pub(crate) fn exact(&mut self, what: &str, case: &str, unit: &str, ours: &Samples, must: f64) {
+        let holds = ours.0.iter().all(|sample| sample.total_cmp(&must).is_eq()) && !ours.0.is_empty();
+        self.failed |= !holds;
+        let verdict = if holds { "as it must be" } else { "MISSES THE BAR" };
+        println!(
+            "{what:<32} {case:<16} min {:>10.3} max {:>10.3} {unit} (must {must:.3}) {verdict}",
+            ours.min(),
+            ours.max(),
+        );
+        self.rows.push(json!({
+            "what": what, "case": case, "unit": unit, "ours": ours.json(), "must-be": must,
+        }));
+    }
+
+    /// A figure without a bar.
+    pub(crate) fn info(&mut self, what: &str, case: &str, unit: &str, ours: &Samples) {
+        println!(
+            "{what:<32} {case:<16} min {:>10.0} median {:>10.0} max {:>10.0} {unit}",
+            ours.min(),
+            ours.median(),
+            ours.max(),
+        );
+        self.rows.push(json!({"what": what, "case": case, "unit": unit, "ours": ours.json()}));
+    }
+
+    /// Says aloud that a row is missing.
+    pub(crate) fn missing(&mut self, what: &str, why: &anyhow::Error) {
+        println!("{what:<32} NOT MEASURED: {why:#}");
+        self.rows.push(json!({"what": what, "missing": format!("{why:#}")}));
+    }
+
     /// Writes the JSON; an error when a bar was missed.
-    pub fn finish(&self, file: &Path) -> Result<()> {
+    pub(crate) fn finish(&self, file: &Path) -> Result<()> {
         if let Some(directory) = file.parent() {
             std::fs::create_dir_all(directory)?;
         }

@@ -21,25 +21,28 @@ use crate::telemetry::log::{self, DEFAULT_FILTER, LogFormat};
 
 /// Answers IKE_SA_INIT at a virtual IP with a redirect to the least loaded gateway.
 ///
-/// Either a configuration file is given, or interfaces, VIPs and gateways are, to try it out.
+/// Either a configuration file is given, or interfaces, VIPs and gateways are, to try it out. With
+/// a file, interfaces on the command line take the place of the file's.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "redirectd", version)]
-#[command(group(ArgGroup::new("source").required(true).args(["config", "interface"])))]
+#[command(group(ArgGroup::new("source").required(true).multiple(true).args(["config", "interface"])))]
 pub struct DaemonArgs {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Name of this node; the machine's name if absent.
-    #[arg(long, value_name = "NAME", requires = "interface")]
+    #[arg(long, value_name = "NAME", requires = "interface", conflicts_with = "config")]
     pub node: Option<GatewayName>,
     /// Interface to attach to; may be repeated.
-    #[arg(long, value_name = "IF", num_args = 1.., requires_all = ["vip", "gateway"])]
+    #[arg(long, value_name = "IF", num_args = 1..)]
     pub interface: Vec<InterfaceName>,
     /// Virtual IP to answer for; may be repeated.
-    #[arg(long, value_name = "ADDR", num_args = 1.., requires = "interface", value_parser = vip)]
+    #[arg(long, value_name = "ADDR", num_args = 1.., value_parser = vip)]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub vip: Vec<IpAddr>,
     /// Gateway to redirect to, with its addresses and its weight (1 if absent); may be repeated.
-    #[arg(long, value_name = "NAME=ADDR[,ADDR][*WEIGHT]", num_args = 1.., requires = "interface")]
+    #[arg(long, value_name = "NAME=ADDR[,ADDR][*WEIGHT]", num_args = 1..)]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub gateway: Vec<GatewayArg>,
     /// Checks the configuration and ends: 0 without errors, 1 with.
     #[arg(long)]
@@ -98,7 +101,13 @@ impl DaemonArgs {
     /// so that there is one way to validate a configuration, not two.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
         match &self.config {
-            Some(file) => Config::load(file),
+            Some(file) => {
+                let mut config = Config::load(file)?;
+                if !self.interface.is_empty() {
+                    config.fast_path.interfaces.clone_from(&self.interface);
+                }
+                Ok(config)
+            }
             None => Config::parse(Path::new(FLAGS), &self.flags_as_file()),
         }
     }
@@ -207,7 +216,7 @@ mod tests {
             refused("redirectd --config f --interface eth0 --vip 192.0.2.1 --gateway a=192.0.2.2"),
             ErrorKind::ArgumentConflict
         );
-        assert_eq!(refused("redirectd --config f --vip 192.0.2.1"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("redirectd --config f --vip 192.0.2.1"), ErrorKind::ArgumentConflict);
         assert_eq!(refused("redirectd --interface eth0 --vip 192.0.2.1"), ErrorKind::MissingRequiredArgument);
         assert_eq!(
             refused("redirectd --interface eth0 --gateway a=192.0.2.2"),
@@ -219,6 +228,20 @@ mod tests {
         assert_eq!(file.config.as_deref(), Some("/etc/redirectd/redirectd.toml".as_ref()));
         assert!(file.check);
         assert_eq!((file.log_format, file.log_filter.as_str()), (LogFormat::Text, "info"));
+    }
+
+    #[test]
+    fn an_interface_takes_the_place_of_the_files() {
+        let dir = TempDir::new();
+        let file = dir.path().join("redirectd.toml");
+        let text = "[node]\nname = \"gw1\"\n[fast-path]\ninterfaces = [\"eth0\"]\n";
+        std::fs::write(&file, text).unwrap();
+        let args = parse(&format!("redirectd --interface eth1 eth2 --config {}", file.display())).unwrap();
+
+        let config = args.load().unwrap();
+
+        let interfaces: Vec<_> = config.fast_path.interfaces.iter().map(InterfaceName::as_str).collect();
+        assert_eq!(interfaces, ["eth1", "eth2"]);
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub enum TableError {
 #[derive(Clone, Debug)]
 pub struct MemoryTables {
     control: Control,
+    /// Armed as far as the core is concerned; [`Control::armed`] is this and nobody holding it.
+    is_armed: bool,
+    is_held: bool,
     vips: Arc<Vec<Vip>>,
     clients: Arc<Vec<Prefix>>,
     llg: [Arc<LlgTable>; 2],
@@ -108,6 +111,8 @@ impl MemoryTables {
     pub fn new(multiplier: u64) -> Self {
         let empty = Arc::new(LlgTable { generation: 0, slots: 0, gateway: [NO_GATEWAY; SLOTS] });
         Self {
+            is_armed: false,
+            is_held: false,
             control: Control {
                 armed: 0,
                 generation: 0,
@@ -127,12 +132,25 @@ impl MemoryTables {
 
     /// Allows requests to be answered.
     pub const fn arm(&mut self) {
-        self.control.armed = 1;
+        self.is_armed = true;
+        self.settle();
     }
 
     /// Forbids requests to be answered.
     pub const fn disarm(&mut self) {
-        self.control.armed = 0;
+        self.is_armed = false;
+        self.settle();
+    }
+
+    /// Stops answering without forgetting whether it was allowed, and goes on again: what a
+    /// watchdog does to a core that has gone silent.
+    pub const fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        self.settle();
+    }
+
+    const fn settle(&mut self) {
+        self.control.armed = if self.is_armed && !self.is_held { 1 } else { 0 };
     }
 
     /// Sets the entry of a gateway index.
@@ -263,6 +281,11 @@ impl SharedTables {
     /// Forbids requests to be answered. Batches that begin after this see it.
     pub fn disarm(&self) {
         self.apply(MemoryTables::disarm);
+    }
+
+    /// See [`MemoryTables::hold`].
+    pub fn hold(&self, is_held: bool) {
+        self.apply(|tables| tables.hold(is_held));
     }
 
     /// Makes `table` the live one.

@@ -143,12 +143,13 @@ impl Core {
         if let Some(guard) = &mut self.guard {
             guard.beat();
         }
+        self.paths.beat();
         let is_due = self.cluster.deadline().is_some_and(|deadline| deadline.is_due(self.clock.now()));
         if is_due {
             self.step(Input::Timeout)?;
         }
         if beats.is_multiple_of(BEATS_PER_INSPECTION) {
-            self.inspect().await;
+            self.inspect().await?;
         }
         if beats.is_multiple_of(BEATS_PER_REFRESH) {
             self.refresh()?;
@@ -328,7 +329,7 @@ impl Core {
     }
 
     /// Notices interfaces that were removed, or made anew under the same name.
-    async fn inspect(&mut self) {
+    async fn inspect(&mut self) -> Result<()> {
         for position in 0..self.interfaces.len() {
             let Some(interface) = self.interfaces.get_mut(position) else { continue };
             if interface.is_gone() {
@@ -343,6 +344,7 @@ impl Core {
                 self.attach_again(position).await;
             }
         }
+        self.arm()
     }
 
     async fn attach_again(&mut self, position: usize) {

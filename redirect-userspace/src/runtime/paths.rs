@@ -79,6 +79,13 @@ impl Paths {
         if self.sockets.is_some() { self.listen(vips) } else { Ok(()) }
     }
 
+    /// Tells the sockets' threads that the core is alive.
+    pub(super) fn beat(&self) {
+        if let Some(sockets) = &self.sockets {
+            sockets.beat();
+        }
+    }
+
     /// Closes the sockets.
     pub(super) fn stop_listening(&mut self) {
         self.sockets = None;

@@ -435,7 +435,11 @@ fn notifies(list: &mut List) {
     let malformed = Reason::NotifyMalformed;
     list.add("Windows' client", Reason::NoRedirectSupport, &v4().with_payloads(Payload::windows()));
     list.add("support with data", malformed, &instead(Payload::notify(16406, &[0])));
-    list.add("support with a protocol", malformed, &instead(Payload::new(41, [1, 0, 0x40, 0x16])));
+    list.add(
+        "support with a protocol, which is ignored",
+        Reason::Redirected,
+        &instead(Payload::new(41, [1, 0, 0x40, 0x16])),
+    );
     list.add("support with an SPI", malformed, &instead(Payload::new(41, [0, 4, 0x40, 0x16, 0, 0, 0, 0])));
     list.add("REDIRECTED_FROM of type 0", malformed, &instead(Payload::notify(16408, &[0, 4, 1, 2, 3, 4])));
     list.add("REDIRECTED_FROM of type 9", malformed, &instead(Payload::notify(16408, &[9, 4, 1, 2, 3, 4])));

@@ -19,6 +19,7 @@
 //!                                                           └─ pass ─────▶ Keep
 //! ```
 
+mod watchdog;
 mod wire;
 mod worker;
 
@@ -31,11 +32,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use common::inet::{PORT_IKE, PORT_NAT_T};
 use common::reason::Reason;
 
+use self::watchdog::Watchdog;
 use self::worker::{Order, Worker};
+use crate::fastpath::guard::PATIENCE;
 use crate::fastpath::memory::SharedTables;
 use crate::net::udp::{Binding, Listener};
 
@@ -78,18 +82,25 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// Octets of receive buffer per socket.
     pub buffer: usize,
+    /// How long the core may be silent before nothing is answered any more.
+    pub patience: Duration,
 }
 
 impl Default for Options {
     /// A thread per processor, and room for about 4000 requests.
     fn default() -> Self {
-        Self { workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), buffer: 4 << 20 }
+        Self {
+            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            buffer: 4 << 20,
+            patience: PATIENCE,
+        }
     }
 }
 
 /// The running fallback. Dropping it closes the sockets and ends the threads.
 #[derive(Debug)]
 pub struct Userspace {
+    watchdog: Watchdog,
     workers: Vec<Worker>,
     listening: BTreeSet<SocketAddr>,
     binding: Binding,
@@ -108,7 +119,8 @@ impl Userspace {
             .map(|number| Worker::start(number, tables.reader(), Arc::clone(&keep), Arc::clone(&unsent)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let binding = Binding { buffer: options.buffer, is_shared: workers.len() > 1 };
-        Ok(Self { workers, listening: BTreeSet::new(), binding, unsent })
+        let watchdog = Watchdog::start(tables, options.patience)?;
+        Ok(Self { watchdog, workers, listening: BTreeSet::new(), binding, unsent })
     }
 
     /// Listens on the two IKE ports of exactly these addresses; sockets that stay keep what is
@@ -141,6 +153,11 @@ impl Userspace {
         }
         self.listening = wanted;
         Ok(())
+    }
+
+    /// The core is alive. To be said several times within [`Options::patience`].
+    pub fn beat(&self) {
+        self.watchdog.beat();
     }
 
     /// Replies that the kernel did not take.
