@@ -12,6 +12,7 @@
 //! | outside world | [`fastpath`], [`net`], [`telemetry`], [`control`] |
 //! | the daemon | [`runtime`] |
 //! | the operator | [`cli`] |
+//! | for people | [`manual`] |
 
 pub mod gateway;
 pub mod machine;
@@ -31,6 +32,8 @@ pub mod telemetry;
 pub mod runtime;
 
 pub mod cli;
+
+pub mod manual;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

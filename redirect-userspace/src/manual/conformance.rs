@@ -1,0 +1,113 @@
+//! What the RFCs ask of the fast path, and where it deviates.
+//!
+//! Only what the balancer itself does: the answer to the first message of a client. Everything
+//! after that is between the client and the IKE daemon it was sent to.
+//!
+//! # RFC 5685, redirect
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §3 | REDIRECT only to clients that announced support | REDIRECT_SUPPORTED or REDIRECTED_FROM must be there, anywhere in the chain; else `no-redirect-support` |
+//! | §3 | REDIRECTED_FROM announces support, too | yes |
+//! | §3 | the response carries the nonce data of the request | copied octet by octet after the gateway's identity |
+//! | §3 | no IKE SA results, the responder's SPI is zero | zero, and no state is kept |
+//! | §4 | a request to an anycast address MUST be redirected to a unicast address | the VIP is not anycast in this sense: one node owns it. Requests for the node's own share are kept |
+//! | §7 | loops | a client that comes from one of our VIPs is kept: `redirect-loop`. Clients limit themselves |
+//! | §9.1 | REDIRECT_SUPPORTED has no protocol, no SPI and no data | else `notify-malformed` |
+//! | §9.2 | identity types 1 IPv4, 2 IPv6, 3 FQDN, with their lengths | the address of the request's family, else the FQDN, else `no-identity` |
+//! | §9.2 | protocol ID and SPI size are zero | yes |
+//! | §9.3 | REDIRECTED_FROM has an IPv4 or IPv6 address | else `notify-malformed` |
+//! | §10 | only the original responder redirects | responses and requests without the Initiator flag are never answered |
+//! | §5, §6 | redirect of an established SA, redirect in IKE_AUTH | not in this version: both need the keys of an IKE SA |
+//!
+//! # RFC 7296, IKEv2
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §2.1, §2.2 | a retransmitted request gets the same response | the same gateway and the same octets, while the table does not change |
+//! | §2.2 | IKE_SA_INIT has Message ID 0 | else `message-id`; the response has 0 |
+//! | §2.5 | a message with a higher major version is answered with INVALID_MAJOR_VERSION | passed to the IKE daemon, which does: `ike-version` |
+//! | §2.5 | the minor version is ignored on receipt | yes; the response says 2.0 |
+//! | §2.5 | payloads come in any order | yes |
+//! | §2.5 | unknown payloads: with the critical bit reject, without ignore | passed to the IKE daemon, which rejects: `critical-payload`; ignored |
+//! | §2.6 | the initiator's SPI is not zero; the responder's is, in a first message | else `spi-i-zero`, `spi-r-set` |
+//! | §2.23 | replies go to the address and port the request came from | yes, with the marker on port 4500 |
+//! | §3.1 | flags of a response: Response set, Initiator not | yes |
+//! | §3.1 | reserved flags are ignored on receipt and cleared when sent | yes |
+//! | §3.9 | a nonce has 16 to 256 octets | else `nonce-length` |
+//! | §3.10 | unknown notifies in a request are ignored | yes |
+//!
+//! # What of a request must hold
+//!
+//! In the order in which it is looked at; the first that does not hold gives the reason.
+//!
+//! 1. Ethernet with at most two VLAN tags, then IPv4 without options and fragments, or IPv6 without
+//!    extension headers, then UDP to port 500 or 4500.
+//! 2. The destination is a VIP, the fast path is armed, and the source can be answered.
+//! 3. The lengths of IP and UDP agree; the IPv4 header's checksum is right.
+//! 4. On port 4500 the non-ESP marker; then an IKE header of version 2, a request of IKE_SA_INIT by
+//!    the original initiator, with SPIs and Message ID as a first message has them.
+//! 5. The IKE length is that of the datagram, and the chain of payloads ends exactly there.
+//! 6. Exactly one SA, one KE and one nonce; no cookie, no puzzle, no payload that does not belong
+//!    there.
+//! 7. One REDIRECT_SUPPORTED or REDIRECTED_FROM at the most each, at least one of them.
+//! 8. The table's slot leads to a gateway, which is not this node and has an identity for the
+//!    request's family.
+//! 9. The reply is shorter than the request.
+//!
+//! # Others
+//!
+//! | | |
+//! |---|---|
+//! | `RFC 3948 §2.2` | port 4500: only with the non-ESP marker, else `esp`; the reply has the marker |
+//! | `RFC 3948 §2.3` | NAT keepalives are none of our business: `nat-keepalive` |
+//! | `RFC 6864 §4.1` | replies are atomic datagrams: DF set, identification 0 |
+//! | `RFC 8200 §8.1` | IPv6: a request without UDP checksum is not answered, every reply has one |
+//! | `RFC 1122 §3.2.1.3`, `RFC 4291 §2.5` | sources that are no host's are not answered |
+//!
+//! # Deviations
+//!
+//! Each is a decision; the reason stands with it.
+//!
+//! **The UDP checksum of a request is not verified.** It would mean reading every octet of every
+//! request, and network cards verify it for the kernel, not for XDP. A request that was damaged
+//! on the way gets a reply with a damaged nonce, which the client drops, and repeats; the structure
+//! is checked in any case. The checksum of the reply is computed. In userspace mode the kernel
+//! verifies.
+//!
+//! **No cookie is demanded.** A responder under attack should ask for a cookie before it works or
+//! keeps state (`RFC 7296 §2.6`). A redirect keeps no state, costs less than a cookie would, and is
+//! shorter than its request. The gateway that the client is sent to can demand one. A request that
+//! brings a cookie belongs to whoever issued it, the IKE daemon of this node, and passes: `cookie`.
+//! The same goes for puzzles (`RFC 8019`): `puzzle`.
+//!
+//! **IKE_SESSION_RESUME passes** (`RFC 5723 §4.3.2`): `session-resume`. A ticket is worth nothing to
+//! another gateway unless all share the ticket keys, and a redirect would cost the client the round
+//! trip that resumption saves. The IKE daemon of this node answers it, with TICKET_NACK if it has to;
+//! the client then comes back with IKE_SA_INIT.
+//!
+//! **SA and KE are not looked into.** Whether a proposal can be accepted is the gateway's decision; a
+//! client without a common proposal is told so there, one round trip later.
+//!
+//! **The request must be well-formed as a whole.** The RFC allows a responder to be lenient.
+//! Whatever is unusual (a second KE, octets after the last payload, more than 32 payloads, more
+//! than 3000 octets, fragments, IPv4 options, IPv6 extension headers) passes, and the IKE daemon
+//! may be as lenient as it likes.
+//!
+//! **The reserved bits of payload headers are ignored, as demanded, but so is the critical bit of
+//! payloads that are known** (`RFC 7296 §2.5`: implementations must not look at it there).
+//!
+//! **Replies have TTL 64, traffic class 0 and flow label 0**, whatever the request had: nothing of
+//! the sender's is copied that does not have to be.
+//!
+//! # How it is checked
+//!
+//! | what | by |
+//! |---|---|
+//! | two replies, octet by octet, against values written down by hand | `the_reply_to_an_ipv4_request_is_known_to_the_octet`, `the_reply_to_an_ipv6_request_is_known_to_the_octet` |
+//! | every reason has a request that meets it | `every_reason_has_a_fixture` |
+//! | a decoder that is not ours finds nothing wrong | `tshark_finds_nothing_wrong_with_any_reply` |
+//! | strongSwan follows the redirect, over IPv4, IPv6 and port 4500 | `a_strongswan_client_that_knows_only_the_vip_lands_on_a_gateway`, `a_strongswan_client_that_knows_only_the_ipv6_vip_lands_on_a_gateway`, `a_strongswan_client_on_port_4500_lands_on_a_gateway` |
+//! | retransmissions meet the same gateway | `a_retransmission_gets_the_same_gateway` |
+//! | VLAN tags come back | `a_client_behind_a_vlan_is_answered_with_its_tag` |
+//! | userspace mode sends the same octets | `a_reply_has_the_octets_it_would_have_on_ethernet` |

@@ -1,0 +1,101 @@
+//! The words of code, log lines, command and documents. One word for one thing.
+//!
+//! # The cluster
+//!
+//! | word | means |
+//! |---|---|
+//! | *VIP*, virtual IP | an address that clients know and that moves between nodes; `Vip` in code |
+//! | *node* | a machine that runs `redirectd` |
+//! | *gateway* | a cluster member as a redirect target: a name, up to three addresses, a weight |
+//! | *member* | a gateway as the configuration or the cluster sees it |
+//! | *self*, *local* | the member that is this node. Its requests are kept |
+//! | *weight* | a member's part of the table in relation to the others; 0 = no new clients |
+//! | *share* | the part of the table's slots that lead to a member, 0 to 1 |
+//! | *up*, *overloaded*, *draining*, *down* | whether a member gets clients; the last three do not. In this version every configured member is up |
+//! | *policy* | how loads become shares: `balanced` or `least-loaded`. Without loads both go by weight |
+//! | *overload limit* | the load beyond which a member is not offered |
+//! | *CLB*, *master*, *slave* | cluster load balancing and its two roles. In this version the role is none |
+//!
+//! # The fast path
+//!
+//! | word | means |
+//! |---|---|
+//! | *fast path*, *slow path* | XDP, or the userspace sockets that decide in the same way; the kernel and the IKE daemon behind it |
+//! | *LLG*, *LLG table* | least loaded gateway; the table that leads each slot to one |
+//! | *slot* | one of 1024 places of the table. A hash of the initiator's SPI chooses it |
+//! | *gateway index* | position in the map `GATEWAYS`, as the table names it |
+//! | *generation* | number of a table. Its lowest bit says in which of two places it lies |
+//! | *publish* | writing a table whole and then making it live |
+//! | *armed*, *disarmed* | requests are answered, or passed |
+//! | *attached* | the program is on an interface |
+//! | *verdict*, *reason* | what is done with a packet; why. *Action* is XDP's return value |
+//! | *redirect*, *keep*, *pass* | answer with REDIRECT; serve on this node; leave to the kernel, untouched |
+//! | *guard* | the process that holds the XDP links and lets go when the daemon dies or hangs |
+//! | *beat*, *lapse* | the daemon's sign of life; the guard's letting go without one |
+//! | *native*, *generic*, *userspace*, *off* | modes: in the driver, in the kernel's receive path, by sockets, nowhere |
+//!
+//! # IKEv2
+//!
+//! | word | means |
+//! |---|---|
+//! | *original initiator*, *original responder* | who began the IKE SA (`RFC 7296 §2.2`). Here: the client, and the gateway |
+//! | *exchange*, *request*, *response*, *message* | as in `RFC 7296 §1`. A *packet* is layer 3, a *datagram* a UDP payload |
+//! | *SPI* | eight octets that name an IKE SA on one side: `SpiI`, `SpiR`. Not a *cookie* |
+//! | *cookie* | the notify of `RFC 7296 §2.6`, nothing else |
+//! | *nonce* | `Ni`, 16 to 256 octets; a REDIRECT in IKE_SA_INIT repeats it |
+//! | *payload*, *notify* | `RFC 7296 §3.2`, `§3.10` |
+//! | *non-ESP marker* | four zero octets before IKE on port 4500 (`RFC 3948 §2.2`) |
+//! | *REDIRECT_SUPPORTED*, *REDIRECT*, *REDIRECTED_FROM* | the notifies of `RFC 5685 §9` |
+//! | *identity*, of a gateway | how REDIRECT names it: IPv4 address, IPv6 address or FQDN |
+//! | *ticket*, *resumption* | `RFC 5723`; requests of IKE_SESSION_RESUME pass |
+//! | *liveness check* | `RFC 7296 §2.4`. Not a *keepalive*: that is the NAT one (`RFC 3948 §2.3`) |
+//! | *PAD* | Peer Authorization Database (`RFC 4301 §4.4.3`): whom the client accepts as the gateway |
+//!
+//! # The program
+//!
+//! | word | means |
+//! |---|---|
+//! | *machine* | state and rules without input or output: it is given a fact and says what is to be done |
+//! | *step* | one such fact |
+//! | *deadline* | when something is due. *Timeout* is the fact that it is |
+//! | *event* | something that happened, for people: a log line and a line of `show events` |
+//! | *journal* | the last 256 events |
+//! | *snapshot* | what the daemon shows at one moment; `redirectctl` and metrics read the same |
+//! | *control socket* | where `redirectctl` talks to `redirectd` |
+//! | *laboratory* | network namespaces with daemons in them: demonstration and end-to-end tests |
+//!
+//! # Events
+//!
+//! The names in log lines (`event=`) and in `show events --json`.
+//!
+//! | event | means |
+//! |---|---|
+//! | `started`, `stopped` | the daemon runs; it ends, by a signal or for an error |
+//! | `armed`, `disarmed` | requests are answered from now on; passed from now on, with the reason |
+//! | `attached`, `detached` | the program is on an interface, in this mode for this reason; it has left it |
+//! | `attach-failed` | it could not be brought there: what the kernel says to every mode |
+//! | `lapsed` | the guard let go because the daemon was silent |
+//! | `member-added`, `member-removed` | a gateway joined or left the configuration |
+//! | `member-changed` | its addresses, its weight, or whether it is this node |
+//! | `member-up`, `member-down` | it is offered to clients; it is not, with the reason |
+//! | `table-published` | a table is in force: its generation, and how many slots lead elsewhere now |
+//! | `reloaded`, `reload-failed` | a new configuration is in force; it was refused, and why |
+//!
+//! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
+//! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.
+//!
+//! # Spelling
+//!
+//! | where | how |
+//! |---|---|
+//! | configuration keys, JSON fields, reasons, events | `kebab-case` |
+//! | maps | `UPPER_CASE`; their fields `snake_case` |
+//! | metrics | `redirectd_` and `snake_case`; counters end in `_total`, parts of one in `_ratio` |
+//! | units | part of a name only where there is no type: `last-seen-ms` |
+//! | numbers of the wire | hexadecimal; counts decimal |
+//! | acronyms in types | as words: `Vip`, `LlgTable`, `IkeHeader` |
+//!
+//! # Words of others
+//!
+//! VIP ownership in the README's example is keepalived's. VRRP's *master* and *backup* are called
+//! *owner of the VIP* and *the other node* here, because *master* is CLB's.

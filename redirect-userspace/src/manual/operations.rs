@@ -1,0 +1,179 @@
+//! Deploy, observe, recover.
+//!
+//! The README has the files of a two-node cluster, every command and every counter. This page is
+//! about why it is built that way, and what to do when something is wrong.
+//!
+//! # Deploy
+//!
+//! **Where the daemon runs.** On every node that may own the VIP, all the time. The XDP program
+//! sees only what arrives at its interface: a node that does not own the VIP counts `not-vip` or
+//! nothing, and answers nothing. So there is no hand-over between nodes and no state to copy; a
+//! table that was right before the VIP moved is right afterwards.
+//!
+//! **Same members everywhere.** The table is computed from the configured members alone, by every
+//! node for itself. Nodes whose members or weights differ send clients to different places after
+//! a failover. Only `[node]` differs between the files.
+//!
+//! **The node as a member.** A member that has the node's name or one of its addresses is the
+//! node. Its share of the requests is passed to the IKE daemon beside us, which serves those
+//! clients on the VIP. Such a session hangs on the VIP: when the VIP moves, the IKE daemon has to
+//! move it (MOBIKE does, if the old owner is still alive), or the client starts again. To have no
+//! session on the VIP, give the node a name that no member has, and no `addresses`: then its own
+//! share is redirected to its own address, as `RFC 5685 §4` describes for anycast addresses.
+//!
+//! **One identity.** A redirected client authenticates the new gateway with the configuration it
+//! has for the VIP (`RFC 5685 §3`). All gateways need the same identity, or one that the client's
+//! configuration covers.
+//!
+//! **Order of starting.** None. keepalived, the IKE daemon and `redirectd` may come in any order:
+//! requests that come too early go to the IKE daemon, or are repeated by the client.
+//!
+//! **Rights.** `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON` for XDP. `CAP_NET_BIND_SERVICE` for the
+//! userspace mode. The control socket has mode 0660: its group may read the state and reload.
+//!
+//! # Observe
+//!
+//! | question | where |
+//! |---|---|
+//! | Does it answer? | `redirectctl show redirect`: armed; `redirectd_fast_path_armed` |
+//! | On which interface, how? | the same, with the reason for the mode |
+//! | Where do clients go? | `show llg` for the table, `show redirect` for what was sent |
+//! | Why is this client not redirected? | the reason that counts while it tries: `redirectctl top` |
+//! | What happened at night? | `show events` (the last 256), the log |
+//! | What does the program really use? | `bpftool map dump pinned …`: the README has examples |
+//!
+//! `tcpdump` on the node sees neither a redirected request nor the reply to it, because XDP answers
+//! before the point of capture, in native and in generic mode. Capture at the client or on the
+//! switch.
+//!
+//! Log lines are events: `event=` has the name, the other fields are named. `--log-format json`
+//! gives one object per line. Nothing a client sends appears in the log; packets are only counted.
+//!
+//! # Recover
+//!
+//! **A gateway is dead or has to be maintained.** Members are configured, and nobody watches them.
+//! Set `weight = 0` on every node and reload: from that swap on no new client is sent there, and
+//! as few slots as possible change hands. Sessions are not touched. Clients that were sent there a
+//! moment ago and get no answer come back to the VIP when their own patience ends.
+//!
+//! **All gateways have weight 0.** Every slot is empty, requests pass with `no-gateway`, and the
+//! IKE daemon of the node serves the clients on the VIP.
+//!
+//! **The daemon died.** Within a second nothing is redirected any more, the interface is as it was
+//! found, and clients are served by the IKE daemon beside it. That is a working service for as
+//! many clients as one node can take, so start the daemon again: `Restart=always` in the unit. The
+//! socket and the pins of the dead one are replaced.
+//!
+//! **`lapsed` in the log.** The daemon was not scheduled for 600 ms: a machine that swaps, a
+//! suspended virtual machine, a debugger. The guard let go and the daemon has attached again. If it
+//! happens often, give the unit a higher `CPUWeight` or `Nice=-5`.
+//!
+//! **A reload was refused.** The answer of `redirectctl reload`, the log and `show events` say what
+//! is wrong, with line and column. The old configuration is in force, whole. `[runtime]` and
+//! `fast-path.mode` change only with a restart.
+//!
+//! **An interface vanished.** The daemon notices within a second (`detached`) and attaches again
+//! when one of that name is back; if it cannot, `attach-failed` says why, once.
+//!
+//! **Another program has the XDP hook.** It is named and left alone, and the daemon does not start.
+//! `bpftool net` shows it. After a crash of that other program: `ip link set dev IF xdp off`.
+//!
+//! **To be sure that nothing is left:** `bpftool net`, `ls /sys/fs/bpf/redirectd`,
+//! `ls /run/redirectd`. All empty after an orderly end.
+//!
+//! # Upgrade
+//!
+//! Node by node: move the VIP away, replace the programs, restart, check `show redirect`, move the
+//! VIP back. A restart on the owner of the VIP is possible as well: for the seconds it takes to
+//! load, the node's IKE daemon serves new clients. The maps belong to one daemon; a new one never
+//! adopts them.
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use common::maps::{MAX_CLIENTS, MAX_VIPS, SLOTS};
+    use common::reason::Reason;
+
+    use crate::config::{Config, Mode};
+
+    const README: &str = include_str!("../../../README.md");
+    /// Pages that name tests.
+    const PAGES: [&str; 2] = [include_str!("security.rs"), include_str!("conformance.rs")];
+    const TESTS: [&str; 8] = [
+        include_str!("../../tests/decide/main.rs"),
+        include_str!("../../tests/decide/vectors.rs"),
+        include_str!("../../tests/xdp/main.rs"),
+        include_str!("../../tests/e2e/fault.rs"),
+        include_str!("../../tests/e2e/redirect.rs"),
+        include_str!("../../tests/e2e/reload.rs"),
+        include_str!("../../tests/e2e/strongswan.rs"),
+        include_str!("../../tests/e2e/vlan.rs"),
+    ];
+    const USERSPACE_TESTS: &str = include_str!("../fastpath/userspace/tests.rs");
+
+    #[test]
+    fn every_reason_has_its_row_in_the_readme() {
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} |", reason.name(), reason.meaning().trim());
+
+            let rows = README.lines().filter(|line| line.starts_with(&row)).count();
+
+            assert_eq!(rows, 1, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_no_reason_that_does_not_exist() {
+        let (_, counters) = README.split_once("\n## Counters\n").unwrap();
+        let (counters, _) = counters.split_once("\n## ").unwrap();
+
+        let rows = counters.lines().filter(|line| line.starts_with("| `")).count();
+
+        assert_eq!(rows, Reason::COUNT);
+    }
+
+    #[test]
+    fn every_configuration_in_the_readme_is_valid() {
+        let blocks: Vec<_> =
+            README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+
+        assert!(blocks.len() >= 2, "{} configurations", blocks.len());
+        for block in blocks {
+            let config = Config::parse(Path::new("README.md"), block).unwrap();
+            let own = config.members().iter().filter(|member| member.is_self).count();
+            assert_eq!(own, 1, "{block}");
+        }
+    }
+
+    #[test]
+    fn every_test_that_a_page_names_exists() {
+        let mut named = 0;
+        for name in PAGES.iter().flat_map(|page| page.split('`').skip(1).step_by(2)) {
+            // Nothing else in code font has that many underscores.
+            if name.matches('_').count() < 3 || name.contains(' ') {
+                continue;
+            }
+            let is_there = |text: &str| text.contains(&format!("fn {name}("));
+
+            named += 1;
+            assert!(TESTS.into_iter().chain([USERSPACE_TESTS]).any(is_there), "{name}");
+        }
+
+        assert!(named > 20, "only {named} tests are named");
+    }
+
+    #[test]
+    fn the_readme_names_every_mode_and_the_limits() {
+        for mode in Mode::ALL {
+            assert!(README.contains(&format!("| `{mode}` | ")), "{mode}");
+        }
+        for row in [
+            format!("| VIPs | {MAX_VIPS} |"),
+            format!("| `accept-from` prefixes | {MAX_CLIENTS} |"),
+            format!("| slots in the table | {SLOTS};"),
+        ] {
+            assert!(README.contains(&row), "{row}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What an attacker may try against the balancer, and what stops it.
+//!
+//! Applies to this version: configured members, redirects in IKE_SA_INIT. The balancer holds no
+//! key, no password and no certificate; there is no secret to lose, in a log or elsewhere.
+//!
+//! # Who can send what
+//!
+//! - Anybody can send packets to the VIP, with any source address.
+//! - Processes on the node with access to the control socket can read the state and reload.
+//! - Whoever can reach the metrics address can read numbers. By default that is the node itself.
+//! - Whoever can write the configuration or the pinned maps decides where clients go. Both are
+//!   root's.
+//!
+//! # Packets
+//!
+//! **Reflection and amplification.** A request with a forged source makes us send to the victim.
+//! The reply is always shorter than the request (`reply-not-shorter` otherwise), there is one reply
+//! to one request, and it goes to the request's source address and port only. Sources that cannot
+//! be a client's are not answered: multicast, broadcast, loopback, unspecified and IPv4-mapped
+//! addresses, port 0, the VIP itself (`bad-source`, `not-unicast`). Short requests cannot be used:
+//! what is answered must hold SA, KE, a nonce and the announcement of redirect support.
+//! `accept-from` narrows the set of possible victims to the clients' prefixes.
+//!
+//! **Reply loops.** Two responders that answer each other's answers: a response never gets a reply
+//! (`ike-response`), and our reply is a response. Traffic from the VIP to itself is refused.
+//!
+//! **Redirect loops.** A client that was sent on and comes back says so in REDIRECTED_FROM; if it
+//! names one of our VIPs it is kept (`redirect-loop`), so a wrong configuration ends at an IKE
+//! daemon, not in a circle. A VIP that is also a gateway's address is refused when the
+//! configuration is read. Clients have their own limit (`RFC 5685 §7`).
+//!
+//! **Forged redirects.** Somebody who does not see the request cannot answer it: the reply has to
+//! repeat its nonce (16 octets or more) and SPI, which clients check (`RFC 5685 §3`). Somebody on
+//! the way who does see it can send the client anywhere, with or without us. What protects the
+//! client is the authentication of the gateway it ends at: with the configuration for the VIP, not
+//! with anything from the REDIRECT.
+//!
+//! **Malformed packets.** Every read and write is checked against the packet's end. In the kernel
+//! the verifier proves it, on the host the same code runs over slices. Lengths from the packet are
+//! compared, never added without a limit. What is not certainly well-formed is not answered and not
+//! changed: it goes to the kernel as it came, with a reason. The walk over payloads ends after 32.
+//!
+//! **Floods.** A redirect costs no memory and no state; nothing grows with the number of requests
+//! or sources. Counters are per CPU and do not contend. A flood of requests that are kept (without
+//! redirect support, say) reaches the IKE daemon as it would without us: its own cookies are the
+//! defence (`RFC 7296 §2.6`), and a request with a cookie passes to it.
+//!
+//! **Aiming at one gateway.** The slot is a hash of the SPI with a multiplier that is random at
+//! each start. An attacker who tries SPIs and looks at the answers can learn which lead to one
+//! gateway; the hash keeps away accidents and guesses, not a patient observer. Such a flood of
+//! genuine requests has to be met by the gateway's cookies, too.
+//!
+//! **Learning the cluster.** Whoever asks often learns the addresses of all gateways. That is the
+//! purpose of a redirect.
+//!
+//! # The table
+//!
+//! **A half-written table.** Two tables, one live; the other is written whole, then a single write
+//! makes it live. Entries of gateways are written before a table names them, and an index is not
+//! used again while a packet could still be decided by an older table.
+//!
+//! **A stale table.** A daemon that dies or hangs no longer knows whether its table is right. The
+//! guard lets go of the interfaces at end of file, or after 600 ms without a beat: nothing is
+//! redirected a second after the daemon's last sign of life. The guard is in a process group of its
+//! own, so that signals meant for the daemon do not hit it. If both die, the kernel detaches the
+//! program with the last descriptor.
+//!
+//! **Maps of another version.** A daemon never adopts pinned maps; it replaces them. Readers find the
+//! version of the layouts in `CONTROL.abi`.
+//!
+//! # The node
+//!
+//! **A hostile control client.** At most 16 connections, each for at most five seconds, and at most
+//! 64 KiB of request. Answers come from snapshots: a client can neither block nor slow down the core.
+//! The only request that changes anything is `reload`, and what it loads is root's file. The socket
+//! has mode 0660. A second daemon is refused while one answers; a file that is no socket is not
+//! removed.
+//!
+//! **A hostile scraper.** At most 16 connections; the header has five seconds, a connection five
+//! minutes; nothing is read beyond the header. No label or log line comes from a packet, so clients
+//! can fill up neither the metrics nor the log.
+//!
+//! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
+//! removed by closing its link, which cannot hit anybody else's.
+//!
+//! **Too many rights.** The daemon needs three capabilities for XDP (see [`super::operations`]), no
+//! more, and can be confined to them. Unsafe code stands in listed files only; `cargo xtask arch`
+//! checks that.
+//!
+//! # What is not defended
+//!
+//! - An attacker on the path between client and node (see *forged redirects*).
+//! - A member that is wrong but configured: nobody checks that a gateway is alive.
+//! - Whoever owns the VIP's network can take the VIP; VRRP in the README's example has no
+//!   authentication worth the name. Use a network of the nodes' own.
+//!
+//! # How it is checked
+//!
+//! | what | by |
+//! |---|---|
+//! | replies are shorter, go back to the sender and repeat the nonce, for every fixture and for chains at random | `every_fixture_gets_its_verdict`, `any_chain_is_answered_well_or_left_alone`, `the_nonce_comes_back_whole_wherever_it_was` |
+//! | what passes is untouched; damaged requests are answered well or left alone | `a_request_with_octets_changed_is_answered_well_or_left_alone` |
+//! | the program in the kernel decides as the code on the host does, on damaged packets too | `every_fixture_gets_the_verdict_and_the_octets_of_the_host`, `mutated_packets_get_the_verdict_and_the_octets_of_the_host` |
+//! | only the VIP is answered for | `only_the_vip_is_answered_for` |
+//! | a client that does not announce support is kept | `a_client_without_redirect_support_is_kept_by_the_node_it_reached` |
+//! | a swap of tables is whole, and a removed gateway gets nothing more | `a_published_table_counts_for_the_next_packet_and_a_removed_gateway_gets_nothing`, `a_reload_under_load_loses_no_request_and_a_removed_member_gets_none` |
+//! | a dead or hanging daemon stops answering within a second | `a_killed_daemon_answers_no_more_within_a_second_and_leaves_nothing`, `a_daemon_that_hangs_answers_no_more_within_a_second` |
+//! | a killed guard is replaced | `a_guard_that_was_killed_is_replaced` |
+//! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |
+//! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |
