@@ -115,8 +115,6 @@ pub(crate) fn run(kind: Option<Kind>) -> Result<()> {
 /// What is done with tests that are marked `#[ignore]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ignored {
-    /// They are left out.
-    Skip,
     /// They run as well.
     Run,
     /// Nothing else runs.
@@ -162,14 +160,12 @@ fn group(target: Target, ignored: Ignored, threads: Option<usize>) -> Result<usi
     let threads = threads.map(|threads| threads.to_string());
     let (mut run, flags): (_, &[&str]) = if has_nextest() {
         let flags: &[&str] = match ignored {
-            Ignored::Skip => &[],
             Ignored::Run => &["--run-ignored", "all"],
             Ignored::Only => &["--run-ignored", "only"],
         };
         (Run::cargo("nextest").arg("run").args(target.args()), flags)
     } else {
         let flags: &[&str] = match ignored {
-            Ignored::Skip => &[],
             Ignored::Run => &["--include-ignored"],
             Ignored::Only => &["--ignored"],
         };

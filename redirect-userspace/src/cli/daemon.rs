@@ -17,7 +17,7 @@ use crate::gateway::{
     AddressError, AddressesError, GatewayAddress, GatewayAddresses, GatewayName, NameError, unicast,
 };
 use crate::runtime::{GUARD_ARGUMENT, guard, run};
-use crate::telemetry::log::{self, DEFAULT_FILTER, LogFormat};
+use crate::telemetry::log::{DEFAULT_FILTER, LogFormat, init};
 
 /// Answers IKE_SA_INIT at a virtual IP with a redirect to the least loaded gateway.
 ///
@@ -156,7 +156,7 @@ fn daemon(args: DaemonArgs) -> anyhow::Result<()> {
     if args.check {
         return Ok(());
     }
-    log::init(args.log_format, &args.log_filter)?;
+    init(args.log_format, &args.log_filter)?;
     run(config, Box::new(move || args.load()))
 }
 

@@ -12,8 +12,6 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use common::maps::{self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 use super::{Counters, FastPath};
@@ -50,6 +48,7 @@ pub struct XdpMaps {
     /// Entries of `REDIRECTS` that can be other than zero: reading all of them costs a system
     /// call each.
     gateways_used: u32,
+    lines: Option<EbpfLogger<Lines>>,
 }
 
 impl XdpMaps {
@@ -63,7 +62,7 @@ impl XdpMaps {
         Self::load_with_log(object, multiplier, pins, false)
     }
 
-    /// Like [`Self::load`], with the program's own log lines if wanted: [`Self::log`] reads them.
+    /// Like [`Self::load`], with the program's own log lines if wanted: [`Self::flush_log`].
     ///
     /// # Errors
     ///
@@ -84,6 +83,8 @@ impl XdpMaps {
         if let Some(directory) = pins {
             pin(&mut ebpf, directory)?;
         }
+        let lines = with_log.then(|| EbpfLogger::init_with_logger(&mut ebpf, Lines)).transpose();
+        let lines = lines.context("reading the program's log lines")?;
         let mut maps = Self {
             control: Control {
                 armed: 0,
@@ -103,6 +104,7 @@ impl XdpMaps {
             counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
             redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
             gateways_used: 0,
+            lines,
             ebpf,
         };
         maps.write_control()?;
@@ -118,20 +120,11 @@ impl XdpMaps {
         program(&mut self.ebpf)
     }
 
-    /// Writes the program's own log lines to the log for as long as the returned future is polled.
-    ///
-    /// # Errors
-    ///
-    /// They have a reader already.
-    pub fn log(&mut self) -> Result<impl Future<Output = ()> + use<>> {
-        let lines = EbpfLogger::init_with_logger(&mut self.ebpf, Lines).context("the program's log lines")?;
-        let mut lines = AsyncFd::with_interest(lines, Interest::READABLE)?;
-        Ok(async move {
-            while let Ok(mut ready) = lines.readable_mut().await {
-                ready.get_inner_mut().flush();
-                ready.clear_ready();
-            }
-        })
+    /// Writes the lines that the program has logged since the last time to the log.
+    pub fn flush_log(&mut self) {
+        if let Some(lines) = &mut self.lines {
+            lines.flush();
+        }
     }
 
     /// The kernel's number of the program.

@@ -174,6 +174,7 @@ impl Core {
 
     /// Reads the counters and publishes a new snapshot.
     fn refresh(&mut self) -> Result<()> {
+        self.paths.flush_log();
         self.counters = self.paths.counters()?;
         let redirects = std::mem::take(&mut self.counters.redirects);
         self.step(Input::Redirects(&redirects))?;

@@ -79,6 +79,13 @@ impl Paths {
         if self.sockets.is_some() { self.listen(vips) } else { Ok(()) }
     }
 
+    /// Writes out what the XDP program has logged.
+    pub(super) fn flush_log(&mut self) {
+        if let Some(xdp) = &mut self.xdp {
+            xdp.flush_log();
+        }
+    }
+
     /// Tells the sockets' threads that the core is alive.
     pub(super) fn beat(&self) {
         if let Some(sockets) = &self.sockets {
@@ -148,13 +155,7 @@ fn load_xdp(config: &Config, multiplier: u64) -> Result<XdpMaps> {
     // The control socket has shown that no other daemon lives, so these are a dead one's.
     unpin(pins);
     let with_log = config.fast_path.program_log;
-    let mut xdp =
-        XdpMaps::load_with_log(object, multiplier, Some(pins), with_log).context("the XDP program")?;
-    if with_log {
-        // Ends with the async runtime.
-        drop(tokio::spawn(xdp.log()?));
-    }
-    Ok(xdp)
+    XdpMaps::load_with_log(object, multiplier, Some(pins), with_log).context("the XDP program")
 }
 
 /// Looks at the nearest directory that exists.

@@ -24,6 +24,7 @@ use crate::control::AttachMode;
 use crate::gateway::GatewayName;
 use crate::time::UnixTime;
 
+use self::log::write as write_line;
 use journal::Journal;
 
 /// Something that happened in the daemon.
@@ -329,7 +330,7 @@ impl Telemetry {
 
     /// Logs the event and enters it into the journal.
     pub fn record(&self, at: UnixTime, event: &Event) {
-        log::write(event);
+        write_line(event);
         self.journal.record(at, event);
     }
 
