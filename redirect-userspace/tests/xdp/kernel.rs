@@ -19,9 +19,15 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     pub(crate) fn load() -> Self {
+        Self::with(false)
+    }
+
+    /// With or without the program's own log lines.
+    pub(crate) fn with(log: bool) -> Self {
         let multiplier = World::towards(0).control.multiplier;
         let object = std::fs::read(object("redirect")).expect("cargo xtask build makes the eBPF objects");
-        Self { maps: XdpMaps::load(&object, multiplier, None).unwrap(), output: vec![0; 8192] }
+        let maps = XdpMaps::load_with_log(&object, multiplier, None, log).unwrap();
+        Self { maps, output: vec![0; 8192] }
     }
 
     /// Writes the maps.

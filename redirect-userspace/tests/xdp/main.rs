@@ -101,6 +101,21 @@ fn a_published_table_counts_for_the_next_packet_and_a_removed_gateway_gets_nothi
     }
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test xdp"]
+fn the_program_loads_with_its_log_lines_and_decides_alike() {
+    let mut kernel = Kernel::with(true);
+    let world = World::towards(0);
+    kernel.become_world(&world);
+    let frame = fixtures::v6().build();
+
+    let (action, output) = kernel.run(&frame);
+    kernel.maps.flush_log();
+
+    assert_eq!(action, XDP_TX);
+    assert_same("with log lines", &world, &frame, action, &output);
+}
+
 fn assert_same(name: &str, world: &World, frame: &[u8], action: u32, output: &[u8]) {
     let mut expected = frame.to_vec();
     match decide(expected.as_mut_slice(), world) {
