@@ -71,6 +71,21 @@ pub struct Control {
 }
 
 impl Control {
+    /// Disarmed and empty. The multiplier is made odd.
+    #[must_use]
+    pub const fn new(multiplier: u64) -> Self {
+        Self {
+            armed: 0,
+            generation: 0,
+            vips: 0,
+            clients: 0,
+            multiplier: multiplier | 1,
+            zero: 0,
+            abi: ABI_VERSION,
+            reserved: 0,
+        }
+    }
+
     /// The zero that the verifier does not know, as an offset.
     #[inline(always)]
     pub(crate) fn zero(&self) -> usize {

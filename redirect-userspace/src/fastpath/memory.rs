@@ -26,8 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::decide::Verdict;
 use common::maps::{
-    ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, NO_GATEWAY, Prefix, SLOTS,
-    Tables, Vip,
+    Control, Gateway, LlgTable, MAX_CLIENTS, MAX_GATEWAYS, MAX_VIPS, NO_GATEWAY, Prefix, SLOTS, Tables, Vip,
 };
 use common::reason::Reason;
 use thiserror::Error;
@@ -113,16 +112,7 @@ impl MemoryTables {
         Self {
             is_armed: false,
             is_held: false,
-            control: Control {
-                armed: 0,
-                generation: 0,
-                vips: 0,
-                clients: 0,
-                multiplier: multiplier | 1,
-                abi: ABI_VERSION,
-                zero: 0,
-                reserved: 0,
-            },
+            control: Control::new(multiplier),
             vips: Arc::default(),
             clients: Arc::default(),
             llg: [Arc::clone(&empty), empty],

@@ -10,7 +10,7 @@ use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use common::maps::{self, ABI_VERSION, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
+use common::maps::{self, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
@@ -86,16 +86,7 @@ impl XdpMaps {
         let lines = with_log.then(|| EbpfLogger::init_with_logger(&mut ebpf, Lines)).transpose();
         let lines = lines.context("reading the program's log lines")?;
         let mut maps = Self {
-            control: Control {
-                armed: 0,
-                generation: 0,
-                vips: 0,
-                clients: 0,
-                multiplier: multiplier | 1,
-                abi: ABI_VERSION,
-                zero: 0,
-                reserved: 0,
-            },
+            control: Control::new(multiplier),
             llg: open(&mut ebpf, maps::LLG)?,
             gateways: open(&mut ebpf, maps::GATEWAYS)?,
             vips: open(&mut ebpf, maps::VIPS)?,

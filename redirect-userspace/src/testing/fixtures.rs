@@ -74,16 +74,7 @@ impl World {
             Gateway::new(None, None, Some(b"g.eu"), false),
         ];
         Self {
-            control: Control {
-                armed: 1,
-                generation: 1,
-                vips: 3,
-                clients: 0,
-                multiplier: 0x9e37_79b9_7f4a_7c15,
-                abi: common::maps::ABI_VERSION,
-                zero: 0,
-                reserved: 0,
-            },
+            control: Control { armed: 1, generation: 1, vips: 3, ..Control::new(0x9e37_79b9_7f4a_7c15) },
             vips,
             clients: Vec::new(),
             gateways: gateways.into_iter().flatten().collect(),
