@@ -22,7 +22,7 @@ const WEIGHTS: [u16; 3] = [1, 1, 2];
 /// Namespaces that clients come from.
 const SITES: u8 = 2;
 /// Time between two clients.
-const ARRIVALS: Duration = Duration::from_secs(1);
+const ARRIVALS: Duration = Duration::from_millis(400);
 /// Time between two looks at the daemon's counters.
 const LOOKS: Duration = Duration::from_millis(500);
 /// How long a tunnel, and a ping through it, may take.
