@@ -124,3 +124,19 @@ fn the_fast_path_is_in_the_driver_and_the_program_it_shows_is_the_one_attached()
     assert!(program.is_some());
     assert_eq!(shown, [("eth0", "native", program)]);
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_veth_whose_far_end_has_no_program_is_served_above_the_driver() {
+    let cluster = without_gateways();
+    let member = Member::imaginary(1, 1);
+
+    let mut daemon = Redirectd::spawn(&cluster.balancer, "auto", std::slice::from_ref(&member)).unwrap();
+    daemon.until_ready().unwrap();
+
+    assert_eq!(daemon.show_redirect().unwrap().attached[0].mode, "generic");
+    let mut asker = asker(&cluster, VIP4.into(), 500, 0);
+    for _ in 0..20 {
+        assert_eq!(asker.ask().unwrap(), Some(member.addresses[0]));
+    }
+}

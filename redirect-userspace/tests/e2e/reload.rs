@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use anyhow::ensure;
 use xtask::lab::balancer::{Member, Redirectd};
 use xtask::lab::topology::VIP4;
+use xtask::lab::wait;
 
-use crate::{asker, without_gateways};
+use crate::{PATIENCE, asker, without_gateways};
 
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
@@ -59,4 +61,56 @@ fn a_refused_reload_changes_nothing() {
     for _ in 0..20 {
         assert_eq!(asker.ask().unwrap(), Some(member.addresses[0]));
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_hang_up_signal_reloads() {
+    let cluster = without_gateways();
+    let (before, after) = (Member::imaginary(1, 1), Member::imaginary(2, 1));
+    let daemon = Redirectd::start(&cluster, &[before]).unwrap();
+
+    daemon.hang_up(std::slice::from_ref(&after)).unwrap();
+
+    let mut asker = asker(&cluster, VIP4.into(), 500, 0);
+    wait::until("clients are sent to the new member", PATIENCE, || {
+        let answer = asker.ask()?;
+        ensure!(answer == Some(after.addresses[0]), "{answer:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn interfaces_come_and_go_while_the_daemon_runs() {
+    let cluster = without_gateways();
+    let members = [Member::imaginary(1, 1)];
+    let daemon = Redirectd::start(&cluster, &members).unwrap();
+    let second = "link add x0 type veth peer name x1\nlink set x0 up\nlink set x1 up\n";
+    let attached = |expected: &[&str]| {
+        wait::until("the interfaces are attached", PATIENCE, || {
+            let attached = daemon.show_redirect()?.attached;
+            let names: Vec<_> = attached.iter().map(|attached| attached.interface.as_str()).collect();
+            ensure!(names == expected, "{attached:?}");
+            Ok(())
+        })
+        .unwrap();
+    };
+
+    cluster.balancer.ip(second).unwrap();
+    daemon.reload_on(&["eth0", "x0"], &members).unwrap();
+    attached(&["eth0", "x0"]);
+    assert!(cluster.balancer.xdp_program("x0").unwrap().is_some());
+
+    cluster.balancer.ip("link del x0\n").unwrap();
+    attached(&["eth0"]);
+
+    cluster.balancer.ip(second).unwrap();
+    attached(&["eth0", "x0"]);
+
+    daemon.reload(&members).unwrap();
+    attached(&["eth0"]);
+    assert_eq!(cluster.balancer.xdp_program("x0").unwrap(), None);
+    assert_eq!(asker(&cluster, VIP4.into(), 500, 0).ask().unwrap(), Some(members[0].addresses[0]));
 }

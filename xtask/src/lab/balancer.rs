@@ -144,7 +144,7 @@ impl Redirectd {
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
         let (config, socket) = (directory.join("redirectd.toml"), directory.join("redirectd.sock"));
         let pins = namespace.lab().pins().join("redirectd");
-        fs::write(&config, configuration(mode, &socket, &pins, members)?)
+        fs::write(&config, configuration(INTERFACES, mode, &socket, &pins, members)?)
             .with_context(|| format!("writing {}", config.display()))?;
         let process = Process::spawn(
             "redirectd",
@@ -174,10 +174,33 @@ impl Redirectd {
     ///
     /// When the daemon refuses.
     pub fn reload(&self, members: &[Member]) -> Result<()> {
-        fs::write(&self.config, configuration(&self.mode, &self.socket, &self.pins, members)?)
-            .with_context(|| format!("writing {}", self.config.display()))?;
+        self.reload_on(INTERFACES, members)
+    }
+
+    /// As [`Redirectd::reload`], with other interfaces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redirectd::reload`].
+    pub fn reload_on(&self, interfaces: &[&str], members: &[Member]) -> Result<()> {
+        self.write(interfaces, members)?;
         output(control(&self.socket)?.arg("reload"))?;
         Ok(())
+    }
+
+    /// Changes the members and sends SIGHUP, which nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written or the daemon is gone.
+    pub fn hang_up(&self, members: &[Member]) -> Result<()> {
+        self.write(INTERFACES, members)?;
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn write(&self, interfaces: &[&str], members: &[Member]) -> Result<()> {
+        let text = configuration(interfaces, &self.mode, &self.socket, &self.pins, members)?;
+        fs::write(&self.config, text).with_context(|| format!("writing {}", self.config.display()))
     }
 
     /// The process that holds the daemon's XDP links: its only child.
@@ -271,7 +294,16 @@ fn existing(program: &Path) -> Result<PathBuf> {
 }
 
 /// The balancer's configuration file.
-fn configuration(mode: &str, socket: &Path, pins: &Path, members: &[Member]) -> Result<String> {
+/// Where clients come from.
+const INTERFACES: &[&str] = &["eth0"];
+
+fn configuration(
+    interfaces: &[&str],
+    mode: &str,
+    socket: &Path,
+    pins: &Path,
+    members: &[Member],
+) -> Result<String> {
     let mut text = format!(
         r#"[node]
 name = "lb"
@@ -283,7 +315,7 @@ bpf-pin = "{pins}"
 metrics = "127.0.0.1:9469"
 
 [fast-path]
-interfaces = ["eth0"]
+interfaces = {interfaces:?}
 mode = "{mode}"
 
 [redirect]
@@ -323,7 +355,7 @@ mod tests {
     fn every_member_has_a_table_of_its_own_in_the_configuration() {
         let members = [Member::imaginary(1, 1), Member::imaginary(2, 5)];
 
-        let text = configuration("auto", Path::new("/s"), Path::new("/p"), &members).unwrap();
+        let text = configuration(INTERFACES, "auto", Path::new("/s"), Path::new("/p"), &members).unwrap();
 
         assert_eq!(text.matches("[[cluster.static]]").count(), 2);
         assert!(text.ends_with("name = \"gw2\"\naddresses = [\"10.50.0.12\", \"fd50::2:2\"]\nweight = 5\n"));
