@@ -153,8 +153,7 @@ impl Report {
 ///
 /// The program cannot be opened, or the daemon sent something that is no order.
 pub fn run(pins: &Path) -> Result<()> {
-    // A guard that is starved under load lets go of a fast path that works.
-    let _unprivileged = rustix::process::nice(-20);
+    take_precedence();
     let mut links = Links::open(pins)?;
     let result = serve(&mut links);
     links.close();
@@ -162,6 +161,22 @@ pub fn run(pins: &Path) -> Result<()> {
     unpin(pins);
     result
 }
+
+/// Puts this thread before the others of the machine. A daemon or a guard that gets no processor
+/// under load would let go of a fast path that works, just when it is needed.
+pub fn take_precedence() {
+    // Without the right to do so they work as well as anything else on the machine.
+    let _unprivileged = rustix::process::nice(-PRECEDENCE);
+}
+
+/// Undoes [`take_precedence`] in a thread that its caller has started: threads inherit it.
+pub fn give_way() {
+    if let Ok(precedence @ ..0) = rustix::process::getpriority_process(None) {
+        let _never_refused = rustix::process::nice(-precedence);
+    }
+}
+
+const PRECEDENCE: i32 = 15;
 
 fn serve(links: &mut Links) -> Result<()> {
     let mut input = BufReader::new(std::io::stdin());

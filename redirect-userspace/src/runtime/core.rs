@@ -28,6 +28,10 @@ const BEATS_PER_REFRESH: u32 = 2;
 /// Beats between two looks at whether the interfaces are still the ones we attached to.
 const BEATS_PER_INSPECTION: u32 = 10;
 
+/// Guards that may end one after the other before the daemon gives up: something then keeps them
+/// from working that a restart may mend.
+const MAX_GUARD_LOSSES: u32 = 5;
+
 /// Everything the daemon owns.
 pub(super) struct Core {
     config: Config,
@@ -39,6 +43,8 @@ pub(super) struct Core {
     outbox: Outbox<Output>,
     paths: Paths,
     guard: Option<Guard>,
+    /// Guards that ended since one has attached something.
+    guard_losses: u32,
     interfaces: Vec<Interface>,
     counters: Counters,
     /// `Err` with the reason while requests are not answered.
@@ -72,6 +78,7 @@ impl Core {
             outbox: Outbox::new(),
             paths,
             guard: None,
+            guard_losses: 0,
             interfaces: Vec::new(),
             counters: Counters::default(),
             armed: Err(DisarmReason::NotAttached),
@@ -322,6 +329,10 @@ impl Core {
                 if let Some(guard) = self.guard.take() {
                     guard.stop().await;
                 }
+                self.guard_losses += 1;
+                if self.guard_losses > MAX_GUARD_LOSSES {
+                    bail!("the guard ends again and again");
+                }
                 self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
             }
         }
@@ -330,10 +341,8 @@ impl Core {
         for position in 0..self.interfaces.len() {
             self.attach_again(position).await;
         }
-        if self.interfaces.iter().all(|interface| interface.xdp.is_none()) && !self.paths.is_listening() {
-            bail!("the XDP program could not be attached again to any interface");
-        }
-        Ok(())
+        // What could not be attached again is tried again at every inspection.
+        self.arm()
     }
 
     /// Notices interfaces that were removed, or made anew under the same name.
@@ -362,6 +371,7 @@ impl Core {
         match attach(name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await {
             Ok(again) => {
                 if again.xdp.is_some() {
+                    self.guard_losses = 0;
                     self.attached(&again);
                 }
                 if let Some(place) = self.interfaces.get_mut(position) {

@@ -2,16 +2,21 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
 
 use crate::fastpath::guard::{Order, Report};
 
 /// First argument that makes `redirectd` the guard.
 pub const GUARD_ARGUMENT: &str = "guard";
+
+/// How long an order may take. A driver that has to reset its card for XDP needs seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the guard says without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +63,12 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// The guard refuses, in the kernel's words, or is gone.
+    /// The guard refuses, in the kernel's words, does not answer, or is gone.
     pub(super) async fn order(&mut self, order: Order) -> Result<()> {
+        timeout(PATIENCE, self.carry_out(order)).await.context("the guard does not answer")?
+    }
+
+    async fn carry_out(&mut self, order: Order) -> Result<()> {
         self.input.write_all(order.line().as_bytes()).await.context("the guard is gone")?;
         loop {
             let line = self.output.next_line().await.context("the guard is gone")?;

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Config, ConfigErrors};
 use crate::control::server::{Server, Sources};
 use crate::control::{ReloadRequest, Snapshot};
+use crate::fastpath::guard::take_precedence;
 use crate::telemetry::export::Exporter;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Event, StopReason, Telemetry};
@@ -69,6 +70,7 @@ pub fn guard(pins: &Path) -> Result<()> {
 }
 
 async fn serve(config: Config, load: Load) -> Result<()> {
+    take_precedence();
     let clock = clock::Clock::start();
     let telemetry = Telemetry::new();
     let signals = signals::Signals::new()?;

@@ -15,6 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{Keep, Kept, Wire};
+use crate::fastpath::guard::give_way;
 use crate::fastpath::memory::TablesReader;
 use crate::net::udp::{Answer, BATCH, Batch, HEADROOM, Listener};
 
@@ -55,6 +56,8 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(format!("fastpath-{number}"))
             .spawn(move || {
+                // Work of this kind comes after the core that watches over it.
+                give_way();
                 let turn =
                     Turn { reader, keep, unsent, batch: Batch::new(), answers: Vec::with_capacity(BATCH) };
                 serve(&epoll, &ring, &receiver, turn);
