@@ -123,6 +123,8 @@ const LAB: &[Package] = &[
     program("ethtool", "ethtool", "offloads of veth links"),
     program("bpftool", "bpftool", "a look at programs and maps"),
     program("iputils-ping", "ping", "traffic through tunnels"),
+    program("procps", "sysctl", "settings of namespaces"),
+    program("util-linux", "setsid", "a process that cleans up after the laboratory"),
     program("charon-systemd", "charon-systemd", "strongSwan, the foreign IKEv2 peer"),
     program("strongswan-swanctl", "swanctl", "strongSwan's command"),
     file(
