@@ -11,7 +11,6 @@
 
 #![forbid(unsafe_code)]
 
-mod duration;
 mod error;
 mod file;
 mod reader;
@@ -24,7 +23,6 @@ use std::str::FromStr;
 use common::inet::Address;
 use common::maps;
 
-pub use self::duration::{DurationError, parse_duration};
 pub use self::error::{ConfigError, ConfigErrors};
 use crate::cluster::{Member, MemberState, Settings};
 use crate::gateway::{AddressError, GatewayAddresses, GatewayName, Weight, unicast};

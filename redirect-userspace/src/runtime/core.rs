@@ -1,7 +1,6 @@
 //! The one loop that steps the machines and executes what they say.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::{mpsc, watch};
@@ -441,5 +440,3 @@ async fn news(guard: Option<&mut Guard>) -> News {
         None => std::future::pending().await,
     }
 }
-
-const _: () = assert!(Duration::from_millis(500).as_millis() >= BEAT.as_millis() * BEATS_PER_REFRESH as u128);
