@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | base | [`time`], [`machine`], [`gateway`] |
+//! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
 //! | protocols | [`clb`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
@@ -14,8 +14,11 @@
 //! | the operator | [`cli`] |
 //! | for people | [`manual`] |
 
+pub mod codec;
 pub mod gateway;
 pub mod machine;
+pub mod rng;
+pub mod secret;
 pub mod time;
 
 pub mod clb;

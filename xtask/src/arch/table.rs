@@ -105,6 +105,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "log", homes: &["fastpath::xdp"] },
     Dependency { name: "aya_obj", homes: &["fastpath::guard"] },
     Dependency { name: "aya_log", homes: &["fastpath::xdp"] },
+    Dependency { name: "chacha20", homes: &["rng", "crypto"] },
     Dependency { name: "clap", homes: &["cli", PROGRAMS] },
     Dependency { name: "comfy_table", homes: &["cli"] },
     Dependency { name: "common", homes: EVERYWHERE },
@@ -117,6 +118,8 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
+    // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less).
+    Dependency { name: "md5", homes: &["hsrp"] },
     Dependency {
         name: "nix",
         homes: &["net", "fastpath", "dataplane", "runtime", "control", "config::file", "cli::top"],
