@@ -28,7 +28,6 @@
 
 #![forbid(unsafe_code)]
 
-mod config;
 mod event;
 mod indexes;
 mod snapshot;
@@ -39,11 +38,11 @@ use std::time::Duration;
 
 use common::maps::{self, MAX_GATEWAYS, SLOTS};
 
-pub use self::config::{OverloadLimit, Policy, Settings};
 pub use self::event::Event;
 use self::indexes::Indexes;
 pub use self::snapshot::{GatewaySnapshot, Role, Snapshot, Status};
 use crate::clb::llg;
+pub use crate::clb::{MasterSettings as Settings, OverloadAction, OverloadLimit, Policy};
 use crate::gateway::{GatewayAddresses, GatewayIndex, GatewayName, LlgTable, Weight};
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::time::{Instant, Now};

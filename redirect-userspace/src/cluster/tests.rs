@@ -357,7 +357,11 @@ fn the_status_says_whether_anybody_takes_clients() {
 fn new_settings_are_seen_and_move_nothing() {
     let mut script = Script::new();
     script.members(&[member("gw1", "10.0.0.1")]);
-    let settings = Settings { policy: Policy::LeastLoaded, overload_limit: OverloadLimit::new(80).unwrap() };
+    let settings = Settings {
+        policy: Policy::LeastLoaded,
+        overload_limit: OverloadLimit::new(80).unwrap(),
+        ..Settings::default()
+    };
 
     let outputs = script.give(Input::Configure(settings));
 

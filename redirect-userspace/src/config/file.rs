@@ -255,6 +255,7 @@ fn settings(cluster: &mut Section<'_>, problems: &mut Problems) -> Settings {
     Settings {
         policy: policy.map(|policy| policy.value).unwrap_or_default(),
         overload_limit: limit.and_then(|limit| OverloadLimit::new(limit.value)).unwrap_or_default(),
+        ..Settings::default()
     }
 }
 

@@ -168,6 +168,7 @@ mod tests {
             settings: Settings {
                 policy: Policy::LeastLoaded,
                 overload_limit: OverloadLimit::new(80).unwrap(),
+                ..Settings::default()
             },
             generation: 4,
             slots: 1024,

@@ -29,12 +29,30 @@ pub(crate) const EVERYWHERE: &[&str] = &["*"];
 pub(crate) const PROGRAMS: &str = "bin";
 
 const BASE: &[&str] = &["time", "machine", "codec", "rng", "secret", "gateway"];
-const CONFIGS: &[&str] = &["hsrp::config", "clb::config", "ike::config", "cluster::config"];
-/// The cluster's `config` as it is offered to others, and the members that are written down.
+/// The settings of the protocols, as they are offered to others.
+const CONFIGS: &[&str] = &[
+    "hsrp::Authentication*",
+    "hsrp::Group*",
+    "hsrp::Md5*",
+    "hsrp::Preempt",
+    "hsrp::Settings*",
+    "hsrp::Timers*",
+    "hsrp::Track",
+    "hsrp::Version",
+    "clb::ClusterKey*",
+    "clb::Load*",
+    "clb::Master*",
+    "clb::Overload*",
+    "clb::Policy",
+    "clb::Settings",
+    "clb::Slave*",
+];
+/// The cluster's settings, and the members that are written down.
 const CLUSTER_SETTINGS: &[&str] = &[
     "cluster::MAX_MEMBERS",
     "cluster::Member",
     "cluster::MemberState",
+    "cluster::OverloadAction",
     "cluster::OverloadLimit",
     "cluster::Policy",
     "cluster::Settings",
