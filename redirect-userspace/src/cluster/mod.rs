@@ -40,7 +40,7 @@ use common::maps::{self, MAX_GATEWAYS, SLOTS};
 
 pub use self::event::Event;
 use self::indexes::Indexes;
-pub use self::snapshot::{GatewaySnapshot, Role, Snapshot, Status};
+pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status};
 use crate::clb::llg;
 pub use crate::clb::{MasterSettings as Settings, OverloadAction, OverloadLimit, Policy};
 use crate::gateway::{GatewayAddresses, GatewayIndex, GatewayName, LlgTable, Weight};
@@ -195,6 +195,7 @@ impl Cluster {
                 slots,
                 share,
                 redirects: seat.redirects,
+                report: None,
             }
         });
         Snapshot {
@@ -204,6 +205,7 @@ impl Cluster {
                 (true, true) => Status::NoGateway,
                 (true, false) => Status::Up,
             },
+            standby_group: None,
             settings: self.settings,
             generation: self.generation,
             slots: SLOTS,

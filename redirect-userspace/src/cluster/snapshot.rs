@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Formatter};
 
+use std::time::Duration;
+
+use crate::clb::BasisPoints;
 use crate::cluster::{Member, Settings};
 use crate::gateway::GatewayIndex;
 
@@ -10,8 +13,10 @@ use crate::gateway::GatewayIndex;
 pub struct Snapshot {
     /// This node's role.
     pub role: Role,
-    /// Whether anybody takes clients.
+    /// How it fares in it.
     pub status: Status,
+    /// The HSRP group that elects the master; `None` when nobody is elected.
+    pub standby_group: Option<Box<str>>,
     /// The settings.
     pub settings: Settings,
     /// The table that was published last, 0 before the first.
@@ -37,6 +42,29 @@ pub struct GatewaySnapshot {
     pub share: f64,
     /// Redirects to it since it joined.
     pub redirects: u64,
+    /// What it reports about itself; `None` for a member that is only configured.
+    pub report: Option<ReportSnapshot>,
+}
+
+/// What a member reports about itself, and what the master makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportSnapshot {
+    /// 1 to 100, higher is preferred.
+    pub priority: u8,
+    /// IKE and Child SAs that it takes.
+    pub max_session: u32,
+    /// IKE and Child SAs that it has.
+    pub sessions: u32,
+    /// Sessions of those it takes.
+    pub crypto: BasisPoints,
+    /// Processors and memory.
+    pub system: BasisPoints,
+    /// Both, by the master's weights.
+    pub total: BasisPoints,
+    /// How long ago it was heard; zero for this node.
+    pub heard: Duration,
+    /// Why it has the share it has.
+    pub why: &'static str,
 }
 
 /// A node's role in the cluster.
@@ -68,9 +96,17 @@ impl Display for Role {
     }
 }
 
-/// Whether anybody takes clients.
+/// How a node fares in its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// A slave that is not connected to the master.
+    Connecting,
+    /// A slave that reports to the master.
+    Connected,
+    /// Bound to an HSRP group that is neither active nor knows who is.
+    Electing,
+    /// The operator has shut the cluster down on this node.
+    Shutdown,
     /// The members are not known yet.
     Starting,
     /// At least one slot leads to a gateway.
@@ -84,6 +120,10 @@ impl Status {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Electing => "electing",
+            Self::Shutdown => "shutdown",
             Self::Starting => "starting",
             Self::Up => "up",
             Self::NoGateway => "no-gateway",

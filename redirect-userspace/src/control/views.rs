@@ -31,13 +31,21 @@ const fn status(role: cluster::Role, status: Status) -> &'static str {
     match (role, status) {
         (cluster::Role::None, Status::Up) => "static",
         (cluster::Role::Master | cluster::Role::Slave, Status::Up)
-        | (_, Status::Starting | Status::NoGateway) => status.as_str(),
+        | (
+            _,
+            Status::Starting
+            | Status::NoGateway
+            | Status::Connecting
+            | Status::Connected
+            | Status::Electing
+            | Status::Shutdown,
+        ) => status.as_str(),
     }
 }
 
 impl From<&GatewaySnapshot> for GatewayView {
     fn from(gateway: &GatewaySnapshot) -> Self {
-        let GatewaySnapshot { member, index: _, slots: _, share, redirects } = gateway;
+        let GatewaySnapshot { member, index: _, slots: _, share, redirects, report: _ } = gateway;
         Self {
             name: member.name.to_string(),
             addresses: addresses(gateway),
@@ -165,6 +173,7 @@ mod tests {
         Snapshot {
             role: cluster::Role::None,
             status,
+            standby_group: None,
             settings: Settings {
                 policy: Policy::LeastLoaded,
                 overload_limit: OverloadLimit::new(80).unwrap(),
@@ -172,7 +181,14 @@ mod tests {
             },
             generation: 4,
             slots: 1024,
-            gateways: vec![GatewaySnapshot { member, index: None, slots: 512, share: 0.5, redirects: 7 }],
+            gateways: vec![GatewaySnapshot {
+                member,
+                index: None,
+                slots: 512,
+                share: 0.5,
+                redirects: 7,
+                report: None,
+            }],
             former_redirects: 0,
         }
     }
