@@ -1,7 +1,7 @@
 //! From a frame to its verdict: classify, choose the gateway, write the reply.
 
 use crate::classify::classify;
-use crate::maps::{NO_GATEWAY, SLOTS, Tables, slot};
+use crate::maps::{NO_GATEWAY, REFUSE, SLOTS, Tables, slot};
 use crate::packet::PacketWrite;
 use crate::reason::Reason;
 use crate::reply::reply;
@@ -11,6 +11,8 @@ use crate::reply::reply;
 pub enum Verdict {
     /// The frame was not touched and goes on to the stack.
     Pass(Reason),
+    /// The frame was not touched and goes nowhere.
+    Drop(Reason),
     /// The frame now holds the reply in its first `length` octets; send it back.
     Redirect {
         /// Index of the gateway the client is sent to.
@@ -26,7 +28,7 @@ impl Verdict {
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Pass(reason) => reason,
+            Self::Pass(reason) | Self::Drop(reason) => reason,
             Self::Redirect { .. } => Reason::Redirected,
         }
     }
@@ -41,6 +43,7 @@ where
 {
     match redirect(packet, tables) {
         Ok((gateway, length)) => Verdict::Redirect { gateway, length },
+        Err(Reason::Refused) => Verdict::Drop(Reason::Refused),
         Err(reason) => Verdict::Pass(reason),
     }
 }
@@ -55,8 +58,8 @@ where
     let table = tables.llg(control.generation).ok_or_else(|| P::refuse(Reason::NoGateway))?;
     let slot = slot(request.spi_i, control.multiplier) & (SLOTS - 1);
     let index = table.gateway.get(slot).copied().unwrap_or(NO_GATEWAY);
-    if index == NO_GATEWAY {
-        return Err(P::refuse(Reason::NoGateway));
+    if index >= REFUSE {
+        return Err(P::refuse(if index == REFUSE { Reason::Refused } else { Reason::NoGateway }));
     }
     let gateway = tables.gateway(u32::from(index)).ok_or_else(|| P::refuse(Reason::NoGateway))?;
     if gateway.is_local() {

@@ -46,6 +46,9 @@ pub const MAX_CLIENTS: usize = 64;
 pub const MAX_NAME: usize = 255;
 /// A slot that leads nowhere: its requests are kept by this node.
 pub const NO_GATEWAY: u16 = u16::MAX;
+/// A slot whose requests are dropped: every gateway is overloaded, and the operator wants clients
+/// to try again later.
+pub const REFUSE: u16 = u16::MAX - 1;
 
 /// What the fast path is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

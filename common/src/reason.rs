@@ -149,6 +149,8 @@ reasons! {
     ReplyNotShorter = 56, "reply-not-shorter";
     /// The packet could not be rewritten.
     RewriteFailed = 57, "rewrite-failed";
+    /// Every gateway is overloaded, and such clients are to try again later.
+    Refused = 58, "refused";
 }
 
 impl Reason {

@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! - Every frame is counted exactly once, by reason.
-//! - A frame that is not answered goes to the stack as it came: nothing is ever dropped here.
+//! - A frame that is not answered goes to the stack as it came. Dropped is only a request that
+//!   would be redirected, while the table says that every gateway is overloaded.
 //! - The only helper on the way of a redirect is `bpf_xdp_adjust_tail`: map lookups are inlined
 //!   by the JIT, and there is no clock, no hash map and no checksum helper.
 //!

@@ -1,6 +1,6 @@
 //! Verdict to action.
 
-use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_TX};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
@@ -11,7 +11,8 @@ use crate::counters;
 use crate::maps::Maps;
 use crate::packet::Frame;
 
-/// Answers IKE_SA_INIT requests to the VIP, passes everything else.
+/// Answers IKE_SA_INIT requests to the VIP, passes everything else; drops only what the table says
+/// is to try again later.
 #[xdp]
 #[inline(always)]
 fn ikev2_redirect(ctx: XdpContext) -> u32 {
@@ -33,6 +34,10 @@ fn ikev2_redirect(ctx: XdpContext) -> u32 {
         Verdict::Pass(reason) => {
             counters::packet(reason);
             XDP_PASS
+        }
+        Verdict::Drop(reason) => {
+            counters::packet(reason);
+            XDP_DROP
         }
     }
 }

@@ -486,15 +486,32 @@ pub struct LlgTable {
     pub generation: u32,
     /// [`maps::SLOTS`] slots; `None` leads nowhere.
     pub slots: Box<[Option<GatewayIndex>]>,
+    /// What becomes of clients whose slot leads nowhere.
+    pub empty: EmptySlot,
+}
+
+/// What becomes of a client that would be redirected if there were a gateway for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptySlot {
+    /// This node serves it.
+    #[default]
+    Keep,
+    /// It gets no answer, and tries again later.
+    Refuse,
 }
 
 impl LlgTable {
     /// The map value. Slots that are missing lead nowhere, surplus ones are not reached.
     #[must_use]
     pub fn to_map(&self) -> maps::LlgTable {
-        let mut gateway = [maps::NO_GATEWAY; maps::SLOTS];
+        let mut gateway = match self.empty {
+            EmptySlot::Keep => [maps::NO_GATEWAY; maps::SLOTS],
+            EmptySlot::Refuse => [maps::REFUSE; maps::SLOTS],
+        };
         for (entry, slot) in gateway.iter_mut().zip(&self.slots) {
-            *entry = slot.map_or(maps::NO_GATEWAY, GatewayIndex::value);
+            if let Some(index) = slot {
+                *entry = index.value();
+            }
         }
         maps::LlgTable { generation: self.generation, slots: SLOTS_U32, gateway }
     }
@@ -637,13 +654,17 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_without_gateway_leads_nowhere_in_the_map() {
+    fn a_slot_without_gateway_leads_nowhere_in_the_map_or_refuses() {
         let slots =
             (0..maps::SLOTS).map(|slot| if slot == 1 { GatewayIndex::new(7) } else { None }).collect();
 
-        let table = LlgTable { generation: 3, slots }.to_map();
+        let mut table = LlgTable { generation: 3, slots, empty: EmptySlot::Keep };
+        let kept = table.to_map();
+        table.empty = EmptySlot::Refuse;
+        let refused = table.to_map();
 
-        assert_eq!((table.generation, table.slots), (3, 1024));
-        assert_eq!(table.gateway[..3], [maps::NO_GATEWAY, 7, maps::NO_GATEWAY]);
+        assert_eq!((kept.generation, kept.slots), (3, 1024));
+        assert_eq!(kept.gateway[..3], [maps::NO_GATEWAY, 7, maps::NO_GATEWAY]);
+        assert_eq!(refused.gateway[..3], [maps::REFUSE, 7, maps::REFUSE]);
     }
 }

@@ -43,7 +43,7 @@ use self::indexes::Indexes;
 pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status};
 use crate::clb::llg;
 pub use crate::clb::{MasterSettings as Settings, OverloadAction, OverloadLimit, Policy};
-use crate::gateway::{GatewayAddresses, GatewayIndex, GatewayName, LlgTable, Weight};
+use crate::gateway::{EmptySlot, GatewayAddresses, GatewayIndex, GatewayName, LlgTable, Weight};
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::time::{Instant, Now};
 
@@ -310,7 +310,11 @@ impl Cluster {
         let gateways = self.shares().iter().filter(|(_, share)| *share > 0).count();
         self.generation = self.generation.wrapping_add(1);
         self.slots = slots;
-        out.push(Output::Publish(LlgTable { generation: self.generation, slots: self.slots.clone() }));
+        out.push(Output::Publish(LlgTable {
+            generation: self.generation,
+            slots: self.slots.clone(),
+            empty: EmptySlot::Keep,
+        }));
         out.push(Output::Event(Event::TablePublished { generation: self.generation, gateways, moved }));
         for index in self.indexes.wake(self.generation) {
             out.push(Output::SetGateway { index, gateway: maps::Gateway::EMPTY });

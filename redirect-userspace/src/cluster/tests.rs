@@ -156,7 +156,7 @@ fn the_entries_are_written_before_the_table() {
             joined("gw2"),
             Output::SetGateway { index: first, gateway: members[0].addresses.to_map(false) },
             Output::SetGateway { index: second, gateway: members[1].addresses.to_map(false) },
-            Output::Publish(LlgTable { generation: 1, slots }),
+            Output::Publish(LlgTable { generation: 1, slots, empty: EmptySlot::Keep }),
             Output::Event(Event::TablePublished { generation: 1, gateways: 2, moved: SLOTS }),
         ]
     );
@@ -422,7 +422,11 @@ fn an_early_timeout_changes_nothing() {
 fn generations_go_on_after_the_last_number() {
     let mut script = Script::new();
     script.cluster.generation = u32::MAX - 1;
-    script.fast_path.tables.push(LlgTable { generation: u32::MAX - 1, slots: vec![None; SLOTS].into() });
+    script.fast_path.tables.push(LlgTable {
+        generation: u32::MAX - 1,
+        slots: vec![None; SLOTS].into(),
+        empty: EmptySlot::Keep,
+    });
     let members = [member("gw1", "10.0.0.1"), member("gw2", "10.0.0.2"), member("gw3", "10.0.0.3")];
     script.members(&members);
     let index = script.index("gw3");

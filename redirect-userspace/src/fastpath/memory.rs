@@ -395,7 +395,7 @@ impl TablesReader {
         increment(&self.counters.packets, verdict.reason().index());
         match verdict {
             Verdict::Redirect { gateway, .. } => increment(&self.counters.redirects, gateway),
-            Verdict::Pass(_) => {}
+            Verdict::Pass(_) | Verdict::Drop(_) => {}
         }
     }
 }

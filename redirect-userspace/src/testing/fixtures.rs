@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use common::ike::{CRITICAL, PAYLOAD_KE, PAYLOAD_NONCE, PAYLOAD_NOTIFY, PAYLOAD_SA};
 use common::inet::Address;
-use common::maps::{Control, Gateway, LlgTable, NO_GATEWAY, Prefix, SLOTS, Tables, Vip};
+use common::maps::{Control, Gateway, LlgTable, NO_GATEWAY, Prefix, REFUSE, SLOTS, Tables, Vip};
 use common::reason::Reason;
 
 use super::packets::{Packet, Payload};
@@ -487,6 +487,7 @@ fn choice(list: &mut List) {
     let world = World::towards;
     list.add_in("disarmed", Reason::Disarmed, world(GATEWAY_ALL).disarmed(), frame());
     list.add_in("no gateway in the slot", Reason::NoGateway, world(NO_GATEWAY), frame());
+    list.add_in("every gateway is overloaded", Reason::Refused, world(REFUSE), frame());
     list.add_in("this node is the LLG", Reason::LocalIsLlg, world(GATEWAY_LOCAL), frame());
     list.add_in("an IPv6-only gateway for IPv4", Reason::NoIdentity, world(GATEWAY_V6), frame());
     list.add_in("an IPv4-only gateway for IPv6", Reason::NoIdentity, world(GATEWAY_V4), v6().build());

@@ -25,7 +25,9 @@ fn every_fixture_gets_its_verdict() {
 
         assert_eq!(verdict.reason(), reason, "{name}");
         match verdict {
-            Verdict::Pass(_) => assert_eq!(packet, frame, "{name}: a frame that passes is untouched"),
+            Verdict::Pass(_) | Verdict::Drop(_) => {
+                assert_eq!(packet, frame, "{name}: a frame that is not answered is untouched");
+            }
             Verdict::Redirect { gateway, length } => {
                 judge(&frame, &packet[..length], &world.gateways[gateway as usize])
                     .unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
@@ -55,7 +57,7 @@ fn retransmissions_meet_the_same_gateway_and_others_spread() {
         packet.spi_i = spi;
         match decide(packet.build().as_mut_slice(), &world) {
             Verdict::Redirect { gateway, .. } => gateway,
-            Verdict::Pass(reason) => panic!("{}", reason.name()),
+            Verdict::Pass(reason) | Verdict::Drop(reason) => panic!("{}", reason.name()),
         }
     };
 
@@ -156,7 +158,9 @@ proptest! {
 fn check(frame: &[u8], world: &World) -> Result<(), TestCaseError> {
     let mut packet = frame.to_vec();
     match decide(packet.as_mut_slice(), world) {
-        Verdict::Pass(reason) => prop_assert_eq!(packet.as_slice(), frame, "{}", reason.name()),
+        Verdict::Pass(reason) | Verdict::Drop(reason) => {
+            prop_assert_eq!(packet.as_slice(), frame, "{}", reason.name())
+        }
         Verdict::Redirect { gateway, length } => {
             let verdict = judge(frame, &packet[..length], &world.gateways[gateway as usize]);
             prop_assert_eq!(verdict, Ok(()));

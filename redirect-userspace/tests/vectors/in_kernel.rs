@@ -5,7 +5,7 @@ use common::reason::Reason;
 use redirect_userspace::testing::fixtures::{GATEWAY_ALL, GATEWAY_SHORT_NAME};
 
 use crate::frame::{Named, world};
-use crate::kernel::{Kernel, XDP_PASS, XDP_TX};
+use crate::kernel::{Kernel, XDP_DROP, XDP_PASS, XDP_TX};
 use crate::{captures, data, messages, seeds};
 
 /// What a test run takes: an Ethernet header at least, and no more than fits a page beside the
@@ -42,6 +42,7 @@ fn foreign_packets_get_the_verdict_and_the_octets_of_the_host() {
                 assert_eq!(action, XDP_PASS, "{name}: {}", reason.name());
                 assert_eq!(output, frame, "{name}: a frame that passes is untouched");
             }
+            Verdict::Drop(_) => assert_eq!(action, XDP_DROP, "{name}: {}", reason.name()),
             Verdict::Redirect { length, .. } => {
                 assert_eq!(action, XDP_TX, "{name}");
                 assert_eq!(output, expected[..length], "{name}");

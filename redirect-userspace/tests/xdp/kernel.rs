@@ -8,6 +8,7 @@ use redirect_userspace::fastpath::FastPath as _;
 use redirect_userspace::fastpath::xdp::XdpMaps;
 use redirect_userspace::testing::fixtures::World;
 
+pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
 pub(crate) const XDP_TX: u32 = 3;
 

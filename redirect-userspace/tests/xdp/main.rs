@@ -12,7 +12,7 @@ mod kernel;
 
 use common::decide::{Verdict, decide};
 use common::reason::Reason;
-use kernel::{Kernel, XDP_PASS, XDP_TX};
+use kernel::{Kernel, XDP_DROP, XDP_PASS, XDP_TX};
 use redirect_userspace::fastpath::FastPath as _;
 use redirect_userspace::testing::fixtures::{self, Fixture, World};
 
@@ -123,6 +123,7 @@ fn assert_same(name: &str, world: &World, frame: &[u8], action: u32, output: &[u
             assert_eq!(action, XDP_PASS, "{name}: {}", reason.name());
             assert_eq!(output, frame, "{name}: a frame that passes is untouched");
         }
+        Verdict::Drop(reason) => assert_eq!(action, XDP_DROP, "{name}: {}", reason.name()),
         Verdict::Redirect { length, .. } => {
             assert_eq!(action, XDP_TX, "{name}");
             assert_eq!(output, &expected[..length], "{name}");

@@ -111,7 +111,7 @@ fn reply_on_ethernet(
     let headers = frame.len() - payload.len();
     match decide(frame.as_mut_slice(), tables) {
         Verdict::Redirect { length, .. } => Ok(frame[headers..length].to_vec()),
-        Verdict::Pass(reason) => Err(reason),
+        Verdict::Pass(reason) | Verdict::Drop(reason) => Err(reason),
     }
 }
 
@@ -126,7 +126,7 @@ fn reply_on_socket(
     let mut octets = [&[0xaa; HEADROOM][..], payload].concat();
     match wire.decide(peer, &mut octets, tables) {
         Verdict::Redirect { length, .. } => Ok(octets[wire.reply(length)].to_vec()),
-        Verdict::Pass(reason) => {
+        Verdict::Pass(reason) | Verdict::Drop(reason) => {
             assert_eq!(&octets[HEADROOM..], payload, "a passed datagram was changed");
             Err(reason)
         }

@@ -187,6 +187,7 @@ impl Turn {
                 Verdict::Redirect { length, .. } => {
                     self.answers.push(Answer { slot, range: socket.wire.reply(length) });
                 }
+                Verdict::Drop(_) => {}
                 Verdict::Pass(reason) => self.keep.keep(&Kept {
                     local: socket.listener.local(),
                     peer: datagram.peer,
