@@ -34,8 +34,10 @@ mod attach;
 mod clock;
 mod core;
 mod guard;
+mod hooks;
 mod paths;
 mod plan;
+mod sample;
 mod signals;
 
 pub use self::guard::GUARD_ARGUMENT;
