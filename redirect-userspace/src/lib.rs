@@ -6,6 +6,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
+//! | cryptography | [`crypto`] |
 //! | protocols | [`clb`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
@@ -20,6 +21,8 @@ pub mod machine;
 pub mod rng;
 pub mod secret;
 pub mod time;
+
+pub mod crypto;
 
 pub mod clb;
 
