@@ -92,6 +92,7 @@ impl Core {
     }
 
     async fn bring_up(&mut self) -> Result<()> {
+        without_groups(&self.config)?;
         if self.paths.has_xdp() {
             self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
         }
@@ -218,6 +219,7 @@ impl Core {
     }
 
     async fn adopt(&mut self, config: Config) -> Result<()> {
+        without_groups(&config)?;
         if config.runtime != self.config.runtime {
             bail!("runtime: socket, bpf-pin and metrics change only with a restart");
         }
@@ -431,6 +433,12 @@ impl Core {
     fn record(&self, event: &Event) {
         self.telemetry.record(self.clock.now().wall, event);
     }
+}
+
+/// Refuses standby groups: nobody here takes part in their election, so their VIPs would be
+/// nobody's.
+fn without_groups(config: &Config) -> Result<()> {
+    if config.hsrp.is_empty() { Ok(()) } else { bail!("hsrp: this daemon runs no standby groups") }
 }
 
 /// News of the guard, if there is one.
