@@ -4,6 +4,8 @@ use std::fmt::{Display, Formatter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::config::key::is_shared;
+
 /// One mistake. Displayed as `FILE:LINE:COLUMN: message`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}:{column}: {message}", file.display())]
@@ -46,26 +48,43 @@ impl std::error::Error for ConfigErrors {}
 
 /// The mistakes found up to now, by their offset in the text.
 #[derive(Default)]
-pub(super) struct Problems(Vec<(usize, String)>);
+pub(super) struct Problems {
+    found: Vec<(usize, String)>,
+    /// The permissions of the file if others than its owner have any.
+    shared: Option<u32>,
+}
 
 impl Problems {
+    /// None yet, in a file with these permissions.
+    pub(super) fn with_mode(mode: u32) -> Self {
+        Self { found: Vec::new(), shared: is_shared(mode).then_some(mode & 0o7777) }
+    }
+
     /// Adds a mistake at the start of `span`.
     pub(super) fn add(&mut self, span: &Range<usize>, message: impl Into<String>) {
-        self.0.push((span.start, message.into()));
+        self.found.push((span.start, message.into()));
+    }
+
+    /// Adds a mistake if others have access to the file: `what` is a secret.
+    pub(super) fn add_if_shared(&mut self, span: &Range<usize>, what: impl Display) {
+        if let Some(mode) = self.shared {
+            let message = format!("{what} is a secret, but this file has mode {mode:04o}: chmod 600");
+            self.add(span, message);
+        }
     }
 
     /// The value if nothing was wrong, otherwise all mistakes. Without a value there must be one.
     pub(super) fn finish<T>(mut self, value: Option<T>, file: &Path, text: &str) -> Result<T, ConfigErrors> {
-        if let (Some(value), true) = (value, self.0.is_empty()) {
+        if let (Some(value), true) = (value, self.found.is_empty()) {
             return Ok(value);
         }
-        self.0.sort();
-        self.0.dedup();
+        self.found.sort();
+        self.found.dedup();
         let error = |(offset, message)| {
             let (line, column) = place(text, offset);
             ConfigError { file: file.to_owned(), line, column, message }
         };
-        Err(ConfigErrors(self.0.into_iter().map(error).collect()))
+        Err(ConfigErrors(self.found.into_iter().map(error).collect()))
     }
 }
 

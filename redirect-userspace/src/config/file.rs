@@ -1,34 +1,38 @@
 //! The file's sections, one function each, and the checks between them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use common::maps::{MAX_CLIENTS, MAX_VIPS};
 use toml::de::DeTable;
 
-use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy, Settings};
-use crate::config::error::{ConfigErrors, Problems, place};
+use crate::config::cluster::cluster;
+use crate::config::error::{ConfigErrors, Problems};
+use crate::config::hsrp::Groups;
 use crate::config::reader::{At, Section};
 use crate::config::{
-    ClientPrefix, Cluster, Config, FastPath, InterfaceName, Mode, Node, Redirect, Runtime, StaticMember,
-    VipAddress,
+    ClientPrefix, Cluster, Config, FastPath, InterfaceName, Mode, Node, Redirect, Runtime, VipAddress,
 };
-use crate::gateway::{AddressesError, GatewayAddress, GatewayAddresses, GatewayName, Weight};
+use crate::gateway::{AddressesError, GatewayAddress, GatewayAddresses, GatewayName};
 
 /// Reads and checks a file.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let mut problems = Problems::default();
-    let octets = match std::fs::read(path) {
-        Ok(octets) => octets,
+    let (octets, mode) = match read(path) {
+        Ok(content) => content,
         Err(error) => {
+            let mut problems = Problems::default();
             problems.add(&(0..0), format!("cannot be read: {error}"));
             return problems.finish(None, path, "");
         }
     };
+    let mut problems = Problems::with_mode(mode);
     match str::from_utf8(&octets) {
-        Ok(text) => parse(path, text),
+        Ok(text) => check(path, text, problems),
         Err(error) => {
             let valid = error.valid_up_to();
             problems.add(&(valid..valid), "not UTF-8 text");
@@ -37,9 +41,21 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigErrors> {
     }
 }
 
+/// The content and the permissions.
+fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.mode();
+    let mut octets = Vec::new();
+    file.read_to_end(&mut octets)?;
+    Ok((octets, mode))
+}
+
 /// Checks the content of a file.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
-    let mut problems = Problems::default();
+    check(path, text, Problems::default())
+}
+
+fn check(path: &Path, text: &str, mut problems: Problems) -> Result<Config, ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let end = text.len();
@@ -59,38 +75,58 @@ fn config(table: &DeTable<'_>, text: &str, problems: &mut Problems) -> Option<Co
     let node = node(&mut root, problems);
     let runtime = runtime(&mut root, problems);
     let fast_path = fast_path(&mut root, problems);
+    let groups = Groups::new(&mut root, text, problems);
     let mut owners = Owners::new();
-    let cluster = cluster(&mut root, node.as_ref(), &mut owners, text, problems);
-    if let Some(node) = &node {
+    let cluster = cluster(&mut root, &node, &groups, &mut owners, text, problems);
+    if let Some(node) = &node.node {
         for address in node.addresses.iter().flat_map(GatewayAddresses::iter) {
             owners.entry(address).or_insert_with(|| node.name.clone());
         }
     }
-    let redirect = redirect(&mut root, &owners, problems);
-    root.unsupported(&["hsrp", "reconnect", "ike"], problems);
+    groups.check_owners(&owners, problems);
+    let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
+    root.unsupported(&["reconnect", "ike"], problems);
     root.finish(problems);
-    Some(Config { node: node?, runtime, fast_path, cluster, redirect })
+    Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect })
 }
 
 /// Which gateway has an address.
-type Owners = BTreeMap<GatewayAddress, GatewayName>;
+pub(super) type Owners = BTreeMap<GatewayAddress, GatewayName>;
 
-fn node(root: &mut Section<'_>, problems: &mut Problems) -> Option<Node> {
+/// A VIP as the address of a gateway, which it must not be.
+pub(super) const fn as_gateway(vip: IpAddr) -> GatewayAddress {
+    match vip {
+        IpAddr::V4(address) => GatewayAddress::Ipv4(address),
+        IpAddr::V6(address) => GatewayAddress::Ipv6(address),
+    }
+}
+
+/// `[node]`, and where what is missing in it belongs.
+pub(super) struct PlacedNode {
+    pub(super) node: Option<Node>,
+    pub(super) header: Range<usize>,
+    /// None are there, right or wrong.
+    pub(super) is_without_addresses: bool,
+}
+
+fn node(root: &mut Section<'_>, problems: &mut Problems) -> PlacedNode {
     let mut section = root.section("node", problems);
     let name = section.parsed("name", problems);
     let name = section.required("name", name, problems);
     let addresses = addresses(&mut section, problems).map(|addresses| addresses.all);
+    let (header, is_without_addresses) = (section.span().clone(), !section.has("addresses"));
     section.finish(problems);
-    Some(Node { name: name?.value, addresses })
+    PlacedNode { node: name.map(|name| Node { name: name.value, addresses }), header, is_without_addresses }
 }
 
 /// The value of `addresses`.
-struct Addresses {
-    all: GatewayAddresses,
-    each: Vec<At<GatewayAddress>>,
+pub(super) struct Addresses {
+    pub(super) all: GatewayAddresses,
+    pub(super) each: Vec<At<GatewayAddress>>,
 }
 
-fn addresses(section: &mut Section<'_>, problems: &mut Problems) -> Option<Addresses> {
+/// Where clients are sent, of a section that says so.
+pub(super) fn addresses(section: &mut Section<'_>, problems: &mut Problems) -> Option<Addresses> {
     let list = section.strings("addresses", problems)?;
     let each: Vec<_> = list.value.iter().filter_map(|text| text.parse(problems)).collect();
     if each.len() < list.value.len() {
@@ -114,7 +150,7 @@ fn addresses(section: &mut Section<'_>, problems: &mut Problems) -> Option<Addre
 fn runtime(root: &mut Section<'_>, problems: &mut Problems) -> Runtime {
     let mut section = root.section("runtime", problems);
     let default = Runtime::default();
-    let socket = section.string("socket", problems).map(|path| {
+    let socket = section.string("socket", problems).and_then(|path| {
         if path.value.len() > MAX_SOCKET_PATH {
             let length = path.value.len();
             problems.add(
@@ -124,7 +160,7 @@ fn runtime(root: &mut Section<'_>, problems: &mut Problems) -> Runtime {
         }
         absolute(&path, problems)
     });
-    let bpf_pin = section.string("bpf-pin", problems).map(|path| absolute(&path, problems));
+    let bpf_pin = section.string("bpf-pin", problems).and_then(|path| absolute(&path, problems));
     let metrics = section.string("metrics", problems).and_then(|text| {
         let address = text.value.parse::<SocketAddr>().ok();
         if address.is_none() {
@@ -143,12 +179,13 @@ fn runtime(root: &mut Section<'_>, problems: &mut Problems) -> Runtime {
 /// `sun_path` without the final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-fn absolute(path: &At<&str>, problems: &mut Problems) -> PathBuf {
-    // The daemon has no working directory that anybody would expect.
+/// A path from the root: the daemon has no working directory that anybody would expect.
+pub(super) fn absolute(path: &At<&str>, problems: &mut Problems) -> Option<PathBuf> {
     if !path.value.starts_with('/') {
         problems.add(&path.span, format!("{:?}: not an absolute path", path.value));
+        return None;
     }
-    path.value.into()
+    Some(path.value.into())
 }
 
 fn fast_path(root: &mut Section<'_>, problems: &mut Problems) -> FastPath {
@@ -188,95 +225,15 @@ fn interfaces(list: Vec<At<&str>>, problems: &mut Problems) -> Vec<InterfaceName
     interfaces
 }
 
-fn cluster(
+fn redirect(
     root: &mut Section<'_>,
-    node: Option<&Node>,
-    owners: &mut Owners,
-    text: &str,
+    cluster: &Cluster,
+    groups: &Groups,
+    owners: &Owners,
     problems: &mut Problems,
-) -> Cluster {
-    let mut section = root.section("cluster", problems);
-    let settings = settings(&mut section, problems);
-    let sections = section.sections("static", problems);
-    section.unsupported(
-        &["standby-group", "port", "holdtime", "key", "key-file", "shutdown", "slave"],
-        problems,
-    );
-    section.finish(problems);
-
-    if let Some(surplus) = sections.get(MAX_MEMBERS) {
-        let count = sections.len();
-        problems.add(surplus.span(), format!("a cluster has at most {MAX_MEMBERS} members, not {count}"));
-    }
-    let mut lines: BTreeMap<GatewayName, usize> = BTreeMap::new();
-    let mut own: Option<GatewayName> = None;
-    let mut members = Vec::new();
-    for section in sections {
-        let Some((member, name, each)) = member(section, problems) else {
-            continue;
-        };
-        if let Some(line) = lines.get(&member.name) {
-            problems.add(&name, format!("member \"{}\" is already defined in line {line}", member.name));
-        } else {
-            lines.insert(member.name.clone(), place(text, name.start).0);
-        }
-        for address in each {
-            if let Some(owner) = owners.get(&address.value) {
-                problems.add(
-                    &address.span,
-                    format!("{} is already an address of member \"{owner}\"", address.value),
-                );
-            } else {
-                owners.insert(address.value, member.name.clone());
-            }
-        }
-        if node.is_some_and(|node| node.is(&member)) {
-            match &own {
-                Some(own) if *own != member.name => {
-                    let message = format!("this node is already member \"{own}\", by name or address");
-                    problems.add(&name, message);
-                }
-                Some(_) => (),
-                None => own = Some(member.name.clone()),
-            }
-        }
-        members.push(member);
-    }
-    Cluster { settings, members }
-}
-
-fn settings(cluster: &mut Section<'_>, problems: &mut Problems) -> Settings {
-    let mut section = cluster.section("master", problems);
-    let policies = Policy::ALL.map(|policy| (policy.as_str(), policy));
-    let policy = section.word("policy", &policies, problems);
-    let limit = section.number("overload-limit", OverloadLimit::MIN..=OverloadLimit::MAX, problems);
-    section.unsupported(&["weight"], problems);
-    section.finish(problems);
-    Settings {
-        policy: policy.map(|policy| policy.value).unwrap_or_default(),
-        overload_limit: limit.and_then(|limit| OverloadLimit::new(limit.value)).unwrap_or_default(),
-        ..Settings::default()
-    }
-}
-
-/// A member, with the places of its name and of its addresses.
-type Placed = (StaticMember, Range<usize>, Vec<At<GatewayAddress>>);
-
-fn member(mut section: Section<'_>, problems: &mut Problems) -> Option<Placed> {
-    let name = section.parsed("name", problems);
-    let name = section.required("name", name, problems);
-    let addresses = addresses(&mut section, problems);
-    let addresses = section.required("addresses", addresses, problems);
-    let weight = section.number("weight", 0..=u16::MAX, problems);
-    section.finish(problems);
-    let (name, addresses) = (name?, addresses?);
-    let weight = weight.map_or(Some(Weight::ONE), |weight| Weight::new(weight.value));
-    Some((StaticMember { name: name.value, addresses: addresses.all, weight }, name.span, addresses.each))
-}
-
-fn redirect(root: &mut Section<'_>, owners: &Owners, problems: &mut Problems) -> Redirect {
+) -> Redirect {
     let mut section = root.section("redirect", problems);
-    let vips = vips(&mut section, owners, problems);
+    let vips = vips(&mut section, cluster, groups, owners, problems);
     let on_init = on_init(&mut section, problems);
     let accept_from = accept_from(&mut section, problems);
     section.unsupported(&["client"], problems);
@@ -284,11 +241,19 @@ fn redirect(root: &mut Section<'_>, owners: &Owners, problems: &mut Problems) ->
     Redirect { vips, on_init, accept_from }
 }
 
-fn vips(section: &mut Section<'_>, owners: &Owners, problems: &mut Problems) -> Vec<IpAddr> {
+fn vips(
+    section: &mut Section<'_>,
+    cluster: &Cluster,
+    groups: &Groups,
+    owners: &Owners,
+    problems: &mut Problems,
+) -> Vec<IpAddr> {
     let list = section.strings("vip", problems);
     let list = list.map(|list| list.value).unwrap_or_default();
-    if let Some(surplus) = list.get(MAX_VIPS) {
-        problems.add(&surplus.span, format!("there are at most {MAX_VIPS} VIPs, not {}", list.len()));
+    let elected = elected_vips(cluster, groups);
+    if let Some(surplus) = list.get(MAX_VIPS.saturating_sub(elected)) {
+        let count = list.len() + elected;
+        problems.add(&surplus.span, format!("there are at most {MAX_VIPS} VIPs, not {count}"));
     }
     let mut vips = Vec::new();
     for text in list {
@@ -299,17 +264,23 @@ fn vips(section: &mut Section<'_>, owners: &Owners, problems: &mut Problems) -> 
         if vips.contains(&address) {
             problems.add(&vip.span, format!("VIP {address} is listed twice"));
         }
-        let as_gateway = match address {
-            IpAddr::V4(address) => GatewayAddress::Ipv4(address),
-            IpAddr::V6(address) => GatewayAddress::Ipv6(address),
-        };
+        if let Some(group) = groups.owner_of(address) {
+            problems.add(&vip.span, format!("VIP {address} is one of HSRP group \"{group}\" already"));
+        }
         // Clients would be sent where they come from, for ever.
-        if let Some(owner) = owners.get(&as_gateway) {
+        if let Some(owner) = owners.get(&as_gateway(address)) {
             problems.add(&vip.span, format!("VIP {address} is the address of gateway \"{owner}\""));
         }
         vips.push(address);
     }
     vips
+}
+
+/// How many VIPs the election brings. One that is still to be learned counts.
+fn elected_vips(cluster: &Cluster, groups: &Groups) -> usize {
+    let name = cluster.election.as_ref().map(|election| &election.standby_group);
+    let group = name.and_then(|name| groups.read.iter().find(|group| group.settings.name == *name));
+    group.map_or(0, |group| group.settings.vips.len().max(1))
 }
 
 fn on_init(section: &mut Section<'_>, problems: &mut Problems) -> bool {

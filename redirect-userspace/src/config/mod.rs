@@ -1,18 +1,24 @@
 //! The daemon's configuration, typed and checked.
 //!
-//! Reads one file and nothing else: neither the network nor the machine it runs on, so that a
-//! configuration can be checked anywhere.
+//! Reads one file and the key files it names, and nothing else: neither the network nor the machine
+//! it runs on, so that a configuration can be checked wherever its keys are.
 //!
 //! # Invariants
 //!
 //! - A [`Config`] is valid: nobody behind it checks again.
 //! - Every mistake has a place, `FILE:LINE:COLUMN`, and all mistakes are reported at once.
 //! - A key that this version does not act on is refused, never ignored.
+//! - A secret is taken only from a file that nobody but its owner has access to, and is in no
+//!   message.
 
 #![forbid(unsafe_code)]
 
+mod cluster;
+mod duration;
 mod error;
 mod file;
+mod hsrp;
+mod key;
 mod reader;
 
 use std::fmt::{Display, Formatter};
@@ -23,9 +29,13 @@ use std::str::FromStr;
 use common::inet::Address;
 use common::maps;
 
+pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
+pub use self::key::MAX_KEY_FILE;
+use crate::clb::{Settings as ClbSettings, SlaveSettings};
 use crate::cluster::{Member, MemberState, Settings};
 use crate::gateway::{AddressError, GatewayAddresses, GatewayName, Weight, unicast};
+use crate::hsrp::{GroupName, Settings as HsrpSettings};
 
 /// The configuration of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +46,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[fast-path]`
     pub fast_path: FastPath,
+    /// `[[hsrp]]`
+    pub hsrp: Vec<HsrpGroup>,
     /// `[cluster]`
     pub cluster: Cluster,
     /// `[redirect]`
@@ -137,8 +149,35 @@ impl Display for Mode {
 pub struct Cluster {
     /// `[cluster.master]`
     pub settings: Settings,
-    /// `[[cluster.static]]`
+    /// `[[cluster.static]]`: members that do not report their load.
     pub members: Vec<StaticMember>,
+    /// How the master is elected; `None` = there is none, and each node works for itself.
+    pub election: Option<Election>,
+}
+
+/// A standby group of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HsrpGroup {
+    /// Where it runs.
+    pub interface: InterfaceName,
+    /// What it is.
+    pub settings: HsrpSettings,
+    /// Programs that are told every change of its role.
+    pub notify: Vec<PathBuf>,
+}
+
+/// The cluster whose master is the active router of a standby group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Election {
+    /// The group: one of [`Config::hsrp`].
+    pub standby_group: GroupName,
+    /// TCP port of the master, at the group's first VIP.
+    pub port: u16,
+    /// What every member must agree on; `None` while the operator has shut the cluster down on
+    /// this node.
+    pub clb: Option<ClbSettings>,
+    /// What this node tells about itself.
+    pub slave: SlaveSettings,
 }
 
 /// A configured member.
@@ -167,7 +206,7 @@ impl Redirect {
     /// The entries of the VIP map.
     #[must_use]
     pub fn vips_to_map(&self) -> Vec<maps::Vip> {
-        self.vips.iter().map(|vip| maps::Vip::new(to_octets(*vip))).collect()
+        vips_to_map(&self.vips)
     }
 
     /// The entries of the client map.
@@ -175,6 +214,12 @@ impl Redirect {
     pub fn clients_to_map(&self) -> Vec<maps::Prefix> {
         self.accept_from.iter().map(ClientPrefix::to_map).collect()
     }
+}
+
+/// Entries of the VIP map.
+#[must_use]
+pub fn vips_to_map(vips: &[IpAddr]) -> Vec<maps::Vip> {
+    vips.iter().map(|vip| maps::Vip::new(to_octets(*vip))).collect()
 }
 
 impl Default for Redirect {
@@ -200,6 +245,13 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
         file::parse(path, text)
+    }
+
+    /// The standby group whose active router is the master of the cluster.
+    #[must_use]
+    pub fn standby_group(&self) -> Option<&HsrpGroup> {
+        let name = &self.cluster.election.as_ref()?.standby_group;
+        self.hsrp.iter().find(|group| group.settings.name == *name)
     }
 
     /// The configured members as the cluster wants them, all of them up.

@@ -3,12 +3,14 @@
 //! A derived deserialiser stops at the first mistake and knows no places for later checks. Here
 //! every value is looked at together with its place, so that one run reports all mistakes.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::DurationText;
 use crate::config::error::Problems;
 
 /// A value and its place.
@@ -134,7 +136,7 @@ impl<'a> Section<'a> {
     pub(super) fn number<T>(
         &mut self,
         key: &'static str,
-        range: std::ops::RangeInclusive<T>,
+        range: RangeInclusive<T>,
         problems: &mut Problems,
     ) -> Option<At<T>>
     where
@@ -156,6 +158,48 @@ impl<'a> Section<'a> {
         number.map(|value| At { value, span })
     }
 
+    /// A duration like `"250ms"`.
+    pub(super) fn duration(&mut self, key: &'static str, problems: &mut Problems) -> Option<At<Duration>> {
+        let duration = self.parsed::<DurationText>(key, problems)?;
+        Some(At { value: duration.value.0, span: duration.span })
+    }
+
+    /// A duration in `range`.
+    pub(super) fn duration_in(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        problems: &mut Problems,
+    ) -> Option<At<Duration>> {
+        let duration = self.duration(key, problems)?;
+        if !range.contains(&duration.value) {
+            let [least, most, given] = [*range.start(), *range.end(), duration.value].map(DurationText);
+            problems.add(&duration.span, format!("`{key}` is {least} to {most}, not {given}"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn string_or_strings(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Vec<At<&'a str>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        if value.get_ref().is_str() {
+            return self.string(key, problems).into_iter().collect();
+        }
+        if !value.get_ref().is_array() {
+            let kind = article(value.get_ref().type_str());
+            problems.add(&value.span(), format!("`{key}` is a string or a list of strings, not {kind}"));
+            return Vec::new();
+        }
+        self.strings(key, problems).map(|list| list.value).unwrap_or_default()
+    }
+
     /// A list of strings and its place; nothing when an element is something else.
     pub(super) fn strings(
         &mut self,
@@ -175,6 +219,11 @@ impl<'a> Section<'a> {
 
     /// Refuses keys that the interface contract has and this version does not.
     pub(super) fn unsupported(&mut self, keys: &[&'static str], problems: &mut Problems) {
+        self.refuse(keys, "is not supported by this version", problems);
+    }
+
+    /// Refuses keys, with the same complaint about each that is there.
+    pub(super) fn refuse(&mut self, keys: &[&'static str], complaint: &str, problems: &mut Problems) {
         for key in keys {
             if let Some((span, value)) = self.entry(key) {
                 let what = match value.get_ref() {
@@ -189,7 +238,7 @@ impl<'a> Section<'a> {
                     | DeValue::Datetime(_)
                     | DeValue::Array(_) => self.describe(key),
                 };
-                problems.add(&span, format!("{what} is not supported by this version"));
+                problems.add(&span, format!("{what} {complaint}"));
             }
         }
     }
@@ -202,7 +251,7 @@ impl<'a> Section<'a> {
         problems: &mut Problems,
     ) -> Option<T> {
         // A value that was there and wrong has been reported already.
-        if value.is_none() && !self.is_broken && self.find(key).is_none() {
+        if value.is_none() && !self.is_broken && !self.has(key) {
             problems.add(&self.span, format!("{} is missing", self.describe(key)));
         }
         value
@@ -211,10 +260,25 @@ impl<'a> Section<'a> {
     /// The default in place of an absent key; nothing in place of a wrong value, which has been
     /// reported already.
     pub(super) fn or_default<T: Default>(&self, key: &'static str, value: Option<At<T>>) -> Option<At<T>> {
-        if value.is_none() && !self.is_broken && self.find(key).is_none() {
-            return Some(At { value: T::default(), span: self.span.clone() });
+        self.or(key, value, T::default())
+    }
+
+    /// `default` in place of an absent key; nothing in place of a wrong value.
+    pub(super) fn or<T>(&self, key: &'static str, value: Option<At<T>>, default: T) -> Option<At<T>> {
+        if value.is_none() && !self.is_broken && !self.has(key) {
+            return Some(At { value: default, span: self.span.clone() });
         }
         value
+    }
+
+    /// Whether it is in the file, and a table.
+    pub(super) const fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
     }
 
     /// Refuses every key that nobody has asked for.
@@ -240,7 +304,8 @@ impl<'a> Section<'a> {
         entries.find(|(name, _)| name.get_ref() == key).map(|(name, value)| (name.span(), value))
     }
 
-    fn describe(&self, key: &str) -> String {
+    /// The key and its section, for messages.
+    pub(super) fn describe(&self, key: &str) -> String {
         // A quoted key may hold anything, a message is one line.
         let key = key.escape_debug();
         if self.name.is_empty() { format!("`{key}`") } else { format!("`{key}` in {}", self.name) }
@@ -277,7 +342,7 @@ fn string<'a>(what: &str, value: &'a Value<'a>, problems: &mut Problems) -> Opti
     text.map(|text| At { value: text, span: value.span() })
 }
 
-fn article(noun: &str) -> String {
+pub(super) fn article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
@@ -289,8 +354,8 @@ fn one_of(words: &[String]) -> String {
     }
 }
 
-/// The known key that was probably meant: two slips of the pen away at most.
-fn similar<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+/// The known word that was probably meant: two slips of the pen away at most.
+pub(super) fn similar<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let nearest = known.iter().map(|known| (distance(name, known), *known)).min()?;
     (nearest.0 <= 2 && nearest.0 < nearest.1.len()).then_some(nearest.1)
 }

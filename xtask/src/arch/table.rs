@@ -144,7 +144,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "md5", homes: &["hsrp"] },
     Dependency {
         name: "nix",
-        homes: &["net", "fastpath", "dataplane", "runtime", "control", "config::file", "cli::top"],
+        homes: &["net", "fastpath", "dataplane", "runtime", "control", "config", "cli::top"],
     },
     Dependency { name: "pki_types", homes: &["crypto"] },
     Dependency { name: "prometheus_client", homes: &["telemetry"] },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
@@ -93,6 +93,7 @@ impl Core {
     }
 
     async fn bring_up(&mut self) -> Result<()> {
+        without_groups(&self.config)?;
         if self.paths.has_xdp() {
             self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
         }
@@ -270,6 +271,12 @@ impl Core {
     fn record(&self, event: &Event) {
         self.telemetry.record(self.clock.now().wall, event);
     }
+}
+
+/// Refuses standby groups: nobody here takes part in their election, so their VIPs would be
+/// nobody's.
+pub(super) fn without_groups(config: &Config) -> Result<()> {
+    if config.hsrp.is_empty() { Ok(()) } else { bail!("hsrp: this daemon runs no standby groups") }
 }
 
 /// News of the guard, if there is one.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
 
+mod elected;
+
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse(Path::new("redirectd.toml"), text)
 }
@@ -49,7 +51,8 @@ fn what_is_left_out_has_its_default() {
                 metrics: "127.0.0.1:9469".parse().unwrap(),
             },
             fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off, program_log: false },
-            cluster: Cluster { settings: Settings::default(), members: Vec::new() },
+            hsrp: Vec::new(),
+            cluster: Cluster { settings: Settings::default(), members: Vec::new(), election: None },
             redirect: Redirect { vips: Vec::new(), on_init: true, accept_from: Vec::new() },
         }
     );
@@ -182,16 +185,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[runtime]\n\"so\\ncket\" = 1\n",
         &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
     ),
-    ("[[hsrp]]\nname = \"group1\"\n", &["5:3: [[hsrp]] is not supported by this version"]),
     ("[[ike.profile]]\n", &["5:3: [ike] is not supported by this version"]),
     ("[reconnect]\n", &["5:2: [reconnect] is not supported by this version"]),
-    ("[cluster]\nport = 2012\n", &["6:1: `port` in [cluster] is not supported by this version"]),
-    ("[cluster.slave]\nhello = \"1s\"\n", &["5:10: [cluster.slave] is not supported by this version"]),
     ("[redirect.client]\n", &["5:11: [redirect.client] is not supported by this version"]),
-    (
-        "[cluster.master]\nweight = { crypto-load = 1 }\n",
-        &["6:1: [cluster.master.weight] is not supported by this version"],
-    ),
     // Types.
     ("[runtime]\nsocket = 1\n", &["6:10: `socket` is a string, not an integer"]),
     ("[cluster.static]\nname = \"gw2\"\n", &["5:1: [[cluster.static]] is a list of tables, not a table"]),
@@ -364,19 +360,46 @@ fn a_socket_path_fits_its_address() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_mistake_too() {
-    let path = std::env::temp_dir().join(format!("redirectd-config-{}.toml", std::process::id()));
+    let dir = TempDir::new();
+    let path = dir.path().join("redirectd.toml");
 
     let missing = Config::load(&path).unwrap_err().to_string();
     std::fs::write(&path, b"[node]\nname = \"\xff\"\n").unwrap();
     let binary = Config::load(&path).unwrap_err().to_string();
     std::fs::write(&path, after_start("")).unwrap();
     let right = Config::load(&path);
-    std::fs::remove_file(&path).unwrap();
 
     let name = path.display();
     assert_eq!(missing, format!("{name}:1:1: cannot be read: No such file or directory (os error 2)"));
     assert_eq!(binary, format!("{name}:2:9: not UTF-8 text"));
     assert!(right.is_ok());
+}
+
+/// A directory for one test.
+pub(super) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(super) fn new() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+
+        let name =
+            format!("redirectd-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What is left behind does no harm, and a panic here would hide the test's own.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Pieces of which a file may be made.
@@ -389,6 +412,20 @@ fn piece() -> impl Strategy<Value = String> {
         "[redirect]",
         "[fast-path]",
         "[[hsrp]]",
+        "[cluster]",
+        "[cluster.slave]",
+        "standby-group",
+        "interface",
+        "preempt",
+        "authentication",
+        "hello",
+        "hold",
+        "key",
+        "key-file",
+        "md5",
+        "track",
+        "notify",
+        "\"1s\"",
         "name",
         "addresses",
         "weight",
