@@ -6,7 +6,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
-//! | protocols | [`clb`] |
+//! | protocols | [`clb`], [`ike`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
 //! | outside world | [`fastpath`], [`net`], [`telemetry`], [`control`] |
@@ -22,6 +22,7 @@ pub mod secret;
 pub mod time;
 
 pub mod clb;
+pub mod ike;
 
 pub mod cluster;
 
