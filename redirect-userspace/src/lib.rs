@@ -7,7 +7,7 @@
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
 //! | cryptography | [`crypto`] |
-//! | protocols | [`hsrp`], [`clb`] |
+//! | protocols | [`hsrp`], [`clb`], [`ike`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
 //! | outside world | [`fastpath`], [`dataplane`], [`net`], [`telemetry`], [`control`] |
@@ -25,7 +25,8 @@ pub mod time;
 pub mod crypto;
 
 pub mod clb;
-pub mod hsrp;
+//! | cryptography | [`crypto`] |
+//! | protocols | [`hsrp`], [`clb`], [`ike`] |
 
 pub mod cluster;
 
