@@ -25,8 +25,8 @@ pub mod time;
 pub mod crypto;
 
 pub mod clb;
-//! | cryptography | [`crypto`] |
-//! | protocols | [`hsrp`], [`clb`], [`ike`] |
+pub mod hsrp;
+pub mod ike;
 
 pub mod cluster;
 

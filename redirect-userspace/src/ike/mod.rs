@@ -11,5 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod pool;
 pub mod rules;
+pub mod selector;
 pub mod wire;
