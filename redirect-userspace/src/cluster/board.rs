@@ -159,11 +159,11 @@ impl Board {
                 out.push(Output::Event(Event::MemberJoined { name }));
                 continue;
             };
-            let before = std::mem::replace(&mut seat.entry, entry).member;
-            let after = &seat.entry.member;
-            let is_same_entry = before.addresses == after.addresses && before.is_self == after.is_self;
+            let before = std::mem::replace(&mut seat.entry, entry);
+            let (old, new) = (&before.member, &seat.entry.member);
+            let is_same_entry = old.addresses == new.addresses && old.is_self == new.is_self;
+            changes(&before, &seat.entry, out);
             let old = if is_same_entry { None } else { seat.index.take() };
-            changes(&before, after, out);
             if let Some(old) = old {
                 self.give_back(Some(old));
                 moving.push((name, old));
@@ -273,7 +273,10 @@ fn gateways(slots: &[Option<GatewayIndex>]) -> BTreeSet<GatewayIndex> {
     slots.iter().copied().flatten().collect()
 }
 
-fn changes(before: &Member, after: &Member, out: &mut Outbox<Output>) {
+fn changes(before: &Entry, after: &Entry, out: &mut Outbox<Output>) {
+    // Only configured members have weights.
+    let are_configured = before.report.is_none() && after.report.is_none();
+    let (before, after) = (&before.member, &after.member);
     let name = || after.name.clone();
     if before.addresses != after.addresses {
         let addresses = after.addresses.clone();
@@ -282,7 +285,7 @@ fn changes(before: &Member, after: &Member, out: &mut Outbox<Output>) {
     if before.is_self != after.is_self {
         out.push(Output::Event(Event::SelfChanged { name: name(), is_self: after.is_self }));
     }
-    if before.weight != after.weight {
+    if are_configured && before.weight != after.weight {
         out.push(Output::Event(Event::WeightChanged { name: name(), from: before.weight, to: after.weight }));
     }
     if before.state != after.state {

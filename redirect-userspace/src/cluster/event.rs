@@ -2,8 +2,10 @@
 
 use std::fmt::{Display, Formatter};
 
-use crate::cluster::MemberState;
+use crate::clb;
+use crate::cluster::{MemberState, Role};
 use crate::gateway::{GatewayAddresses, GatewayName, Weight};
+use crate::hsrp::State;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,13 @@ pub enum Event {
         /// The new ones.
         addresses: GatewayAddresses,
     },
+    /// Every member has reached the overload limit.
+    AllOverloaded {
+        /// Whether clients are not answered; otherwise they are spread all the same.
+        is_refusing: bool,
+    },
+    /// Something happened between the master and its slaves.
+    Clb(clb::Event),
     /// A member is new.
     MemberJoined {
         /// Who.
@@ -30,6 +39,17 @@ pub enum Event {
         /// Who.
         name: GatewayName,
     },
+    /// This node has another role.
+    RoleChanged {
+        /// Before.
+        from: Role,
+        /// Now.
+        to: Role,
+        /// The state of the HSRP group, which decides.
+        state: State,
+    },
+    /// Some member is below the overload limit again.
+    RoomAgain,
     /// A member turned out to be this node, or not to be it any more.
     SelfChanged {
         /// Who.
@@ -71,9 +91,20 @@ impl Display for Event {
         let weight = |weight: &Option<Weight>| weight.map_or(0, Weight::value);
         match self {
             Self::AddressesChanged { name, addresses } => write!(f, "gateway {name} is now at {addresses}"),
+            Self::AllOverloaded { is_refusing: false } => {
+                f.write_str("every gateway is overloaded: clients are spread by what each has left")
+            }
+            Self::AllOverloaded { is_refusing: true } => {
+                f.write_str("every gateway is overloaded: new clients are not answered")
+            }
+            Self::Clb(event) => event.fmt(f),
             Self::MemberJoined { name } => write!(f, "gateway {name} joined"),
             Self::MemberLeft { name } => write!(f, "gateway {name} left"),
             Self::NoIndex { name } => write!(f, "gateway {name} waits for a free index"),
+            Self::RoleChanged { from, to, state } => {
+                write!(f, "this node was {from}, is {to}: its HSRP group is {state}")
+            }
+            Self::RoomAgain => f.write_str("a gateway has room again"),
             Self::SelfChanged { name, is_self: true } => write!(f, "gateway {name} is this node"),
             Self::SelfChanged { name, is_self: false } => write!(f, "gateway {name} is another node"),
             Self::StateChanged { name, from, to } => write!(f, "gateway {name} was {from}, is {to}"),

@@ -1,15 +1,16 @@
 //! Requests and answers on the local control socket.
 //!
 //! The daemon's core publishes a [`Snapshot`] several times a second; the [`server`] answers
-//! from the next one, so that what is shown is never older than the question, and the metrics are made from the same one, so `redirectctl` and a
-//! dashboard never disagree. Only `reload` reaches the core, through a channel.
+//! from the next one, so that what is shown is never older than the question, and the metrics are
+//! made from the same one, so `redirectctl` and a dashboard never disagree. What changes something
+//! reaches the core as a [`CoreRequest`].
 //!
 //! # Picture
 //!
 //! ```text
-//! core ──watch: Snapshot──▶ server ◀──Unix socket, one JSON object per line──▶ client
-//!   ▲                         │
-//!   └────mpsc: Reload─────────┘
+//! core ──watch: Snapshot─────▶ server ◀──Unix socket, one JSON object per line──▶ client
+//!   ▲                            │
+//!   └────mpsc: CoreRequest───────┘
 //! ```
 //!
 //! # Invariants
@@ -20,6 +21,7 @@
 
 pub mod client;
 pub mod server;
+mod standby;
 mod views;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,10 @@ use std::time::Duration;
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::standby::{AuthenticationKind, StandbyState, StandbyView, TrackView};
+use crate::gateway::GatewayName;
+use crate::time::UnixTime;
 
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/redirectd/redirectd.sock";
@@ -40,6 +46,9 @@ pub const MAX_REQUEST: usize = 64 * 1024;
 pub const MAX_CLIENTS: usize = 16;
 /// How long one connection may last, and how long a client waits for its answer.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Longest time for which reported sessions may stand: an agent that died is not believed for
+/// ever.
+pub const MAX_VALID: Duration = Duration::from_secs(3_600);
 
 /// One line from the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,11 +61,27 @@ pub struct Envelope {
 }
 
 /// What a client may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Request {
+    /// Takes a member out of service: it keeps the clients it has and gets no new ones.
+    Drain {
+        /// Which; this node if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// Reads the configuration again.
     Reload,
+    /// Tells how many SAs the IKE daemon beside this one has. They count as this node's until the
+    /// time is over or the next report comes.
+    ReportSessions {
+        /// IKE SAs.
+        ike_sas: u32,
+        /// Child SAs.
+        child_sas: u32,
+        /// Milliseconds for which that stands: 1 to [`MAX_VALID`].
+        valid_ms: u64,
+    },
     /// The cluster as this node sees it.
     ShowCluster,
     /// What happened, oldest first.
@@ -67,8 +92,18 @@ pub enum Request {
     },
     /// The least loaded gateway table.
     ShowLlg,
+    /// Fast path, cluster and standby groups at one moment.
+    ShowOverview,
     /// The fast path.
     ShowRedirect,
+    /// The standby groups of this node.
+    ShowStandby,
+    /// Takes a member back into service.
+    Undrain {
+        /// Which; this node if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// What runs here.
     Version,
 }
@@ -89,14 +124,22 @@ pub enum Response<T> {
 pub enum Answer {
     /// To [`Request::ShowCluster`].
     Cluster(ClusterView),
+    /// To [`Request::Drain`] and [`Request::Undrain`].
+    Drain(DrainView),
     /// To [`Request::ShowEvents`].
     Events(Vec<EventEntry>),
     /// To [`Request::ShowLlg`].
     Llg(LlgView),
+    /// To [`Request::ShowOverview`].
+    Overview(Overview),
     /// To [`Request::ShowRedirect`].
     Redirect(RedirectView),
     /// To [`Request::Reload`].
     Reload(ReloadView),
+    /// To [`Request::ReportSessions`].
+    Report(ReportView),
+    /// To [`Request::ShowStandby`].
+    Standby(Vec<StandbyView>),
     /// To [`Request::Version`].
     Version(VersionView),
 }
@@ -104,27 +147,56 @@ pub enum Answer {
 /// Everything the operator may see of the daemon at one instant. The core publishes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
+    /// When it was taken.
+    pub at: UnixTime,
     /// The fast path.
     pub redirect: RedirectView,
     /// The cluster.
     pub cluster: ClusterView,
     /// The table.
     pub llg: LlgView,
+    /// The standby groups, as they are configured.
+    pub standby: Vec<StandbyView>,
 }
 
 /// Where the newest snapshot is read.
 pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
 
-/// Asks the core to read its configuration again.
+/// What the core is asked to do.
 #[derive(Debug)]
-pub struct ReloadRequest {
-    /// Where the core says whether the new configuration is in force, or why it is not. The old
-    /// one then still is.
-    pub answer: oneshot::Sender<Result<(), String>>,
+pub enum CoreRequest {
+    /// To read its configuration again.
+    Reload {
+        /// Told whether the new configuration is in force. If it is not, the old one still is.
+        answer: CoreAnswer<()>,
+    },
+    /// To take a member out of service or back into it.
+    SetDraining {
+        /// Which; `None` = this node.
+        gateway: Option<GatewayName>,
+        /// Out of it.
+        draining: bool,
+        /// Told which member it was.
+        answer: CoreAnswer<GatewayName>,
+    },
+    /// To take over how many SAs the IKE daemon beside us has.
+    ReportSessions {
+        /// IKE SAs.
+        ike_sas: u32,
+        /// Child SAs.
+        child_sas: u32,
+        /// For how long that stands.
+        valid: Duration,
+        /// Told when it has been taken over.
+        answer: CoreAnswer<()>,
+    },
 }
 
-/// Where the server sends reload requests.
-pub type Reloads = mpsc::Sender<ReloadRequest>;
+/// Where the core says what came of a request: or, in words for the operator, why nothing did.
+pub type CoreAnswer<T> = oneshot::Sender<Result<T, String>>;
+
+/// Where the server sends what it cannot answer itself.
+pub type CoreRequests = mpsc::Sender<CoreRequest>;
 
 /// Where `show events` is read.
 pub trait EventLog: Send + Sync {
@@ -203,6 +275,18 @@ pub struct ClusterView {
     pub policy: String,
     /// Percent of load beyond which a gateway is not offered.
     pub overload_limit: u8,
+    /// What becomes of new clients when every gateway is beyond it.
+    #[serde(default)]
+    pub overload_action: String,
+    /// Milliseconds for which a member counts as alive without being heard, where CLB is spoken.
+    #[serde(default)]
+    pub holdtime_ms: Option<u64>,
+    /// Milliseconds between this node's signs of life, where CLB is spoken.
+    #[serde(default)]
+    pub hello_ms: Option<u64>,
+    /// Milliseconds between this node's reports, where CLB is spoken.
+    #[serde(default)]
+    pub update_ms: Option<u64>,
     /// The members.
     pub gateways: Vec<GatewayView>,
 }
@@ -231,29 +315,47 @@ pub struct GatewayView {
     /// Whether it is this node.
     #[serde(rename = "self")]
     pub is_self: bool,
+    /// What it is in the cluster, as far as this node knows.
+    #[serde(default)]
+    pub role: Option<GatewayRole>,
     /// Whether it is offered to clients.
     pub state: GatewayState,
-    /// Its configured weight, where members have one.
+    /// Its configured weight; members that report have none.
     #[serde(default)]
     pub weight: Option<u32>,
     /// CLB slave priority.
     pub priority: Option<u8>,
-    /// Percent of its IKE SA capacity in use.
-    pub crypto_load: Option<u8>,
-    /// Percent of its processor in use.
-    pub system_load: Option<u8>,
-    /// Percent, both of the above combined.
-    pub load: Option<u8>,
-    /// IKE SAs.
+    /// Percent of the SAs it takes that it has.
+    pub crypto_load: Option<f64>,
+    /// Percent of its processors or memory in use.
+    pub system_load: Option<f64>,
+    /// Percent, both of the above by the master's weights.
+    pub load: Option<f64>,
+    /// IKE and Child SAs.
     pub sessions: Option<u64>,
-    /// Most IKE SAs.
+    /// Most IKE and Child SAs.
     pub max_session: Option<u64>,
     /// Part of the table's slots that lead to it, 0 to 1.
     pub share: f64,
     /// How many clients were sent there.
     pub redirects: u64,
-    /// Milliseconds since its last report.
+    /// Milliseconds since it was heard; 0 for this node.
     pub last_seen_ms: Option<u64>,
+    /// Why it has the share it has.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// What a member is in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayRole {
+    /// Owns the VIP.
+    Master,
+    /// Reports its load to the master.
+    Slave,
+    /// Configured; reports nothing.
+    Static,
 }
 
 /// Whether a member is offered to clients.
@@ -312,6 +414,36 @@ pub struct EventEntry {
     pub count: u64,
 }
 
+/// A member is out of service, or back in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DrainView {
+    /// Which.
+    pub name: String,
+    /// Whether it is out of service now.
+    pub draining: bool,
+}
+
+/// What `top` shows, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Overview {
+    /// The fast path.
+    pub redirect: RedirectView,
+    /// The cluster.
+    pub cluster: ClusterView,
+    /// The standby groups.
+    pub standby: Vec<StandbyView>,
+}
+
+/// Reported sessions were taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReportView {
+    /// Always true; a refusal is an error response.
+    pub reported: bool,
+}
+
 /// The configuration was read again and is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -364,6 +496,9 @@ impl AttachMode {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Master, Self::Slave, Self::None];
+
     /// The name operators see.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -371,6 +506,18 @@ impl Role {
             Self::Master => "master",
             Self::Slave => "slave",
             Self::None => "none",
+        }
+    }
+}
+
+impl GatewayRole {
+    /// The name operators see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+            Self::Static => "static",
         }
     }
 }
@@ -415,6 +562,21 @@ mod tests {
             (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
             (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),
             (Request::Reload, r#"{"version":1,"request":"reload"}"#),
+            (Request::ShowStandby, r#"{"version":1,"request":"show-standby"}"#),
+            (Request::ShowOverview, r#"{"version":1,"request":"show-overview"}"#),
+            (Request::Drain { name: None }, r#"{"version":1,"request":"drain"}"#),
+            (
+                Request::Drain { name: Some("gw2".to_owned()) },
+                r#"{"version":1,"request":"drain","name":"gw2"}"#,
+            ),
+            (
+                Request::Undrain { name: Some("gw2".to_owned()) },
+                r#"{"version":1,"request":"undrain","name":"gw2"}"#,
+            ),
+            (
+                Request::ReportSessions { ike_sas: 3, child_sas: 4, valid_ms: 10_000 },
+                r#"{"version":1,"request":"report-sessions","ike-sas":3,"child-sas":4,"valid-ms":10000}"#,
+            ),
             (Request::Version, r#"{"version":1,"request":"version"}"#),
         ];
 
@@ -470,7 +632,19 @@ mod tests {
 
         assert_eq!(
             keys(&value),
-            ["gateways", "overload-limit", "policy", "role", "standby-group", "status", "vip"]
+            [
+                "gateways",
+                "hello-ms",
+                "holdtime-ms",
+                "overload-action",
+                "overload-limit",
+                "policy",
+                "role",
+                "standby-group",
+                "status",
+                "update-ms",
+                "vip",
+            ]
         );
         assert_eq!(
             keys(&value["gateways"][0]),
@@ -483,18 +657,50 @@ mod tests {
                 "name",
                 "priority",
                 "redirects",
+                "role",
                 "self",
                 "sessions",
                 "share",
                 "state",
                 "system-load",
                 "weight",
+                "why",
             ]
         );
         assert_eq!(value["role"], json!("none"));
         assert_eq!(value["status"], json!("static"));
         assert_eq!(value["gateways"][0]["load"], Value::Null);
         assert_eq!(value["gateways"][0]["share"], json!(0.25));
+    }
+
+    #[test]
+    fn loads_are_in_percent_and_shares_parts_of_one() {
+        let value = serde_json::to_value(fixtures::elected()).unwrap();
+
+        assert_eq!(value["role"], json!("master"));
+        assert_eq!(value["gateways"][1]["load"], json!(12.34));
+        assert_eq!(value["gateways"][1]["role"], json!("slave"));
+        assert_eq!(value["gateways"][1]["share"], json!(0.625));
+        assert_eq!(value["gateways"][1]["last-seen-ms"], json!(730));
+    }
+
+    #[test]
+    fn an_older_daemons_answers_are_understood() {
+        let mut cluster = serde_json::to_value(fixtures::elected()).unwrap();
+        for field in ["overload-action", "holdtime-ms", "hello-ms", "update-ms"] {
+            cluster.as_object_mut().unwrap().remove(field);
+        }
+        let gateways = cluster["gateways"].as_array_mut().unwrap();
+        for gateway in gateways {
+            for field in ["role", "why", "weight"] {
+                gateway.as_object_mut().unwrap().remove(field);
+            }
+        }
+
+        let view: ClusterView = serde_json::from_value(cluster).unwrap();
+
+        assert_eq!((view.holdtime_ms, view.gateways[1].role), (None, None));
+        assert_eq!(view.gateways[1].load, Some(12.34));
     }
 
     #[test]
@@ -515,6 +721,9 @@ mod tests {
             assert_eq!(serde_json::to_value(mode).unwrap(), json!(mode.name()));
         }
         for role in [Role::Master, Role::Slave, Role::None] {
+            assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
+        }
+        for role in [GatewayRole::Master, GatewayRole::Slave, GatewayRole::Static] {
             assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
         }
         for state in [GatewayState::Up, GatewayState::Overloaded, GatewayState::Draining, GatewayState::Down]

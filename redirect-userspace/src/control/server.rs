@@ -23,9 +23,11 @@ use tracing::debug;
 
 use super::client::connect_within;
 use super::{
-    Answer, DEADLINE, Envelope, EventLog, MAX_CLIENTS, MAX_REQUEST, PROTOCOL, ReloadRequest, ReloadView,
-    Reloads, Request, Response, Snapshot, Snapshots, VersionView,
+    Answer, CoreAnswer, CoreRequest, CoreRequests, DEADLINE, DrainView, Envelope, EventLog, MAX_CLIENTS,
+    MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, ReloadView, ReportView, Request, Response, Snapshot,
+    Snapshots, VersionView,
 };
+use crate::gateway::GatewayName;
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, Error)]
@@ -56,7 +58,7 @@ pub struct Sources {
     /// The journal.
     pub events: Arc<dyn EventLog>,
     /// The way to the core.
-    pub reloads: Reloads,
+    pub core: CoreRequests,
     /// The daemon's version.
     pub version: &'static str,
 }
@@ -138,7 +140,8 @@ impl Server {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     connection: Duration,
-    reload: Duration,
+    /// To wait for the core's answer.
+    core: Duration,
     /// To wait for a fresh snapshot.
     refresh: Duration,
 }
@@ -148,7 +151,7 @@ impl Default for Limits {
         // The client learns that the core is slow before it gives up itself.
         Self {
             connection: DEADLINE,
-            reload: DEADLINE - Duration::from_secs(1),
+            core: DEADLINE - Duration::from_secs(1),
             refresh: Duration::from_millis(400),
         }
     }
@@ -272,32 +275,73 @@ async fn converse(mut stream: UnixStream, sources: &Sources, limits: Limits) -> 
 }
 
 async fn answer(line: &[u8], sources: &Sources, limits: Limits) -> Response<Answer> {
-    let request = match parse(line) {
-        Ok(request) => request,
-        Err(why) => return failure(&why),
+    let answer = match parse(line) {
+        Ok(request) => fulfil(request, sources, limits).await,
+        Err(why) => Err(why),
     };
-    let snapshot = match request {
-        Request::ShowCluster | Request::ShowLlg | Request::ShowRedirect => {
-            newest(&sources.snapshots, limits.refresh).await
+    match answer {
+        Ok(answer) => Response::Ok(answer),
+        Err(why) => Response::Error(why),
+    }
+}
+
+async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<Answer, String> {
+    // The reference is not kept: while it lives, the core cannot publish.
+    let newest = || newest(&sources.snapshots, limits.refresh);
+    Ok(match request {
+        Request::Drain { name } => set_draining(name, true, sources, limits).await?,
+        Request::Reload => {
+            ask(sources, limits, |answer| CoreRequest::Reload { answer }).await?;
+            Answer::Reload(ReloadView { reloaded: true })
         }
-        // The reference is not kept: while it lives, the core cannot publish.
-        Request::Reload | Request::ShowEvents { .. } | Request::Version => {
-            Arc::clone(&sources.snapshots.borrow())
+        Request::ReportSessions { ike_sas, child_sas, valid_ms } => {
+            let valid = valid(valid_ms)?;
+            let report = |answer| CoreRequest::ReportSessions { ike_sas, child_sas, valid, answer };
+            ask(sources, limits, report).await?;
+            Answer::Report(ReportView { reported: true })
         }
-    };
-    Response::Ok(match request {
-        Request::Reload => match reload(sources, limits.reload).await {
-            Ok(()) => Answer::Reload(ReloadView { reloaded: true }),
-            Err(why) => return failure(&why),
-        },
-        Request::ShowCluster => Answer::Cluster(snapshot.cluster.clone()),
+        Request::ShowCluster => Answer::Cluster(newest().await.cluster.clone()),
         Request::ShowEvents { since } => Answer::Events(sources.events.entries(since)),
-        Request::ShowLlg => Answer::Llg(snapshot.llg.clone()),
-        Request::ShowRedirect => Answer::Redirect(snapshot.redirect.clone()),
+        Request::ShowLlg => Answer::Llg(newest().await.llg.clone()),
+        Request::ShowOverview => {
+            let Snapshot { at: _, redirect, cluster, llg: _, standby } = &*newest().await;
+            Answer::Overview(Overview {
+                redirect: redirect.clone(),
+                cluster: cluster.clone(),
+                standby: standby.clone(),
+            })
+        }
+        Request::ShowRedirect => Answer::Redirect(newest().await.redirect.clone()),
+        Request::ShowStandby => Answer::Standby(newest().await.standby.clone()),
+        Request::Undrain { name } => set_draining(name, false, sources, limits).await?,
         Request::Version => {
             Answer::Version(VersionView { version: sources.version.to_owned(), protocol: PROTOCOL })
         }
     })
+}
+
+async fn set_draining(
+    name: Option<String>,
+    draining: bool,
+    sources: &Sources,
+    limits: Limits,
+) -> Result<Answer, String> {
+    let gateway = match name {
+        Some(name) => Some(name.parse::<GatewayName>().map_err(|error| format!("{name:?}: {error}"))?),
+        None => None,
+    };
+    let request = |answer| CoreRequest::SetDraining { gateway, draining, answer };
+    let name = ask(sources, limits, request).await?.to_string();
+    Ok(Answer::Drain(DrainView { name, draining }))
+}
+
+/// How long reported sessions stand.
+fn valid(millis: u64) -> Result<Duration, String> {
+    let valid = Duration::from_millis(millis);
+    if valid.is_zero() || valid > MAX_VALID {
+        return Err(format!("valid-ms is 1 to {}, not {millis}", MAX_VALID.as_millis()));
+    }
+    Ok(valid)
 }
 
 /// A snapshot that was made after the question came: an operator who has just done something asks
@@ -329,13 +373,18 @@ fn parse(line: &[u8]) -> Result<Request, String> {
     Ok(envelope.request)
 }
 
-async fn reload(sources: &Sources, within: Duration) -> Result<(), String> {
+/// Asks the core, and waits for what it says.
+async fn ask<T>(
+    sources: &Sources,
+    limits: Limits,
+    request: impl FnOnce(CoreAnswer<T>) -> CoreRequest,
+) -> Result<T, String> {
     let (answer, answered) = oneshot::channel();
     let forwarded = async {
-        sources.reloads.send(ReloadRequest { answer }).await.ok()?;
+        sources.core.send(request(answer)).await.ok()?;
         answered.await.ok()
     };
-    match timeout(within, forwarded).await {
+    match timeout(limits.core, forwarded).await {
         Ok(Some(answer)) => answer,
         Ok(None) => Err("the daemon is stopping".to_owned()),
         Err(_) => Err("the daemon is still busy; `show events` will tell how it went".to_owned()),
@@ -396,25 +445,97 @@ mod tests {
         let mut client = daemon.connect().await;
 
         client.send(r#"{"version":1,"request":"reload"}"#).await;
-        daemon.reloads.recv().await.unwrap().answer.send(Ok(())).unwrap();
+        daemon.reload().await.send(Ok(())).unwrap();
         assert_eq!(client.receive().await, json!({"ok": {"reloaded": true}}));
 
         client.send(r#"{"version":1,"request":"reload"}"#).await;
-        daemon.reloads.recv().await.unwrap().answer.send(Err("3:1: unknown key".to_owned())).unwrap();
+        daemon.reload().await.send(Err("3:1: unknown key".to_owned())).unwrap();
         assert_eq!(client.receive().await, json!({"error": "3:1: unknown key"}));
     }
 
     #[tokio::test]
     async fn a_reload_that_hangs_or_has_no_core_left_is_an_error() {
-        let mut daemon = Daemon::start(Limits { reload: Duration::from_millis(20), ..quick() });
+        let mut daemon = Daemon::start(Limits { core: Duration::from_millis(20), ..quick() });
         let mut client = daemon.connect().await;
 
         let busy = client.say(r#"{"version":1,"request":"reload"}"#).await;
-        daemon.reloads.close();
+        daemon.core.close();
         let stopping = client.say(r#"{"version":1,"request":"reload"}"#).await;
 
         assert!(busy["error"].as_str().unwrap().contains("still busy"), "{busy}");
         assert!(stopping["error"].as_str().unwrap().contains("stopping"), "{stopping}");
+    }
+
+    #[tokio::test]
+    async fn standby_groups_and_the_overview_come_from_the_same_snapshot() {
+        let daemon = Daemon::start(quick());
+
+        let standby = daemon.ask("show-standby").await;
+        let overview = daemon.ask("show-overview").await;
+
+        assert_eq!(standby["ok"][0]["state"], json!("active"));
+        assert_eq!(overview["ok"]["standby"], standby["ok"]);
+        assert_eq!(overview["ok"]["cluster"], daemon.ask("show-cluster").await["ok"]);
+        assert_eq!(overview["ok"]["redirect"], daemon.ask("show-redirect").await["ok"]);
+    }
+
+    #[tokio::test]
+    async fn members_are_drained_and_undrained_by_the_core() {
+        let mut daemon = Daemon::start(quick());
+        let mut client = daemon.connect().await;
+        for (line, name, is_draining) in [
+            (r#"{"version":1,"request":"drain"}"#, None, true),
+            (r#"{"version":1,"request":"drain","name":"gw2"}"#, Some("gw2"), true),
+            (r#"{"version":1,"request":"undrain","name":"gw2"}"#, Some("gw2"), false),
+        ] {
+            client.send(line).await;
+            let Some(CoreRequest::SetDraining { gateway, draining, answer }) = daemon.core.recv().await
+            else {
+                panic!("{line}")
+            };
+            assert_eq!((gateway.as_ref().map(GatewayName::as_str), draining), (name, is_draining));
+            answer.send(Ok(name.unwrap_or("gw1").parse().unwrap())).unwrap();
+
+            let name = name.unwrap_or("gw1");
+            assert_eq!(client.receive().await, json!({"ok": {"name": name, "draining": is_draining}}));
+        }
+
+        client.send(r#"{"version":1,"request":"drain","name":"gw7"}"#).await;
+        let Some(CoreRequest::SetDraining { answer, .. }) = daemon.core.recv().await else { panic!() };
+        answer.send(Err("no member has the name gw7".to_owned())).unwrap();
+        assert_eq!(client.receive().await, json!({"error": "no member has the name gw7"}));
+        let wrong = client.say(r#"{"version":1,"request":"drain","name":"gw 7"}"#).await;
+        assert!(wrong["error"].as_str().unwrap().starts_with("\"gw 7\": a name has only"), "{wrong}");
+    }
+
+    #[tokio::test]
+    async fn reported_sessions_reach_the_core_with_their_time() {
+        let mut daemon = Daemon::start(quick());
+        let mut client = daemon.connect().await;
+        let line = |valid: &str| {
+            format!(
+                r#"{{"version":1,"request":"report-sessions","ike-sas":3,"child-sas":4,"valid-ms":{valid}}}"#
+            )
+        };
+
+        client.send(&line("10000")).await;
+        let Some(CoreRequest::ReportSessions { ike_sas, child_sas, valid, answer }) =
+            daemon.core.recv().await
+        else {
+            panic!()
+        };
+        answer.send(Ok(())).unwrap();
+
+        assert_eq!((ike_sas, child_sas, valid), (3, 4, Duration::from_secs(10)));
+        assert_eq!(client.receive().await, json!({"ok": {"reported": true}}));
+        for valid in ["0", "3600001", "18446744073709551615"] {
+            let refused = client.say(&line(valid)).await;
+            assert_eq!(refused, json!({"error": format!("valid-ms is 1 to 3600000, not {valid}")}));
+        }
+        for nonsense in ["-1", "1.5", "\"1s\"", "null"] {
+            let refused = client.say(&line(nonsense)).await;
+            assert!(refused["error"].as_str().unwrap().starts_with("not a request: "), "{refused}");
+        }
     }
 
     #[tokio::test]
@@ -680,7 +801,7 @@ mod tests {
     struct Daemon {
         path: PathBuf,
         publish: watch::Sender<Arc<Snapshot>>,
-        reloads: mpsc::Receiver<ReloadRequest>,
+        core: mpsc::Receiver<CoreRequest>,
         stop: Option<oneshot::Sender<()>>,
         task: JoinHandle<()>,
         _dir: TempDir,
@@ -696,16 +817,25 @@ mod tests {
             let dir = TempDir::new();
             let path = dir.path().join("redirectd.sock");
             let (publish, snapshots) = watch::channel(Arc::new(fixtures::snapshot()));
-            let (sender, reloads) = mpsc::channel(1);
+            let (sender, core) = mpsc::channel(1);
             let (stop, stopped) = oneshot::channel();
             let mut server = Server::bind(&path).unwrap();
             server.limits = limits;
-            let sources =
-                Sources { snapshots, events: Arc::new(TwoEvents), reloads: sender, version: "1.2.3" };
+            let sources = Sources { snapshots, events: Arc::new(TwoEvents), core: sender, version: "1.2.3" };
             let task = tokio::spawn(server.serve(sources, async {
                 let _ = stopped.await;
             }));
-            Self { path, publish, reloads, stop: Some(stop), task, _dir: dir }
+            Self { path, publish, core, stop: Some(stop), task, _dir: dir }
+        }
+
+        /// The next request to the core, which must be a reload.
+        async fn reload(&mut self) -> CoreAnswer<()> {
+            match self.core.recv().await.unwrap() {
+                CoreRequest::Reload { answer } => answer,
+                other @ (CoreRequest::SetDraining { .. } | CoreRequest::ReportSessions { .. }) => {
+                    panic!("{other:?}")
+                }
+            }
         }
 
         async fn connect(&self) -> Client {

@@ -17,11 +17,11 @@
 //!
 //! The two ends talk in lines over the guard's standard input and output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -32,6 +32,7 @@ use aya_obj::programs::XdpAttachType;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::xdp::{PROGRAM_PIN, unpin};
+use crate::net::vip::clean;
 
 /// How often the daemon says that it is alive.
 pub const BEAT: Duration = Duration::from_millis(100);
@@ -82,6 +83,11 @@ pub enum Order {
         /// Interface number.
         interface: u32,
     },
+    /// Virtual addresses may be on this interface: remove them with the links.
+    Own {
+        /// Interface number.
+        interface: u32,
+    },
     /// The daemon is alive.
     Beat,
 }
@@ -104,6 +110,7 @@ impl Order {
         match self {
             Self::Attach { interface, mode } => format!("attach {interface} {mode}\n"),
             Self::Detach { interface } => format!("detach {interface}\n"),
+            Self::Own { interface } => format!("own {interface}\n"),
             Self::Beat => "beat\n".to_owned(),
         }
     }
@@ -120,6 +127,7 @@ impl Order {
                 },
             },
             "detach" => Self::Detach { interface: words.next()?.parse().ok()? },
+            "own" => Self::Own { interface: words.next()?.parse().ok()? },
             "beat" => Self::Beat,
             _ => return None,
         };
@@ -151,10 +159,10 @@ impl Report {
 ///
 /// # Errors
 ///
-/// The program cannot be opened, or the daemon sent something that is no order.
+/// The daemon sent something that is no order.
 pub fn run(pins: &Path) -> Result<()> {
     take_precedence();
-    let mut links = Links::open(pins)?;
+    let mut links = Links::new(pins);
     let result = serve(&mut links);
     links.close();
     // The daemon is gone, however it went.
@@ -182,14 +190,17 @@ fn serve(links: &mut Links) -> Result<()> {
     let mut input = BufReader::new(std::io::stdin());
     let mut output = std::io::stdout();
     let mut line = String::new();
+    let mut has_lapsed = false;
     loop {
-        // While nothing is attached there is nothing to let go of.
-        let patience = if links.is_empty() { None } else { Some(PATIENCE) };
+        // While there is nothing to let go of, or everything was let go of, nothing is urgent.
+        let patience = if links.is_empty() || has_lapsed { None } else { Some(PATIENCE) };
         if input.buffer().is_empty() && !is_readable(patience)? {
             links.close();
+            has_lapsed = true;
             say(&mut output, &Report::Lapsed)?;
             continue;
         }
+        has_lapsed = false;
         line.clear();
         let read = input.by_ref().take(MAX_LINE).read_line(&mut line).context("reading orders")?;
         if read == 0 {
@@ -206,6 +217,10 @@ fn serve(links: &mut Links) -> Result<()> {
             }
             Some(Order::Detach { interface }) => {
                 links.detach(interface);
+                say(&mut output, &Report::Done)?;
+            }
+            Some(Order::Own { interface }) => {
+                links.owned.insert(interface);
                 say(&mut output, &Report::Done)?;
             }
             None => bail!("not an order: {}", line.trim_end()),
@@ -242,22 +257,33 @@ fn say(output: &mut std::io::Stdout, report: &Report) -> Result<()> {
 
 /// The links, by interface number. Dropping one detaches.
 struct Links {
-    program: Xdp,
+    pins: PathBuf,
+    /// Opened when it is attached for the first time: a daemon whose sockets answer has none.
+    program: Option<Xdp>,
     open: BTreeMap<u32, FdLink>,
+    /// Interfaces that may have virtual addresses.
+    owned: BTreeSet<u32>,
 }
 
 impl Links {
-    fn open(pins: &Path) -> Result<Self> {
-        // Without BPF links aya attaches by netlink, and such an attachment would outlive us.
-        let kernel = KernelVersion::current().context("asking for the kernel's version")?;
-        ensure!(kernel >= KernelVersion::new(5, 9, 0), "BPF links for XDP need Linux 5.9 or later");
-        let program = Xdp::from_pin(pins.join(PROGRAM_PIN), XdpAttachType::Interface)
-            .context("opening the pinned program")?;
-        Ok(Self { program, open: BTreeMap::new() })
+    fn new(pins: &Path) -> Self {
+        Self { pins: pins.to_owned(), program: None, open: BTreeMap::new(), owned: BTreeSet::new() }
+    }
+
+    fn program(&mut self) -> Result<&mut Xdp> {
+        if self.program.is_none() {
+            // Without BPF links aya attaches by netlink, and such an attachment would outlive us.
+            let kernel = KernelVersion::current().context("asking for the kernel's version")?;
+            ensure!(kernel >= KernelVersion::new(5, 9, 0), "BPF links for XDP need Linux 5.9 or later");
+            let program = Xdp::from_pin(self.pins.join(PROGRAM_PIN), XdpAttachType::Interface)
+                .context("opening the pinned program")?;
+            self.program = Some(program);
+        }
+        self.program.as_mut().context("the program")
     }
 
     fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.is_empty() && self.owned.is_empty()
     }
 
     fn attach(&mut self, interface: u32, mode: XdpMode) -> Result<()> {
@@ -266,8 +292,9 @@ impl Links {
             XdpMode::Native => AyaMode::Driver,
             XdpMode::Generic => AyaMode::Skb,
         };
-        let id = self.program.attach_to_if_index(interface, aya_mode)?;
-        let link = self.program.take_link(id)?;
+        let program = self.program()?;
+        let id = program.attach_to_if_index(interface, aya_mode)?;
+        let link = program.take_link(id)?;
         let link = FdLink::try_from(link).map_err(|_no_link| anyhow!("the kernel gives no BPF link"))?;
         self.open.insert(interface, link);
         Ok(())
@@ -277,8 +304,14 @@ impl Links {
         self.open.remove(&interface);
     }
 
+    /// Closes every link, and removes the virtual addresses: another node has them by now, or
+    /// soon. Which interfaces may have some is remembered, for a daemon that comes back.
     fn close(&mut self) {
         self.open.clear();
+        for interface in &self.owned {
+            // An interface that is gone has taken its addresses along; and nobody would hear it.
+            let _gone = clean(*interface);
+        }
     }
 }
 
@@ -292,6 +325,7 @@ mod tests {
             Order::Attach { interface: 7, mode: XdpMode::Native },
             Order::Attach { interface: u32::MAX, mode: XdpMode::Generic },
             Order::Detach { interface: 1 },
+            Order::Own { interface: 3 },
             Order::Beat,
         ] {
             assert_eq!(Order::parse(&order.line()), Some(order));

@@ -27,7 +27,6 @@ impl Clock {
         Now { mono: Instant::from_start(self.start.elapsed()), wall: UnixTime::from_epoch(wall) }
     }
 
-    #[expect(dead_code, reason = "waits for the election")]
     /// Waits until a deadline has come; for ever without one.
     pub(super) async fn until(self, deadline: Option<Instant>) {
         match deadline.and_then(|at| self.start.checked_add(at.since_start())) {

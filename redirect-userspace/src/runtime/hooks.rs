@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::hsrp::State;
+use crate::hsrp::{GroupName, State};
 
 /// How long a hook may run.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,6 +64,8 @@ impl Role {
 /// How a hook went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
+    /// The group whose role it was told.
+    pub(super) group: GroupName,
     /// The program.
     pub(super) script: PathBuf,
     /// Why it failed.
@@ -84,15 +86,19 @@ struct Job {
 
 impl Hooks {
     /// Gets the group's hooks ready. Outcomes that nobody takes are lost.
-    pub(super) fn new(group: String, scripts: Vec<PathBuf>, outcomes: mpsc::Sender<Outcome>) -> Self {
+    pub(super) fn new(group: GroupName, scripts: Vec<PathBuf>, outcomes: mpsc::Sender<Outcome>) -> Self {
         let (jobs, mut next) = watch::channel(None::<Job>);
         let task = tokio::spawn(async move {
             while next.changed().await.is_ok() {
                 let Some(job) = *next.borrow_and_update() else { continue };
                 for script in &scripts {
-                    let result = run(script, &group, job).await;
+                    let result = run(script, group.as_str(), job).await;
                     // A full channel means that nobody reads: nobody misses it then.
-                    let _unread = outcomes.try_send(Outcome { script: script.clone(), result });
+                    let _unread = outcomes.try_send(Outcome {
+                        group: group.clone(),
+                        script: script.clone(),
+                        result,
+                    });
                 }
             }
         });
@@ -190,7 +196,7 @@ mod tests {
 
         block(async {
             let (outcomes, mut results) = mpsc::channel(8);
-            let hooks = Hooks::new("group1".to_owned(), vec![path.clone()], outcomes);
+            let hooks = Hooks::new("group1".parse().unwrap(), vec![path.clone()], outcomes);
             for state in [State::Standby, State::Active] {
                 hooks.notify(Role::of(state), 110);
                 assert_eq!(results.recv().await.unwrap().result, Ok(()));

@@ -1,7 +1,7 @@
 //! The cluster's events in the words of the daemon.
 
-use super::{DownReason, Event, MemberChange};
-use crate::cluster::{self, MemberState};
+use super::{DownReason, Elected, Event, MemberChange};
+use crate::cluster::{self, MemberState, OverloadAction};
 
 impl From<&cluster::Event> for Event {
     fn from(event: &cluster::Event) -> Self {
@@ -9,6 +9,16 @@ impl From<&cluster::Event> for Event {
             cluster::Event::AddressesChanged { name, addresses: _ } => {
                 Self::MemberChanged { gateway: name.clone(), change: MemberChange::Addresses }
             }
+            cluster::Event::AllOverloaded { is_refusing } => Self::Elected(Elected::AllOverloaded {
+                action: if *is_refusing { OverloadAction::Refuse } else { OverloadAction::Spread },
+            }),
+            cluster::Event::Clb(event) => Self::Clb(event.clone()),
+            cluster::Event::RoleChanged { from, to, state } => Self::Elected(Elected::RoleChanged {
+                from: *from,
+                to: *to,
+                why: format!("its HSRP group is {state}"),
+            }),
+            cluster::Event::RoomAgain => Self::Elected(Elected::OverloadCleared),
             cluster::Event::MemberJoined { name } => Self::MemberAdded { gateway: name.clone() },
             cluster::Event::MemberLeft { name } => Self::MemberRemoved { gateway: name.clone() },
             cluster::Event::NoIndex { name } => {

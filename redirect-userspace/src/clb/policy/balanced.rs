@@ -60,10 +60,8 @@ pub(super) fn split(
     expectations: &Expectations,
     weights: LoadWeights,
 ) -> Vec<Part> {
-    let numbers: Vec<_> = members
-        .iter()
-        .map(|member| Numbers::new(now, member, expectations.of(member), weights))
-        .collect();
+    let numbers: Vec<_> =
+        members.iter().map(|member| Numbers::new(now, member, expectations.of(member), weights)).collect();
     let sas: f64 = numbers.iter().map(|member| member.sas).sum();
     let capacity: f64 = numbers.iter().map(|member| member.capacity).sum();
 

@@ -176,8 +176,7 @@ impl Balancer {
                     position,
                     name: candidate.name,
                     addresses: candidate.addresses,
-                    is_available: candidate.is_available
-                        && basis.report.availability == Availability::Up,
+                    is_available: candidate.is_available && basis.report.availability == Availability::Up,
                     basis,
                     load: Load::new(&basis.report, basis.max_session, weights),
                 }),

@@ -1,6 +1,7 @@
 //! Keeping the fast path on its interfaces.
 
 use anyhow::{Result, bail};
+use nix::net::if_::if_nametoindex;
 
 use crate::config::Mode;
 use crate::control::AttachMode;
@@ -10,6 +11,7 @@ use crate::telemetry::Event;
 use super::{Core, MAX_GUARD_LOSSES};
 use crate::runtime::attach::{Interface, attach};
 use crate::runtime::guard::{Guard, News};
+use crate::runtime::speaker::Order as SpeakerOrder;
 
 impl Core {
     /// The guard has let go: because we were silent, or because it is gone itself.
@@ -28,7 +30,12 @@ impl Core {
                     bail!("the guard ends again and again");
                 }
                 self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
+                self.entrusted.clear();
             }
+        }
+        self.entrust().await;
+        if let Some(speaker) = &self.elections.speaker {
+            speaker.order(SpeakerOrder::Restore);
         }
         // What happened while we were not there comes before any answer.
         self.refresh()?;
@@ -39,8 +46,30 @@ impl Core {
         self.arm()
     }
 
+    /// Whether there is anything that must not outlive the daemon.
+    pub(super) fn needs_guard(&self) -> bool {
+        self.paths.has_xdp() || !self.config.hsrp.is_empty()
+    }
+
+    /// Tells the guard on which interfaces virtual addresses may be, so that it can remove them.
+    pub(super) async fn entrust(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        for group in &self.config.hsrp {
+            // One that is not there has no addresses; it is looked for again.
+            let Ok(interface) = if_nametoindex(group.interface.as_str()) else { continue };
+            if self.entrusted.contains(&interface) {
+                continue;
+            }
+            // A guard that is gone has news for us.
+            if guard.order(Order::Own { interface }).await.is_ok() {
+                self.entrusted.push(interface);
+            }
+        }
+    }
+
     /// Notices interfaces that were removed, or made anew under the same name.
     pub(super) async fn inspect(&mut self) -> Result<()> {
+        self.entrust().await;
         for position in 0..self.interfaces.len() {
             let Some(interface) = self.interfaces.get_mut(position) else { continue };
             if interface.is_gone() {

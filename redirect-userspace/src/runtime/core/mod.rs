@@ -1,13 +1,15 @@
 //! The one loop that steps the machines and executes what they say.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use common::reason::Reason;
 use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode};
-use crate::control::{ClusterView, GatewayRedirects, LlgView, RedirectView, ReloadRequest, Snapshot};
+use crate::control::{CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
 use crate::fastpath::guard::BEAT;
 use crate::fastpath::{Counters, FastPath as _};
 use crate::machine::{Machine as _, Outbox};
@@ -20,6 +22,9 @@ use crate::runtime::guard::{Guard, News};
 use crate::runtime::paths::Paths;
 use crate::runtime::signals::{Request, Signals};
 
+use self::elected::{Elections, spoken, vips_to_map};
+
+mod elected;
 mod interfaces;
 mod reload;
 
@@ -27,6 +32,8 @@ mod reload;
 const BEATS_PER_REFRESH: u32 = 2;
 /// Beats between two looks at whether the interfaces are still the ones we attached to.
 const BEATS_PER_INSPECTION: u32 = 10;
+/// Beats between two samples of this node's load: half a second evens out single bursts.
+const BEATS_PER_SAMPLE: u32 = 5;
 
 /// Guards that may end one after the other before the daemon gives up: something then keeps them
 /// from working that a restart may mend.
@@ -40,11 +47,14 @@ pub(super) struct Core {
     telemetry: Telemetry,
     snapshots: watch::Sender<Arc<Snapshot>>,
     cluster: Cluster,
+    elections: Elections,
     outbox: Outbox<Output>,
     paths: Paths,
     guard: Option<Guard>,
     /// Guards that ended since one has attached something.
     guard_losses: u32,
+    /// Interfaces whose virtual addresses the guard looks after.
+    entrusted: Vec<u32>,
     interfaces: Vec<Interface>,
     counters: Counters,
     /// `Err` with the reason while requests are not answered.
@@ -61,15 +71,17 @@ impl Core {
         telemetry: Telemetry,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, (anyhow::Error, Telemetry)> {
-        let paths = match random().and_then(|mut rng| Paths::load(&config, rng.u64())) {
-            Ok(paths) => paths,
+        let loaded = random().and_then(|mut rng| Ok((Paths::load(&config, rng.u64())?, rng)));
+        let (paths, rng) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
                 crate::fastpath::xdp::unpin(&config.runtime.bpf_pin);
                 return Err((error, telemetry));
             }
         };
         let mut core = Self {
-            cluster: Cluster::new(config.cluster.settings),
+            cluster: Cluster::new(config.cluster.settings, rng),
+            elections: Elections::new(),
             config,
             load,
             clock,
@@ -79,6 +91,7 @@ impl Core {
             paths,
             guard: None,
             guard_losses: 0,
+            entrusted: Vec::new(),
             interfaces: Vec::new(),
             counters: Counters::default(),
             armed: Err(DisarmReason::NotAttached),
@@ -93,11 +106,10 @@ impl Core {
     }
 
     async fn bring_up(&mut self) -> Result<()> {
-        without_groups(&self.config)?;
-        if self.paths.has_xdp() {
+        if self.needs_guard() {
             self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
         }
-        self.paths.set_vips(&self.config.redirect.vips_to_map())?;
+        self.paths.set_vips(&vips_to_map(&self.vips()))?;
         self.paths.set_clients(&self.config.redirect.clients_to_map())?;
         self.step(Input::Members(self.config.members()))?;
         for name in self.config.fast_path.interfaces.clone() {
@@ -108,7 +120,18 @@ impl Core {
         }
         self.listen_if_needed()?;
         self.arm()?;
+        self.entrust().await;
+        // Only now: whoever takes over is ready to answer.
+        self.tend()?;
+        self.elect()?;
         self.refresh()
+    }
+
+    /// The addresses that requests are answered for.
+    fn vips(&self) -> Vec<IpAddr> {
+        let mut vips = self.config.redirect.vips.clone();
+        vips.extend(self.elections.vips(&self.config));
+        vips
     }
 
     /// Runs until a signal says stop.
@@ -119,11 +142,12 @@ impl Core {
     pub(super) async fn run(
         &mut self,
         mut signals: Signals,
-        mut reloads: mpsc::Receiver<ReloadRequest>,
+        mut requests: mpsc::Receiver<CoreRequest>,
     ) -> Result<()> {
         let mut ticker = Ticker::every(BEAT);
         let mut beats = 0_u32;
         loop {
+            let deadline = self.cluster.deadline().map(|deadline| deadline.at);
             tokio::select! {
                 biased;
                 request = signals.next() => match request {
@@ -133,16 +157,16 @@ impl Core {
                         let _told = self.reload().await;
                     }
                 },
+                news = spoken(self.elections.speaker.as_mut()) => self.heed(news)?,
                 news = news(self.guard.as_mut()) => self.recover(news).await?,
                 () = ticker.tick() => {
                     beats = beats.wrapping_add(1);
                     self.beat(beats).await?;
                 }
-                Some(ReloadRequest { answer }) = reloads.recv() => {
-                    let result = self.reload().await;
-                    // The client may have gone.
-                    let _gone = answer.send(result);
-                }
+                () = self.clock.until(deadline) => self.step(Input::Timeout)?,
+                Some(event) = self.elections.events.recv() => self.converse(event)?,
+                Some(request) = requests.recv() => self.answer(request).await?,
+                Some(outcome) = self.elections.outcomes.recv() => self.hooked(outcome),
             }
         }
     }
@@ -152,9 +176,12 @@ impl Core {
             guard.beat();
         }
         self.paths.beat();
-        let is_due = self.cluster.deadline().is_some_and(|deadline| deadline.is_due(self.clock.now()));
-        if is_due {
-            self.step(Input::Timeout)?;
+        if let Some(speaker) = &self.elections.speaker {
+            speaker.beat();
+        }
+        self.count()?;
+        if beats.is_multiple_of(BEATS_PER_SAMPLE) {
+            self.tend()?;
         }
         if beats.is_multiple_of(BEATS_PER_INSPECTION) {
             self.inspect().await?;
@@ -175,19 +202,31 @@ impl Core {
                 }
                 Output::Publish(table) => self.paths.publish(&table.to_map())?,
                 Output::Event(event) => self.record(&Event::from(&event)),
+                Output::Listen { at } => self.listen(at),
+                Output::Unlisten => self.unlisten(),
+                Output::Dial { connection, to } => self.dial(connection, to),
+                Output::Write { peer, octets } => self.write(peer, octets.as_ref().to_vec()),
+                Output::Close { peer } => self.close(peer),
             }
         }
         Ok(())
     }
 
-    /// Reads the counters and publishes a new snapshot.
-    fn refresh(&mut self) -> Result<()> {
-        self.paths.flush_log();
+    /// Reads the counters, and tells the cluster who was sent where.
+    fn count(&mut self) -> Result<()> {
         self.counters = self.paths.counters()?;
         let redirects = std::mem::take(&mut self.counters.redirects);
         self.step(Input::Redirects(&redirects))?;
         self.counters.redirects = redirects;
-        let cluster = self.cluster.snapshot();
+        self.step(Input::Kept(self.counters.packets(Reason::LocalIsLlg)))
+    }
+
+    /// Publishes a new snapshot.
+    fn refresh(&mut self) -> Result<()> {
+        self.paths.flush_log();
+        self.count()?;
+        let now = self.clock.now();
+        let cluster = self.cluster.snapshot(now);
         let program_id = self.paths.program_id();
         let is_listening = self.paths.is_listening();
         let attached = self.interfaces.iter().filter_map(|i| i.view(program_id, is_listening)).collect();
@@ -199,8 +238,10 @@ impl Core {
                 counters: RedirectView::counters(&self.counters.packets),
                 gateways: cluster.gateways.iter().map(GatewayRedirects::from).collect(),
             },
-            cluster: ClusterView::new(&cluster, &self.config.redirect.vips),
+            cluster: self.cluster_view(&cluster),
             llg: LlgView::from(&cluster),
+            at: now.wall,
+            standby: self.standby_views(),
         };
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
@@ -214,19 +255,20 @@ impl Core {
             Mode::Userspace => true,
             Mode::Auto => without_xdp || self.interfaces.is_empty(),
         };
-        if !is_needed || self.config.redirect.vips.is_empty() {
+        let vips = self.vips();
+        if !is_needed || vips.is_empty() {
             self.paths.stop_listening();
             return Ok(());
         }
         let why = self.interfaces.iter().find(|interface| interface.xdp.is_none());
         let why = why.map_or_else(String::new, |interface| format!(" (sockets are used: {})", interface.why));
-        self.paths.listen(&self.config.redirect.vips).with_context(|| format!("redirect.vip{why}"))
+        self.paths.listen(&vips).with_context(|| format!("redirect.vip{why}"))
     }
 
     /// Arms the fast path if there is something to answer for and somewhere to answer.
     fn arm(&mut self) -> Result<()> {
         let is_attached = self.paths.is_listening() || self.interfaces.iter().any(|i| i.xdp.is_some());
-        let armed = if self.config.redirect.vips.is_empty() {
+        let armed = if self.vips().is_empty() {
             Err(DisarmReason::NoVip)
         } else if !self.config.redirect.on_init || self.config.fast_path.mode == Mode::Off {
             Err(DisarmReason::Off)
@@ -254,11 +296,16 @@ impl Core {
     pub(super) async fn stop(mut self, reason: StopReason) {
         // Detaching follows at once; a map that refuses a write changes nothing about that.
         let _refused = self.set_armed(Err(DisarmReason::Stopping));
+        self.leave().await;
         self.take_down().await;
         self.record(&Event::Stopped { reason });
     }
 
     async fn take_down(&mut self) {
+        // After a start that failed half-way it still runs.
+        if let Some(speaker) = self.elections.speaker.take() {
+            speaker.stop().await;
+        }
         self.paths.stop_listening();
         if let Some(guard) = self.guard.take() {
             guard.stop().await;
@@ -271,12 +318,6 @@ impl Core {
     fn record(&self, event: &Event) {
         self.telemetry.record(self.clock.now().wall, event);
     }
-}
-
-/// Refuses standby groups: nobody here takes part in their election, so their VIPs would be
-/// nobody's.
-pub(super) fn without_groups(config: &Config) -> Result<()> {
-    if config.hsrp.is_empty() { Ok(()) } else { bail!("hsrp: this daemon runs no standby groups") }
 }
 
 /// News of the guard, if there is one.

@@ -7,8 +7,10 @@ use crate::config::Config;
 use crate::fastpath::FastPath as _;
 use crate::telemetry::Event;
 
-use super::{Core, without_groups};
+use super::Core;
+use super::elected::vips_to_map;
 use crate::runtime::attach::attach;
+use crate::runtime::guard::Guard;
 
 impl Core {
     /// Reads the configuration again and moves to it, or stays with the old one whole.
@@ -25,7 +27,6 @@ impl Core {
     }
 
     pub(super) async fn adopt(&mut self, config: Config) -> Result<()> {
-        without_groups(&config)?;
         if config.runtime != self.config.runtime {
             bail!("runtime: socket, bpf-pin and metrics change only with a restart");
         }
@@ -52,9 +53,11 @@ impl Core {
                 }
             }
         }
-        if let Err(error) = self.paths.relisten(&config.redirect.vips) {
+        let held = self.elections.vips(&config);
+        let wanted: Vec<_> = config.redirect.vips.iter().copied().chain(held).collect();
+        if let Err(error) = self.paths.relisten(&wanted) {
             // The old VIPs could be bound before.
-            self.paths.relisten(&self.config.redirect.vips)?;
+            self.paths.relisten(&self.vips())?;
             for interface in self.interfaces.split_off(old) {
                 self.release(&interface).await;
             }
@@ -72,12 +75,17 @@ impl Core {
             self.record(&Event::Detached { interface: interface.name.to_string() });
         }
         self.config = config;
-        self.paths.set_vips(&self.config.redirect.vips_to_map())?;
+        if self.guard.is_none() && self.needs_guard() {
+            self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
+        }
+        self.paths.set_vips(&vips_to_map(&self.vips()))?;
         self.paths.set_clients(&self.config.redirect.clients_to_map())?;
         self.step(Input::Configure(self.config.cluster.settings))?;
         self.step(Input::Members(self.config.members()))?;
         self.listen_if_needed()?;
         self.arm()?;
+        self.entrust().await;
+        self.elect()?;
         self.refresh()
     }
 }

@@ -1,0 +1,447 @@
+//! The elected cluster: standing of the HSRP groups, connections between the nodes, this node's
+//! load, notify hooks.
+//!
+//! # Taking over, and leaving
+//!
+//! The speaker brings the addresses up and announces them. Then, here: the listener, the table,
+//! the fast path, the notify hook. Leaving goes the other way round.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::mpsc;
+
+use crate::clb::{ClusterName, ConnectionId, Master, PeerId, Registration};
+use crate::cluster::{Election, Input, Peer};
+use crate::config::Config;
+use crate::fastpath::FastPath as _;
+use crate::control::{ClusterView, CoreRequest, StandbyView};
+use crate::gateway::GatewayName;
+use crate::hsrp::{GroupName, State};
+use crate::net::schedule::Scheduling;
+use crate::net::tcp::{Closed, Connections, Limits, TcpEvent};
+use crate::runtime::hooks::{Hooks, Outcome, Role};
+use crate::runtime::sample::Sampler;
+use crate::runtime::speaker::{News, Order, Speaker};
+use crate::telemetry::{Elected, Event};
+use crate::time::Instant;
+
+use super::Core;
+
+/// Events of connections that wait for the core. A full channel slows the peers down.
+const EVENTS: usize = 256;
+/// How long a connection to the master may take to open. A lost SYN is sent again after a second.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// What belongs to the elected cluster.
+pub(super) struct Elections {
+    pub(super) speaker: Option<Speaker>,
+    /// Of every group, as the speaker has said last.
+    standing: BTreeMap<GroupName, Standing>,
+    hooks: BTreeMap<GroupName, Hooks>,
+    pub(super) outcomes: mpsc::Receiver<Outcome>,
+    outcome_sender: mpsc::Sender<Outcome>,
+    listener: Option<Connections>,
+    /// The connection to the master, under our number for it.
+    dialled: Option<(ConnectionId, crate::net::tcp::ConnectionId, Connections)>,
+    pub(super) events: mpsc::Receiver<TcpEvent>,
+    event_sender: mpsc::Sender<TcpEvent>,
+    /// Where to listen, while that has not worked yet.
+    unheard: Option<SocketAddr>,
+    pub(super) sampler: Sampler,
+}
+
+struct Standing {
+    state: State,
+    vips: Vec<IpAddr>,
+}
+
+impl Elections {
+    pub(super) fn new() -> Self {
+        let (outcome_sender, outcomes) = mpsc::channel(16);
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        Self {
+            speaker: None,
+            standing: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            outcomes,
+            outcome_sender,
+            listener: None,
+            dialled: None,
+            events,
+            event_sender,
+            unheard: None,
+            sampler: Sampler::new(),
+        }
+    }
+
+    /// The virtual addresses that this node holds and answers for: those of the group that the
+    /// cluster is bound to, or of all groups when it is bound to none.
+    pub(super) fn vips(&self, config: &Config) -> Vec<IpAddr> {
+        let bound = config.cluster.election.as_ref().map(|election| &election.standby_group);
+        self.standing
+            .iter()
+            .filter(|(group, standing)| {
+                standing.state == State::Active && bound.is_none_or(|bound| bound == *group)
+            })
+            .flat_map(|(_, standing)| standing.vips.iter().copied())
+            .collect()
+    }
+
+    fn is_own(&self, id: crate::net::tcp::ConnectionId) -> Option<ConnectionId> {
+        self.dialled.as_ref().filter(|(_, dialled, _)| *dialled == id).map(|(connection, ..)| *connection)
+    }
+}
+
+impl Core {
+    /// Begins the elections, or takes over other groups.
+    pub(super) fn elect(&mut self) -> Result<()> {
+        let groups = self.config.hsrp.clone();
+        let is_gone = |group: &GroupName| !groups.iter().any(|other| other.settings.name == *group);
+        self.elections.standing.retain(|group, _| !is_gone(group));
+        self.elections.hooks.retain(|group, _| !is_gone(group));
+        for group in &groups {
+            let name = group.settings.name.clone();
+            let hooks = || {
+                Hooks::new(name.clone(), group.notify.clone(), self.elections.outcome_sender.clone())
+            };
+            if group.notify.is_empty() {
+                self.elections.hooks.remove(&name);
+            } else {
+                self.elections.hooks.entry(name.clone()).or_insert_with(hooks);
+            }
+        }
+        match &self.elections.speaker {
+            Some(speaker) => speaker.order(Order::Groups(groups)),
+            None if groups.is_empty() => {}
+            None => self.elections.speaker = Some(Speaker::start(self.clock, groups)?),
+        }
+        let election = self.election();
+        self.step(Input::Elect(election.map(Box::new)))
+    }
+
+    fn election(&self) -> Option<Election> {
+        let election = self.config.cluster.election.as_ref()?;
+        let configured = self.config.hsrp.iter().find(|group| group.settings.name == election.standby_group);
+        let learned = self.elections.standing.get(&election.standby_group);
+        let first = configured.and_then(|group| group.settings.vips.first());
+        let vip = first.or_else(|| learned.and_then(|standing| standing.vips.first()))?;
+        // Both are checked where they are configured.
+        let name: ClusterName = election.standby_group.as_str().parse().ok()?;
+        let addresses = self.config.node.addresses.clone()?;
+        Some(Election {
+            name,
+            master_at: SocketAddr::new(*vip, election.port),
+            settings: election.clb.clone()?,
+            slave: election.slave,
+            node: Registration {
+                name: self.config.node.name.clone(),
+                addresses,
+                priority: election.slave.priority,
+                max_session: election.slave.max_session,
+            },
+            is_shut_down: false,
+        })
+    }
+
+    /// Takes in what the speaker says.
+    pub(super) fn heed(&mut self, news: News) -> Result<()> {
+        match news {
+            News::Conflict { group, vip, by } => {
+                let by = by.to_string();
+                self.record(&Event::Elected(Elected::VipConflict { group, vip, by }));
+            }
+            News::Event { group, event, priority } => {
+                if let (crate::hsrp::Event::StateChanged { to, .. }, Some(hooks)) =
+                    (&event, self.elections.hooks.get(&group))
+                    && *to != State::Active
+                {
+                    hooks.notify(Role::of(*to), priority);
+                }
+                self.record(&Event::Standby { group, event });
+            }
+            News::Trouble { group, why } => self.record(&Event::Elected(Elected::VipFailed { group, why })),
+            News::Scheduled(granted) => {
+                if let Scheduling::Unchanged { error } = granted.scheduling {
+                    let why = error.to_string();
+                    self.record(&Event::Elected(Elected::RealTimeDenied { why }));
+                }
+            }
+            News::Standing { group, state, active, vips, since, priority } => {
+                self.stand(group, state, active, vips, since, priority)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stand(
+        &mut self,
+        group: GroupName,
+        state: State,
+        active: Option<IpAddr>,
+        vips: Vec<IpAddr>,
+        since: Instant,
+        priority: u8,
+    ) -> Result<()> {
+        let before = self.elections.standing.insert(group.clone(), Standing { state, vips: vips.clone() });
+        let was_active = before.as_ref().is_some_and(|before| before.state == State::Active);
+        let is_active = state == State::Active;
+        let is_bound =
+            self.config.cluster.election.as_ref().is_some_and(|election| election.standby_group == group);
+        if was_active && !is_active {
+            // Nothing is answered for an address that is not ours any more.
+            self.follow_vips()?;
+            self.record(&Event::Elected(Elected::VipReleased { group: group.clone() }));
+        }
+        if is_bound {
+            if before.as_ref().is_none_or(|before| before.vips != vips) {
+                let election = self.election();
+                self.step(Input::Elect(election.map(Box::new)))?;
+            }
+            self.step(Input::Standby { state, active })?;
+        }
+        if is_active && !was_active {
+            self.record(&Event::Elected(Elected::VipAcquired { group: group.clone(), vips }));
+            self.follow_vips()?;
+            let took = self.clock.now().mono.since(since);
+            self.record(&Event::Elected(Elected::TookOver { group: group.clone(), took }));
+            if let Some(hooks) = self.elections.hooks.get(&group) {
+                hooks.notify(Role::Master, priority);
+            }
+        } else if is_active && before.is_some_and(|before| before.vips != vips) {
+            self.follow_vips()?;
+        }
+        Ok(())
+    }
+
+    /// Answers for the addresses that are held now, and for no others.
+    fn follow_vips(&mut self) -> Result<()> {
+        let vips = self.vips();
+        if vips.is_empty() {
+            // First of all: a map that is armed answers until the last VIP is out of it.
+            self.arm()?;
+        }
+        self.paths.set_vips(&vips_to_map(&vips))?;
+        self.listen_if_needed()?;
+        self.arm()
+    }
+
+    /// Takes in what happened to a connection.
+    pub(super) fn converse(&mut self, event: TcpEvent) -> Result<()> {
+        match event {
+            TcpEvent::Accepted { id, from } => self.step(Input::Accepted { peer: PeerId(id.value()), from }),
+            TcpEvent::Connected { id, local: _ } => match self.elections.is_own(id) {
+                Some(connection) => self.step(Input::Connected(connection)),
+                None => Ok(()),
+            },
+            TcpEvent::Bytes { id, octets } => {
+                let peer = self.peer(id);
+                self.step(Input::Bytes { peer, octets: &octets })
+            }
+            TcpEvent::Closed { id, why } => {
+                let peer = self.peer(id);
+                match peer {
+                    Peer::Master(_) => self.elections.dialled = None,
+                    Peer::Slave(_) => {}
+                }
+                match why {
+                    // The machine has said so itself.
+                    Closed::Ours => Ok(()),
+                    Closed::Peer | Closed::Slow | Closed::TimedOut | Closed::Failed(_) => {
+                        self.step(Input::Closed { peer })
+                    }
+                }
+            }
+            TcpEvent::Refused { from, why } => {
+                tracing::debug!(%from, ?why, "connection refused");
+                Ok(())
+            }
+        }
+    }
+
+    fn peer(&self, id: crate::net::tcp::ConnectionId) -> Peer {
+        self.elections.is_own(id).map_or(Peer::Slave(PeerId(id.value())), Peer::Master)
+    }
+
+    /// Opens the master's port, or tries to: what holds it may let go of it.
+    pub(super) fn listen(&mut self, at: SocketAddr) {
+        // The cluster looks after members and their limits, the connections after octets.
+        let limits = Limits { connections: 2_048, per_peer: 32, queue: Master::MAX_BACKLOG, ..Limits::default() };
+        match Connections::listen(at, limits, self.elections.event_sender.clone()) {
+            Ok(listener) => {
+                self.elections.listener = Some(listener);
+                self.elections.unheard = None;
+            }
+            Err(error) => {
+                if self.elections.unheard != Some(at) {
+                    let why = format!("{error:#}");
+                    self.record(&Event::Elected(Elected::ListenFailed { address: at, why }));
+                }
+                self.elections.unheard = Some(at);
+            }
+        }
+    }
+
+    pub(super) fn unlisten(&mut self) {
+        self.elections.listener = None;
+        self.elections.unheard = None;
+    }
+
+    pub(super) fn dial(&mut self, connection: ConnectionId, to: SocketAddr) {
+        let limits = Limits { queue: Master::MAX_BACKLOG, ..Limits::default() };
+        let (connections, id) = Connections::dial(to, PATIENCE, limits, self.elections.event_sender.clone());
+        self.elections.dialled = Some((connection, id, connections));
+    }
+
+    pub(super) fn write(&self, peer: Peer, octets: Vec<u8>) {
+        match (peer, &self.elections.listener, &self.elections.dialled) {
+            (Peer::Master(connection), _, Some((dialled, id, connections))) if *dialled == connection => {
+                connections.write(*id, octets);
+            }
+            (Peer::Slave(peer), Some(listener), _) => listener.write(tcp_id(peer), octets),
+            // It has just been closed.
+            (Peer::Master(_) | Peer::Slave(_), ..) => {}
+        }
+    }
+
+    pub(super) fn close(&self, peer: Peer) {
+        match (peer, &self.elections.listener, &self.elections.dialled) {
+            (Peer::Master(connection), _, Some((dialled, id, connections))) if *dialled == connection => {
+                connections.close(*id);
+            }
+            (Peer::Slave(peer), Some(listener), _) => listener.close(tcp_id(peer)),
+            (Peer::Master(_) | Peer::Slave(_), ..) => {}
+        }
+    }
+
+    /// What is to be done now and then.
+    pub(super) fn tend(&mut self) -> Result<()> {
+        if let Some(at) = self.elections.unheard {
+            self.listen(at);
+        }
+        if self.config.cluster.election.is_some() {
+            let report = self.elections.sampler.sample(self.clock.now());
+            self.step(Input::Local(report))?;
+        }
+        Ok(())
+    }
+
+    /// What `show cluster` tells.
+    pub(super) fn cluster_view(&self, cluster: &crate::cluster::Snapshot) -> ClusterView {
+        let mut vips = self.config.redirect.vips.clone();
+        let election = self.config.cluster.election.as_ref();
+        if let Some(election) = election {
+            let configured = self.config.hsrp.iter().find(|it| it.settings.name == election.standby_group);
+            let learned = self.elections.standing.get(&election.standby_group);
+            match configured {
+                Some(group) if !group.settings.vips.is_empty() => vips.extend(&group.settings.vips),
+                _ => vips.extend(learned.iter().flat_map(|standing| &standing.vips)),
+            }
+        }
+        let view = ClusterView::new(cluster, &vips);
+        match election.and_then(|election| Some((election.clb.as_ref()?, &election.slave))) {
+            Some((clb, slave)) => view.with_times(clb, slave),
+            None => view,
+        }
+    }
+
+    /// What `show standby` tells.
+    pub(super) fn standby_views(&self) -> Vec<StandbyView> {
+        let shown = self.elections.speaker.as_ref().map(Speaker::shown).unwrap_or_default();
+        shown.iter().map(|shown| StandbyView::new(&shown.interface, &shown.group)).collect()
+    }
+
+    pub(super) fn hooked(&mut self, outcome: Outcome) {
+        let Outcome { group, script, result } = outcome;
+        self.record(&Event::Elected(match result {
+            Ok(()) => Elected::HookRan { group, script },
+            Err(why) => Elected::HookFailed { group, script, why },
+        }));
+    }
+
+    /// Carries out what a client of the control socket wants.
+    pub(super) async fn answer(&mut self, request: CoreRequest) -> Result<()> {
+        // The client may have gone: then nobody is told.
+        match request {
+            CoreRequest::Reload { answer } => {
+                let _gone = answer.send(self.reload().await);
+            }
+            CoreRequest::SetDraining { gateway, draining, answer } => {
+                let _gone = answer.send(self.set_draining(gateway, draining)?);
+            }
+            CoreRequest::ReportSessions { ike_sas, child_sas, valid, answer } => {
+                let result = if self.config.cluster.election.is_some() {
+                    self.elections.sampler.set_sessions(self.clock.now(), ike_sas, child_sas, valid);
+                    self.tend()?;
+                    Ok(())
+                } else {
+                    Err("nobody is told: `standby-group` in [cluster] is not set".to_owned())
+                };
+                let _gone = answer.send(result);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_draining(
+        &mut self,
+        gateway: Option<GatewayName>,
+        draining: bool,
+    ) -> Result<Result<GatewayName, String>> {
+        if self.config.cluster.election.is_none() {
+            return Ok(Err("members are configured here: set `weight = 0` and reload".to_owned()));
+        }
+        let own = self.config.node.name.clone();
+        let name = gateway.unwrap_or_else(|| own.clone());
+        if name != own && !self.cluster.has_reporting(&name) {
+            return Ok(Err(match self.cluster.role() {
+                crate::cluster::Role::Master => format!("no member \"{name}\" reports to this master"),
+                crate::cluster::Role::Slave | crate::cluster::Role::None => {
+                    format!("this node is not the master: ask it, or {name} itself")
+                }
+            }));
+        }
+        self.step(Input::Drain { name: Some(name.clone()), is_drained: draining })?;
+        Ok(Ok(name))
+    }
+
+    /// Leaves the cluster in order: the slaves are told, the groups resign, the hooks run.
+    pub(super) async fn leave(&mut self) {
+        // What is refused now is taken down all the same.
+        let _refused = self.step(Input::Elect(None));
+        if let Some(speaker) = self.elections.speaker.take() {
+            speaker.stop().await;
+        }
+        let priority = |group: &GroupName| {
+            let of = |groups: &[crate::config::HsrpGroup]| {
+                groups.iter().find(|other| other.settings.name == *group).map(|group| group.settings.priority)
+            };
+            of(&self.config.hsrp).unwrap_or(0)
+        };
+        for (group, hooks) in std::mem::take(&mut self.elections.hooks) {
+            hooks.notify(Role::Stop, priority(&group));
+            hooks.finish().await;
+        }
+    }
+}
+
+const fn tcp_id(peer: PeerId) -> crate::net::tcp::ConnectionId {
+    crate::net::tcp::ConnectionId::from_value(peer.0)
+}
+
+/// The entries of the VIP map.
+pub(super) fn vips_to_map(vips: &[IpAddr]) -> Vec<common::maps::Vip> {
+    crate::config::Redirect { vips: vips.to_vec(), ..crate::config::Redirect::default() }.vips_to_map()
+}
+
+/// News of the speaker, if there is one.
+pub(super) async fn spoken(speaker: Option<&mut Speaker>) -> News {
+    if let Some(speaker) = speaker
+        && let Some(news) = speaker.news().await
+    {
+        return news;
+    }
+    std::future::pending().await
+}
