@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cipher;
+mod der;
 pub mod digest;
 mod hmac;
 pub mod integ;
@@ -37,6 +38,8 @@ pub mod kex;
 #[cfg(any(test, feature = "testing"))]
 pub mod null;
 pub mod prf;
+pub mod sign;
+pub mod x509;
 
 use crate::rng::Rng;
 use cipher::{KeyError, Protection, TrafficKeys};

@@ -1,0 +1,259 @@
+//! Identities, and the names in certificates that give them.
+//!
+//! # References
+//!
+//! `RFC 7296 §3.5` (identities), `RFC 4945 §3.1` and `§5.1.3` (how they match), `RFC 5280 §4.2.1.6`
+//! and `§7` (names), `RFC 6125 §6.4.3` (wildcards).
+
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+
+use super::super::der::{Der, tag};
+use crate::codec::DecodeError;
+
+/// Who somebody claims to be, or is expected to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity<'a> {
+    /// A name of the DNS: ID_FQDN.
+    Fqdn(&'a str),
+    /// A mail address: ID_RFC822_ADDR.
+    Rfc822(&'a str),
+    /// An address: ID_IPV4_ADDR or ID_IPV6_ADDR.
+    Ip(IpAddr),
+    /// A distinguished name in DER: ID_DER_ASN1_DN.
+    Dn(&'a [u8]),
+}
+
+/// A subjectAltName of a kind that gives an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AltName {
+    /// dNSName; `*` may stand for its first label.
+    Dns(Box<str>),
+    /// rfc822Name
+    Rfc822(Box<str>),
+    /// iPAddress
+    Ip(IpAddr),
+}
+
+impl AltName {
+    /// A GeneralName; `None` when it is of another kind.
+    pub(super) fn read(kind: u8, body: &[u8]) -> Result<Option<Self>, DecodeError> {
+        const RFC822: u8 = tag::context(1);
+        const DNS: u8 = tag::context(2);
+        const IP: u8 = tag::context(7);
+        match kind {
+            RFC822 => text(body).map(|text| Some(Self::Rfc822(text))),
+            DNS => text(body).map(|text| Some(Self::Dns(text))),
+            IP => match (<[u8; 4]>::try_from(body), <[u8; 16]>::try_from(body)) {
+                (Ok(octets), _) => Ok(Some(Self::Ip(octets.into()))),
+                (_, Ok(octets)) => Ok(Some(Self::Ip(octets.into()))),
+                (Err(_), Err(_)) => Err(DecodeError::Length { what: "iPAddress", value: body.len() }),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether it gives this identity to its owner.
+    #[must_use]
+    pub fn gives(&self, identity: &Identity<'_>) -> bool {
+        match (self, identity) {
+            (Self::Dns(name), Identity::Fqdn(wanted)) => is_dns_match(name, wanted),
+            (Self::Rfc822(name), Identity::Rfc822(wanted)) => is_same_mailbox(name, wanted),
+            (Self::Ip(name), Identity::Ip(wanted)) => name == wanted,
+            (
+                Self::Dns(_) | Self::Rfc822(_) | Self::Ip(_),
+                Identity::Fqdn(_) | Identity::Rfc822(_) | Identity::Ip(_) | Identity::Dn(_),
+            ) => false,
+        }
+    }
+}
+
+/// An IA5String: visible ASCII, and no NUL with which a name could look like another.
+fn text(octets: &[u8]) -> Result<Box<str>, DecodeError> {
+    let what = "subjectAltName";
+    if let Some(wrong) = octets.iter().find(|octet| !octet.is_ascii_graphic()) {
+        return Err(DecodeError::Value { what, value: (*wrong).into() });
+    }
+    match std::str::from_utf8(octets) {
+        Ok(text) if !text.is_empty() => Ok(text.into()),
+        Ok(_) | Err(_) => Err(DecodeError::Length { what, value: octets.len() }),
+    }
+}
+
+/// Whether a dNSName, the first label of which may be `*`, covers `name`.
+///
+/// The wildcard stands for exactly one label, and two more must follow it, so that no certificate
+/// covers all of a top-level domain.
+#[must_use]
+pub fn is_dns_match(pattern: &str, name: &str) -> bool {
+    // A trailing dot says that a name is complete, as all are here.
+    let (pattern, name) =
+        (pattern.strip_suffix('.').unwrap_or(pattern), name.strip_suffix('.').unwrap_or(name));
+    let is_name = !name.is_empty() && name.split('.').all(is_label);
+    let covers = match pattern.strip_prefix("*.") {
+        None => pattern.eq_ignore_ascii_case(name),
+        Some(parent) => name
+            .split_once('.')
+            .is_some_and(|(_, rest)| parent.contains('.') && rest.eq_ignore_ascii_case(parent)),
+    };
+    is_name && covers
+}
+
+// RFC 1035 §2.3.1 with RFC 1123 §2.1; underscores occur.
+fn is_label(label: &str) -> bool {
+    let is_character = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
+    (1..=63).contains(&label.len()) && label.bytes().all(is_character)
+}
+
+// RFC 5280 §7.5: the part before the `@` counts letter for letter, the rest does not.
+fn is_same_mailbox(one: &str, other: &str) -> bool {
+    match (one.rsplit_once('@'), other.rsplit_once('@')) {
+        (Some((local, host)), Some((other_local, other_host))) => {
+            local == other_local && host.eq_ignore_ascii_case(other_host) && !local.is_empty()
+        }
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Whether two distinguished names are the same.
+///
+/// The same octets always are. Otherwise attributes are compared one by one, and those that are text
+/// without regard to letters' case, to spaces, and to which string type holds them.
+// RFC 5280 §7.1
+#[must_use]
+pub fn is_same_dn(one: &[u8], other: &[u8]) -> bool {
+    one == other || is_same_rdns(one, other).unwrap_or(false)
+}
+
+fn is_same_rdns(one: &[u8], other: &[u8]) -> Result<bool, DecodeError> {
+    let (mut one, mut other) = (whole_name(one)?, whole_name(other)?);
+    while !one.is_empty() && !other.is_empty() {
+        let what = "RelativeDistinguishedName";
+        let mut set = Der::new(one.expect(tag::SET, what)?);
+        let mut other_set = Der::new(other.expect(tag::SET, what)?);
+        // DER sorts the attributes of a set.
+        while !set.is_empty() && !other_set.is_empty() {
+            if !is_same_attribute(set.sequence(what)?, other_set.sequence(what)?)? {
+                return Ok(false);
+            }
+        }
+        if !set.is_empty() || !other_set.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(one.is_empty() && other.is_empty())
+}
+
+fn whole_name(octets: &[u8]) -> Result<Der<'_>, DecodeError> {
+    let mut der = Der::new(octets);
+    let name = der.sequence("Name")?;
+    der.finish("Name")?;
+    Ok(name)
+}
+
+fn is_same_attribute(mut one: Der<'_>, mut other: Der<'_>) -> Result<bool, DecodeError> {
+    let what = "AttributeTypeAndValue";
+    let is_same_type = one.expect(tag::OID, what)? == other.expect(tag::OID, what)?;
+    let (value, other_value) = (one.element(what)?, other.element(what)?);
+    one.finish(what)?;
+    other.finish(what)?;
+    let is_text = |tag| matches!(tag, tag::UTF8_STRING | tag::PRINTABLE_STRING | tag::IA5_STRING);
+    let is_same_value = if is_text(value.tag) && is_text(other_value.tag) {
+        folded(value.body).eq(folded(other_value.body))
+    } else {
+        value.whole == other_value.whole
+    };
+    Ok(is_same_type && is_same_value)
+}
+
+/// Octets of a text without spaces around it, with one space where there are more, in lower case.
+fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
+    let words = text.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+    words.flat_map(|word| [b' '].into_iter().chain(word.iter().map(u8::to_ascii_lowercase)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // test of RFC 6125 §6.4.3
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        for (pattern, name) in [
+            ("gw.example.com", "gw.example.com"),
+            ("GW.example.COM", "gw.EXAMPLE.com"),
+            ("gw.example.com.", "gw.example.com"),
+            ("gw.example.com", "gw.example.com."),
+            ("*.example.com", "gw.example.com"),
+            ("localhost", "localhost"),
+        ] {
+            assert!(is_dns_match(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("gw.example.com", "gw2.example.com"),
+            ("gw.example.com", "example.com"),
+            ("*.example.com", "example.com"),
+            ("*.example.com", ".example.com"),
+            ("*.example.com", "a.gw.example.com"),
+            ("*.example.com", "*.example.com"),
+            ("*.com", "example.com"),
+            ("*", "localhost"),
+            ("g*.example.com", "gw.example.com"),
+            ("gw.*.com", "gw.example.com"),
+            ("", ""),
+            ("gw.example.com", "gw.example.com\0"),
+            ("a..b", "a..b"),
+        ] {
+            assert!(!is_dns_match(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    // test of RFC 5280 §7.5
+    #[test]
+    fn mailboxes_differ_in_the_case_of_their_first_part_only() {
+        assert!(is_same_mailbox("Ops@example.com", "Ops@EXAMPLE.com"));
+        assert!(!is_same_mailbox("Ops@example.com", "ops@example.com"));
+        assert!(!is_same_mailbox("example.com", "example.com"));
+        assert!(!is_same_mailbox("@example.com", "@example.com"));
+    }
+
+    /// A name of one attribute, CN, in a string of this type.
+    fn cn(kind: u8, text: &str) -> Vec<u8> {
+        let length = |octets: &[u8]| u8::try_from(octets.len()).unwrap();
+        let wrap = |tag: u8, body: Vec<u8>| [&[tag, length(&body)], &body[..]].concat();
+        let value = wrap(kind, text.as_bytes().to_vec());
+        let attribute = wrap(tag::SEQUENCE, [&[6, 3, 0x55, 4, 3], &value[..]].concat());
+        wrap(tag::SEQUENCE, wrap(tag::SET, attribute))
+    }
+
+    // test of RFC 5280 §7.1
+    #[test]
+    fn distinguished_names_are_compared_as_text() {
+        let name = cn(tag::UTF8_STRING, "Gateway One");
+
+        assert!(is_same_dn(&name, &name));
+        assert!(is_same_dn(&name, &cn(tag::PRINTABLE_STRING, " gateway  ONE ")));
+        assert!(!is_same_dn(&name, &cn(tag::UTF8_STRING, "GatewayOne")));
+        assert!(!is_same_dn(&name, &cn(tag::UTF8_STRING, "Gateway")));
+        assert!(!is_same_dn(&name, &cn(tag::OCTET_STRING, "Gateway One")));
+        assert!(!is_same_dn(&name, &[tag::SEQUENCE, 0]));
+        assert!(!is_same_dn(&[tag::SEQUENCE, 0], &name));
+        assert!(!is_same_dn(&name, b"Gateway One"));
+        assert!(!is_same_dn(&name, &name[..name.len() - 1]));
+    }
+
+    #[test]
+    fn names_that_could_deceive_are_refused() {
+        let dns = tag::context(2);
+
+        assert_eq!(
+            AltName::read(dns, b"gw.example.com\0.evil.test"),
+            Err(DecodeError::Value { what: "subjectAltName", value: 0 })
+        );
+        assert!(AltName::read(dns, b"").is_err());
+        assert!(AltName::read(dns, "bücher.example".as_bytes()).is_err());
+        assert!(AltName::read(tag::context(7), &[192, 0, 2]).is_err());
+        assert_eq!(AltName::read(tag::context(6), b"https://example.com"), Ok(None));
+    }
+}
