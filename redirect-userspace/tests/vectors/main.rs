@@ -18,6 +18,7 @@ mod captures;
 mod conformance;
 mod data;
 mod frame;
+mod hsrp;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
 mod judge;
