@@ -60,6 +60,7 @@ impl Group {
         if to == State::Active {
             out.push(Output::AcquireVip { vips: self.virtual_addresses() });
         }
+        self.gave_way_to = None;
         self.state = to;
         self.state_changes = self.state_changes.saturating_add(1);
         self.last_change = Some(now);
@@ -110,7 +111,7 @@ impl Group {
             }
             Action::Learn => self.learn(heard, out),
             Action::SendHello => self.send_hello(now, out),
-            Action::SendCoup => self.send(Opcode::Coup, self.state, out),
+            Action::SendCoup => self.send_coup(now, out),
             Action::SendResign => self.send(Opcode::Resign, to, out),
             Action::Announce => self.announce(now, out),
         }
@@ -138,6 +139,18 @@ impl Group {
         let interval = self.hello_interval();
         let due = self.due.hello.filter(|due| *due <= now).map(|due| due + interval);
         self.due.hello = Some(due.filter(|due| *due > now).unwrap_or(now + interval));
+    }
+
+    /// Sends a coup. An active router repeats it for every hello of a lower one, but not for more
+    /// hellos than such a router sends: whoever replays them must not have us flood the link.
+    fn send_coup(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let pause = self.timers().hello() / 2;
+        let is_soon = self.last_coup.is_some_and(|last| now.since(last) < pause);
+        if self.state == State::Active && is_soon {
+            return;
+        }
+        self.last_coup = Some(now);
+        self.send(Opcode::Coup, self.state, out);
     }
 
     fn send(&self, opcode: Opcode, state: State, out: &mut Outbox<Output>) {

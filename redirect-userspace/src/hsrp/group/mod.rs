@@ -42,6 +42,9 @@ pub struct Group {
     priority: u8,
     /// The key of before a reload, until [`Due::retired_key`].
     retired_key: Option<Md5Key>,
+    /// The active router that this one did not preempt yet, for a better one to go first.
+    gave_way_to: Option<IpAddr>,
+    last_coup: Option<Instant>,
     pub(super) notices: Notices,
     /// Time of the last step.
     seen: Instant,
@@ -95,6 +98,8 @@ impl Group {
             due: Due::default(),
             tracked: BTreeMap::new(),
             retired_key: None,
+            gave_way_to: None,
+            last_coup: None,
             notices: Notices::default(),
             seen: boot,
         }
@@ -297,8 +302,27 @@ impl Group {
             tell(self.notices.different_vip(now, source, theirs), out);
         }
         if let Some(trigger) = self.trigger_of(now, &heard) {
+            let trigger = self.give_way(trigger, source);
             self.fire(now, trigger, Some(&heard), out);
         }
+    }
+
+    /// Leaves it to a better standby router to preempt, for one hello of the active router: else
+    /// every router that preempts would take over when the active one is lowered.
+    fn give_way(&mut self, trigger: Trigger, source: IpAddr) -> Trigger {
+        let is_better = |router: Router| !self.is_above(router.priority, router.address);
+        let gives_way = trigger == Trigger::LowerActive { may_preempt: true }
+            && self.state == State::Listen
+            && self.gave_way_to != Some(source)
+            && self.standby.is_some_and(is_better);
+        if gives_way {
+            self.gave_way_to = Some(source);
+            return Trigger::LowerActive { may_preempt: false };
+        }
+        if trigger == Trigger::HigherActive {
+            self.gave_way_to = None;
+        }
+        trigger
     }
 
     fn set_tracked(&mut self, now: Instant, interface: &str, is_up: bool, out: &mut Outbox<Output>) {

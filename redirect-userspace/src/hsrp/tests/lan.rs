@@ -290,17 +290,19 @@ fn a_router_that_leaves_in_order_hands_over_within_one_latency() {
 
 #[test]
 fn a_lowered_priority_hands_over_within_one_latency() {
-    let mut lan = Lan::of([quick(preempting(100)), quick(preempting(110)), quick(preempting(90))]);
-    lan.run(1_000);
+    // Every router but the lowered one would preempt.
+    let mut lan = Lan::of((0..10).map(|number| quick(preempting(100 + number))));
+    lan.run(2_000);
+    assert_eq!(lan.states()[8..], [State::Standby, State::Active]);
+    lan.activations.clear();
 
     let lowered = lan.now;
-    lan.give(2, Input::Reconfigure(quick(preempting(50))));
-    lan.run(2_000);
+    lan.give(10, Input::Reconfigure(quick(preempting(50))));
+    lan.run(3_000);
 
-    // Router 3 is above it as well and may be the first to hear of it.
-    let (when, _) = lan.activations[1];
+    let [(when, 9)] = lan.activations[..] else { panic!("{:?}", lan.activations) };
     assert!(when.since(lowered) <= 2 * lan.latency, "{:?}", when.since(lowered));
-    assert_eq!(lan.states(), [State::Active, State::Listen, State::Standby]);
+    assert_eq!(lan.states()[7..], [State::Standby, State::Active, State::Listen]);
 }
 
 #[test]

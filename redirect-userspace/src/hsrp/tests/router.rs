@@ -93,8 +93,37 @@ fn preemption_says_the_coup_in_the_old_state_before_it_takes_over() {
         ]
     );
     // The coup is lost, and said again as long as the other one does not listen.
-    assert_eq!(desk.hear(200, LOW, Opcode::Hello, State::Active), ["coup active 100 from virtual MAC"]);
-    assert_eq!(desk.hear(300, LOW, Opcode::Hello, State::Speak), nothing());
+    assert_eq!(desk.hear(200, LOW, Opcode::Hello, State::Active), nothing());
+    assert_eq!(desk.hear(2_600, LOW, Opcode::Hello, State::Active), ["coup active 100 from virtual MAC"]);
+    assert_eq!(desk.hear(2_601, LOW, Opcode::Hello, State::Active), nothing());
+    assert_eq!(desk.hear(2_700, LOW, Opcode::Hello, State::Speak), nothing());
+}
+
+#[test]
+fn a_listening_router_lets_the_better_standby_router_preempt_first() {
+    let settings = Settings { preempt: preempt(0, 0), ..settings() };
+    let mut desk = Desk::up(settings, 2);
+
+    assert_eq!(desk.hear(100, HIGH, Opcode::Hello, State::Standby), nothing());
+    assert_eq!(desk.hear(200, LOW, Opcode::Hello, State::Active), nothing());
+    // The standby router does not preempt.
+    assert_eq!(desk.hear(2_700, HIGH, Opcode::Hello, State::Standby), nothing());
+    let said = desk.hear(2_800, LOW, Opcode::Hello, State::Active);
+
+    assert_eq!(said.first().unwrap(), "coup listen 100 from own MAC");
+}
+
+#[test]
+fn a_replayed_coup_or_hello_costs_a_lone_active_router_one_hold_time() {
+    for opcode in [Opcode::Coup, Opcode::Hello] {
+        let mut desk = Desk::in_state(settings(), State::Active);
+        desk.wait(50_000);
+
+        assert!(desk.hear(50_000, HIGH, opcode, State::Active).contains(&"release".to_owned()));
+        let said = desk.wait(60_000);
+
+        assert_eq!(said.last(), Some(&(60_000, "standby -c-> active".to_owned())));
+    }
 }
 
 #[test]
