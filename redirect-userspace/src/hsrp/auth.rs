@@ -9,10 +9,10 @@
 //! the link can send yesterday's coup again, and keep a dead active router alive by its hellos.
 //! What limits the harm: the destination is link-local and never routed; the digest covers the
 //! sender's address, so a copy is worth nothing under another IPv4 address; a copy under an address
-//! of ours is refused as our own; and the active router answers a coup by a resign and, once the
-//! hellos it was promised do not come, is active again within two hold times and a hello. A key per
-//! group and its change end the use of what was recorded. A link that strangers can write to needs
-//! port security or MACsec.
+//! of ours is refused as our own; a lone active router that believes a copied coup or hello is
+//! active again after the hold time, and with a standby router a coup is a hand-over to that one.
+//! Another key ends the use of what was recorded. A link that strangers can write to needs port
+//! security or MACsec.
 //!
 //! # Digest
 //!

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! - The table of [`fsm`] alone decides about the state.
+//! - The table in `fsm.rs` alone decides about the state.
 //! - A packet that is malformed, of another group or not authenticated changes nothing but a
 //!   counter.
 //! - Virtual addresses are held between [`Output::AcquireVip`] and [`Output::ReleaseVip`], which
@@ -47,7 +47,7 @@
 //! # References
 //!
 //! `RFC 2281` (version 1): packets §5.1 in [`wire`], authentication in [`auth`], timers §5.4 in
-//! [`Group`], table §5.7 in [`fsm`], MAC addresses §6 in [`Settings::virtual_mac`]. Version 2,
+//! [`Group`], table §5.7 in `fsm.rs`, MAC addresses §6 in [`Settings::virtual_mac`]. Version 2,
 //! IPv6 and MD5 authentication are Cisco's and were learned from packets.
 
 #![forbid(unsafe_code)]

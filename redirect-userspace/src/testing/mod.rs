@@ -2,4 +2,5 @@
 
 pub mod fixtures;
 pub mod fuzz;
+pub mod fuzz_hsrp;
 pub mod packets;

@@ -20,6 +20,7 @@ mod data;
 mod frame;
 mod ike_captures;
 mod ike_seeds;
+mod hsrp;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
 mod judge;

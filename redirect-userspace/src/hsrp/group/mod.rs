@@ -1,16 +1,14 @@
-//! The machine of one group.
+//! The machine of one group: what it takes in, and when something is due.
+
+mod actions;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use crate::hsrp::fsm::{Action, Trigger, transition};
+use crate::hsrp::fsm::Trigger;
 use crate::hsrp::notices::Notices;
-use crate::hsrp::receive::Heard;
-use crate::hsrp::wire::{Message, Opcode, SenderState};
 use crate::hsrp::{
-    Authentication, Cause, Event, Input, Interface, MacAddress, Md5Key, Output, Settings, SourceMac, State,
-    Timers, auth,
+    Authentication, Cause, Event, Input, Interface, MacAddress, Md5Key, Output, Settings, State, Timers,
 };
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
@@ -44,6 +42,9 @@ pub struct Group {
     priority: u8,
     /// The key of before a reload, until [`Due::retired_key`].
     retired_key: Option<Md5Key>,
+    /// The active router that this one did not preempt yet, for a better one to go first.
+    gave_way_to: Option<IpAddr>,
+    last_coup: Option<Instant>,
     pub(super) notices: Notices,
     /// Time of the last step.
     seen: Instant,
@@ -67,7 +68,7 @@ pub(super) struct Due {
     pub(super) standby: Option<Instant>,
     /// The Hello timer. Runs in states that send hellos.
     pub(super) hello: Option<Instant>,
-    /// The next announcement, and how many there are still to be.
+    /// The next announcement, and how many follow it.
     announce: Option<(Instant, u8)>,
     /// The end of the delay of preemption.
     preempt: Option<Instant>,
@@ -97,6 +98,8 @@ impl Group {
             due: Due::default(),
             tracked: BTreeMap::new(),
             retired_key: None,
+            gave_way_to: None,
+            last_coup: None,
             notices: Notices::default(),
             seen: boot,
         }
@@ -299,8 +302,27 @@ impl Group {
             tell(self.notices.different_vip(now, source, theirs), out);
         }
         if let Some(trigger) = self.trigger_of(now, &heard) {
+            let trigger = self.give_way(trigger, source);
             self.fire(now, trigger, Some(&heard), out);
         }
+    }
+
+    /// Leaves it to a better standby router to preempt, for one hello of the active router: else
+    /// every router that preempts would take over when the active one is lowered.
+    fn give_way(&mut self, trigger: Trigger, source: IpAddr) -> Trigger {
+        let is_better = |router: Router| !self.is_above(router.priority, router.address);
+        let gives_way = trigger == Trigger::LowerActive { may_preempt: true }
+            && self.state == State::Listen
+            && self.gave_way_to != Some(source)
+            && self.standby.is_some_and(is_better);
+        if gives_way {
+            self.gave_way_to = Some(source);
+            return Trigger::LowerActive { may_preempt: false };
+        }
+        if trigger == Trigger::HigherActive {
+            self.gave_way_to = None;
+        }
+        trigger
     }
 
     fn set_tracked(&mut self, now: Instant, interface: &str, is_up: bool, out: &mut Outbox<Output>) {
@@ -403,8 +425,7 @@ impl Group {
         if let Some((at, left)) = self.due.announce
             && at <= now
         {
-            out.push(Output::AnnounceVip);
-            self.due.announce = (left > 1).then(|| (now + ANNOUNCE_AGAIN, left - 1));
+            self.announce_and_again(now, left, out);
         }
         if take_due(&mut self.due.preempt, now) {
             self.reconsider(now, out);
@@ -412,168 +433,6 @@ impl Group {
         if take_due(&mut self.due.retired_key, now) {
             self.retired_key = None;
         }
-    }
-
-    /// Does what the table says.
-    fn fire(&mut self, now: Instant, trigger: Trigger, heard: Option<&Heard>, out: &mut Outbox<Output>) {
-        self.change(now, trigger, cause_of(trigger), heard, out);
-        // The table has no event for an Active timer that ran out before the state was standby.
-        if self.state == State::Standby && self.due.active.is_none() {
-            let trigger = Trigger::ActiveTimerExpired;
-            self.change(now, trigger, cause_of(trigger), None, out);
-        }
-    }
-
-    fn change(
-        &mut self,
-        now: Instant,
-        trigger: Trigger,
-        cause: Option<Cause>,
-        heard: Option<&Heard>,
-        out: &mut Outbox<Output>,
-    ) {
-        let from = self.state;
-        let (actions, to) = transition(from, trigger);
-        for action in actions.iter().filter(|action| !action.is_of_next_state()) {
-            self.act(now, *action, to, heard, out);
-        }
-        if to != from {
-            self.enter(now, to, out);
-        }
-        for action in actions.iter().filter(|action| action.is_of_next_state()) {
-            self.act(now, *action, to, heard, out);
-        }
-        if let Some(cause) = cause.filter(|_| to != from) {
-            out.push(Output::Event(Event::StateChanged { from, to, cause }));
-        }
-    }
-
-    fn enter(&mut self, now: Instant, to: State, out: &mut Outbox<Output>) {
-        if self.state == State::Active {
-            self.due.announce = None;
-            out.push(Output::ReleaseVip);
-        }
-        if to == State::Active {
-            out.push(Output::AcquireVip { vips: self.virtual_addresses() });
-        }
-        self.state = to;
-        self.state_changes = self.state_changes.saturating_add(1);
-        self.last_change = Some(now);
-        if !self.sends_hellos() {
-            self.due.hello = None;
-        } else if self.due.hello.is_none() {
-            self.due.hello = Some(now + self.hello_interval());
-        }
-        if to == State::Initial {
-            self.learned_vip = None;
-            self.learned_timers = None;
-            self.due.preempt = None;
-        }
-    }
-
-    /// Carries out an action of `RFC 2281 §5.6` on the way to state `to`.
-    fn act(
-        &mut self,
-        now: Instant,
-        action: Action,
-        to: State,
-        heard: Option<&Heard>,
-        out: &mut Outbox<Output>,
-    ) {
-        match action {
-            Action::StartActiveTimer => {
-                // Whoever takes over by a coup is the active router before its first hello.
-                let hello = heard.filter(|heard| heard.is_hello_in(State::Active));
-                let router = hello.or_else(|| heard.filter(|heard| heard.message.opcode == Opcode::Coup));
-                self.active = router.map(Router::from);
-                self.due.active = Some(now + hello.map_or_else(|| self.timers().hold(), |hello| hello.hold));
-                if self.standby.is_some_and(|standby| self.is_active_router(standby.address)) {
-                    self.standby = None;
-                }
-            }
-            Action::StartStandbyTimer => {
-                let hello = heard.filter(|heard| heard.is_hello_in(State::Standby));
-                self.standby = hello.map(Router::from);
-                self.due.standby = Some(now + hello.map_or_else(|| self.timers().hold(), |hello| hello.hold));
-            }
-            Action::StopActiveTimer => {
-                self.active = None;
-                self.due.active = None;
-            }
-            Action::StopStandbyTimer => {
-                self.standby = None;
-                self.due.standby = None;
-            }
-            Action::Learn => self.learn(heard, out),
-            Action::SendHello => self.send_hello(now, out),
-            Action::SendCoup => self.send(Opcode::Coup, self.state, out),
-            Action::SendResign => self.send(Opcode::Resign, to, out),
-            Action::Announce => self.announce(now, out),
-        }
-    }
-
-    /// Learns what is not configured (`RFC 2281 §5.1`). Times below a second are not learned: they
-    /// are for routers that were all told so.
-    fn learn(&mut self, heard: Option<&Heard>, out: &mut Outbox<Output>) {
-        let Some(heard) = heard else { return };
-        let Message { vip, hello, hold, .. } = heard.message;
-        if self.settings.vips.is_empty() && self.learned_vip != Some(vip) && self.can_learn(vip) {
-            self.learned_vip = Some(vip);
-            out.push(Output::Event(Event::LearnedVip { vip }));
-        }
-        if self.settings.timers.is_none() {
-            let timers = Timers::new(hello, hold).ok().filter(|timers| !timers.is_sub_second());
-            self.learned_timers = timers.or(self.learned_timers);
-        }
-    }
-
-    /// Sends a hello and starts the Hello timer. One that ran out goes on from when it was due, so
-    /// that lateness does not add up.
-    fn send_hello(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        self.send(Opcode::Hello, self.state, out);
-        let interval = self.hello_interval();
-        let due = self.due.hello.filter(|due| *due <= now).map(|due| due + interval);
-        self.due.hello = Some(due.filter(|due| *due > now).unwrap_or(now + interval));
-    }
-
-    fn send(&self, opcode: Opcode, state: State, out: &mut Outbox<Output>) {
-        let (Some(sender), Some(interface)) = (self.own_address(), &self.interface) else { return };
-        let timers = self.timers();
-        let message = Message {
-            opcode,
-            state: SenderState::Is(state),
-            group: self.settings.group,
-            priority: self.priority,
-            hello: timers.hello(),
-            hold: timers.hold(),
-            vip: self.election_vip().unwrap_or(UNKNOWN_VIP),
-            identifier: interface.mac,
-        };
-        // RFC 2281 §6.1: the virtual MAC if and only if the state is active.
-        let is_virtual = state == State::Active && !self.settings.use_bia;
-        out.push(Output::Send {
-            source: if is_virtual { SourceMac::Virtual } else { SourceMac::BurnedIn },
-            payload: auth::seal(self.settings.version, message, &self.settings.authentication, sender),
-        });
-    }
-
-    fn announce(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        out.push(Output::AnnounceVip);
-        self.due.announce = Some((now + ANNOUNCE_AGAIN, ANNOUNCE_TIMES));
-    }
-
-    /// Time to the next hello: never longer than the hello time, and shorter at random
-    /// (`RFC 2281 §5.4`). Times below a second leave no room for many more hellos.
-    fn hello_interval(&mut self) -> Duration {
-        let timers = self.timers();
-        let least = if timers.is_sub_second() { timers.hello() * 9 / 10 } else { timers.hello() * 8 / 10 };
-        self.rng.between(least, timers.hello())
-    }
-}
-
-impl From<&Heard> for Router {
-    fn from(heard: &Heard) -> Self {
-        Self { address: heard.source, priority: heard.message.priority }
     }
 }
 
@@ -597,27 +456,3 @@ fn tell(event: Option<Event>, out: &mut Outbox<Output>) {
 fn take_due(due: &mut Option<Instant>, now: Instant) -> bool {
     due.take_if(|due| *due <= now).is_some()
 }
-
-/// Why a state changes; `None` for the event that never changes it.
-const fn cause_of(trigger: Trigger) -> Option<Cause> {
-    match trigger {
-        Trigger::Enabled { .. } => Some(Cause::Enabled),
-        Trigger::Disabled { .. } => Some(Cause::Disabled),
-        Trigger::ActiveTimerExpired => Some(Cause::ActiveTimerExpired),
-        Trigger::StandbyTimerExpired => Some(Cause::StandbyTimerExpired),
-        Trigger::HelloTimerExpired => None,
-        Trigger::HigherSpeaker => Some(Cause::HigherSpeaker),
-        Trigger::HigherActive => Some(Cause::HigherActive),
-        Trigger::LowerActive { .. } => Some(Cause::LowerActive),
-        Trigger::ActiveResigned => Some(Cause::ActiveResigned),
-        Trigger::Coup => Some(Cause::Coup),
-        Trigger::HigherStandby => Some(Cause::HigherStandby),
-        Trigger::LowerStandby => Some(Cause::LowerStandby),
-    }
-}
-
-const UNKNOWN_VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-
-/// Cisco's routers announce again after this time, and once more.
-const ANNOUNCE_AGAIN: Duration = Duration::from_secs(3);
-const ANNOUNCE_TIMES: u8 = 2;
