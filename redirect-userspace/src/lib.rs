@@ -7,7 +7,7 @@
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
 //! | cryptography | [`crypto`] |
-//! | protocols | [`hsrp`], [`clb`] |
+//! | protocols | [`hsrp`], [`clb`], [`ike`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
 //! | outside world | [`fastpath`], [`dataplane`], [`net`], [`telemetry`], [`control`] |
@@ -26,6 +26,7 @@ pub mod crypto;
 
 pub mod clb;
 pub mod hsrp;
+pub mod ike;
 
 pub mod cluster;
 

@@ -18,6 +18,8 @@ mod captures;
 mod conformance;
 mod data;
 mod frame;
+mod ike_captures;
+mod ike_seeds;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
 mod judge;
