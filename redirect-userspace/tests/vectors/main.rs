@@ -19,6 +19,7 @@ mod conformance;
 mod data;
 mod frame;
 mod ike_captures;
+mod ike_inside;
 mod ike_seeds;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
