@@ -1,7 +1,7 @@
 //! IKEv2: the gateway and the client.
 //!
-//! [`wire`] is octets to values and back, [`rules`] says which payloads each message may carry.
-//! Neither knows keys, states or clocks.
+//! [`wire`] is octets to values and back, [`rules`] says which payloads each message may carry,
+//! [`proposal`] which algorithms are offered and chosen. None of them knows keys, states or clocks.
 //!
 //! # References
 //!
@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod proposal;
 pub mod pool;
 pub mod rules;
 pub mod selector;

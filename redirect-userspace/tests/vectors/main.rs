@@ -21,6 +21,7 @@ mod frame;
 mod ike_captures;
 mod ike_seeds;
 mod hsrp;
+mod ike_inside;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
 mod judge;

@@ -163,6 +163,18 @@ impl<'a> Chain<'a> {
         self.iter().find(|payload| payload.kind == kind)
     }
 
+    /// The notifies. Those too short to have a type are left out: the rules refuse their message.
+    pub fn notifies(&self) -> impl Iterator<Item = Notify<'a>> + use<'a> {
+        let notifies = self.iter().filter(|payload| payload.kind == PayloadType::Notify);
+        notifies.filter_map(|payload| Notify::decode(payload.body).ok())
+    }
+
+    /// The first notify of a type.
+    #[must_use]
+    pub fn notify(&self, kind: NotifyType) -> Option<Notify<'a>> {
+        self.notifies().find(|notify| notify.kind == kind)
+    }
+
     /// How many payloads of a type there are.
     #[must_use]
     pub fn count(&self, kind: PayloadType) -> usize {

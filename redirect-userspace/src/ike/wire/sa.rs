@@ -23,6 +23,12 @@ impl Sa {
         (is_rising && !proposals.is_empty()).then_some(Self { proposals })
     }
 
+    /// A single proposal: an answer.
+    #[must_use]
+    pub fn one(proposal: Proposal) -> Self {
+        Self { proposals: vec![proposal] }
+    }
+
     /// The proposals; at least one.
     #[must_use]
     pub fn proposals(&self) -> &[Proposal] {

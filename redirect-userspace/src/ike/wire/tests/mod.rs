@@ -199,6 +199,25 @@ fn unknown_and_critical_payloads_keep_what_they_are() {
 }
 
 #[test]
+fn notifies_are_found_by_their_type() {
+    let (first, octets) = encode_chain(|chain| {
+        chain.push(&Payload::Nonce(Nonce::new(&[7; 16]).unwrap()))?;
+        chain.plain(NotifyType::MobikeSupported)?;
+        chain.notify(&NotifyContent::AuthLifetime(60))?;
+        chain.notify(&NotifyContent::AuthLifetime(61))
+    })
+    .unwrap();
+
+    let chain = Chain::decode(first, &octets).unwrap();
+
+    assert_eq!(chain.notifies().count(), 3);
+    assert_eq!(chain.notify(NotifyType::MobikeSupported), Some(Notify::plain(NotifyType::MobikeSupported)));
+    let lifetime = chain.notify(NotifyType::AuthLifetime).map(|notify| notify.content());
+    assert_eq!(lifetime, Some(Ok(NotifyContent::AuthLifetime(60))));
+    assert_eq!(chain.notify(NotifyType::Redirect), None);
+}
+
+#[test]
 fn an_encrypted_payload_ends_its_message_and_names_what_is_inside() {
     let octets = [35, 0, 0, 6, 1, 2];
 
