@@ -9,7 +9,9 @@ use tracing::{Subscriber, error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Event, Severity};
+use super::elected::list;
+use super::{Elected, Event, Severity};
+use crate::hsrp::Event as HsrpEvent;
 
 /// What is logged when the operator does not say.
 pub const DEFAULT_FILTER: &str = "info";
@@ -86,47 +88,145 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
 /// Name of the daemon's events in a filter.
 pub const TARGET: &str = "redirectd";
 
+macro_rules! line {
+    ($event:ident, $words:literal $(, $field:literal = $value:expr)*) => {
+        match $event.severity() {
+            Severity::Info => info!(target: TARGET, { event = $event.name() $(, $field = $value)* }, $words),
+            Severity::Warn => warn!(target: TARGET, { event = $event.name() $(, $field = $value)* }, $words),
+            Severity::Error => error!(target: TARGET, { event = $event.name() $(, $field = $value)* }, $words),
+        }
+    };
+}
+
 /// Writes one event. The match is spelt out because field names must be known to the compiler;
 /// a test compares it with [`Event::fields`] and [`Event::severity`].
 pub fn write(event: &Event) {
-    macro_rules! line {
-        ($words:literal $(, $field:literal = $value:expr)*) => {
-            match event.severity() {
-                Severity::Info => info!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
-                Severity::Warn => warn!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
-                Severity::Error => error!(target: TARGET, { event = event.name() $(, $field = $value)* }, $words),
-            }
-        };
-    }
     match event {
-        Event::Armed => line!("requests to the VIP are answered"),
+        Event::Armed => line!(event, "requests to the VIP are answered"),
         Event::AttachFailed { interface, why } => {
-            line!("cannot attach the fast path", "interface" = interface, "why" = why);
+            line!(event, "cannot attach the fast path", "interface" = interface, "why" = why);
         }
         Event::Attached { interface, mode, why } => {
-            line!("fast path attached", "interface" = interface, "mode" = mode.name(), "why" = why);
+            line!(event, "fast path attached", "interface" = interface, "mode" = mode.name(), "why" = why);
         }
-        Event::Detached { interface } => line!("fast path detached", "interface" = interface),
-        Event::Disarmed { reason } => line!("requests go to the stack", "reason" = reason.name()),
+        Event::Detached { interface } => line!(event, "fast path detached", "interface" = interface),
+        Event::Disarmed { reason } => line!(event, "requests go to the stack", "reason" = reason.name()),
+        Event::Elected(event) => write_elected(event),
         Event::Lapsed { silent_for } => {
             let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
-            line!("the core was silent, the fast path let go", "silent-ms" = silent_ms);
+            line!(event, "the core was silent, the fast path let go", "silent-ms" = silent_ms);
         }
-        Event::MemberAdded { gateway } => line!("gateway joined", "gateway" = gateway.as_str()),
+        Event::MemberAdded { gateway } => line!(event, "gateway joined", "gateway" = gateway.as_str()),
         Event::MemberChanged { gateway, change } => {
-            line!("gateway changed", "gateway" = gateway.as_str(), "change" = change.name());
+            line!(event, "gateway changed", "gateway" = gateway.as_str(), "change" = change.name());
         }
         Event::MemberDown { gateway, reason } => {
-            line!("gateway is not offered", "gateway" = gateway.as_str(), "reason" = reason.name());
+            line!(event, "gateway is not offered", "gateway" = gateway.as_str(), "reason" = reason.name());
         }
-        Event::MemberRemoved { gateway } => line!("gateway left", "gateway" = gateway.as_str()),
-        Event::MemberUp { gateway } => line!("gateway is offered", "gateway" = gateway.as_str()),
-        Event::ReloadFailed { why } => line!("configuration refused", "why" = why),
-        Event::Reloaded => line!("new configuration in force"),
-        Event::Started { version } => line!("redirectd runs", "version" = version),
-        Event::Stopped { reason } => line!("redirectd ends", "reason" = reason.name()),
+        Event::MemberRemoved { gateway } => line!(event, "gateway left", "gateway" = gateway.as_str()),
+        Event::MemberUp { gateway } => line!(event, "gateway is offered", "gateway" = gateway.as_str()),
+        Event::ReloadFailed { why } => line!(event, "configuration refused", "why" = why),
+        Event::Reloaded => line!(event, "new configuration in force"),
+        Event::Standby { group, event: what } => write_standby(event, group.as_str(), what),
+        Event::Started { version } => line!(event, "redirectd runs", "version" = version),
+        Event::Stopped { reason } => line!(event, "redirectd ends", "reason" = reason.name()),
         Event::TablePublished { generation, moved } => {
-            line!("table in force", "generation" = generation, "moved" = moved);
+            line!(event, "table in force", "generation" = generation, "moved" = moved);
+        }
+    }
+}
+
+fn write_elected(event: &Elected) {
+    match event {
+        Elected::AllOverloaded { action } => {
+            line!(event, "every gateway is overloaded", "action" = action.as_str());
+        }
+        Elected::HookFailed { group, script, why } => {
+            let script = script.display().to_string();
+            line!(event, "hook failed", "group" = group.as_str(), "script" = script, "why" = why);
+        }
+        Elected::HookRan { group, script } => {
+            let script = script.display().to_string();
+            line!(event, "hook was told", "group" = group.as_str(), "script" = script);
+        }
+        Elected::ListenFailed { address, why } => {
+            line!(event, "members cannot connect", "address" = address.to_string(), "why" = why);
+        }
+        Elected::MasterConnected { master } => {
+            line!(event, "reporting to the master", "master" = master.to_string());
+        }
+        Elected::MasterLost { master, reason } => {
+            line!(event, "no longer reporting", "master" = master.to_string(), "reason" = reason);
+        }
+        Elected::MemberJoined { gateway } => {
+            line!(event, "gateway has registered", "gateway" = gateway.as_str());
+        }
+        Elected::MemberLeft { gateway, reason, is_orderly: _ } => {
+            line!(event, "gateway is registered no more", "gateway" = gateway.as_str(), "reason" = reason);
+        }
+        Elected::OverloadCleared => line!(event, "some gateway has room again"),
+        Elected::PeerRefused { from, reason, count } => {
+            let from = from.to_string();
+            line!(event, "peers refused", "from" = from, "reason" = reason, "count" = count);
+        }
+        Elected::RealTimeDenied { why } => line!(event, "no real-time priority", "why" = why),
+        Elected::RoleChanged { from, to, why } => {
+            line!(event, "role changed", "from" = from.as_str(), "to" = to.as_str(), "why" = why);
+        }
+        Elected::TookOver { group, took } => {
+            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            line!(event, "VIP taken over", "group" = group.as_str(), "took-us" = took_us);
+        }
+        Elected::VipAcquired { group, vips } => {
+            line!(event, "VIP on the interface", "group" = group.as_str(), "vips" = list(vips));
+        }
+        Elected::VipConflict { group, vip, by } => {
+            let vip = vip.to_string();
+            line!(event, "VIP answered for by others", "group" = group.as_str(), "vip" = vip, "by" = by);
+        }
+        Elected::VipFailed { group, why } => {
+            line!(event, "VIP cannot be moved", "group" = group.as_str(), "why" = why);
+        }
+        Elected::VipReleased { group } => line!(event, "VIP has left", "group" = group.as_str()),
+    }
+}
+
+fn write_standby(event: &Event, group: &str, what: &HsrpEvent) {
+    match what {
+        HsrpEvent::DifferentVip { source, theirs } => {
+            let (source, vip) = (source.to_string(), theirs.to_string());
+            line!(event, "another virtual IP", "group" = group, "source" = source, "vip" = vip);
+        }
+        HsrpEvent::Discarded { source, discard, count } => {
+            let (source, reason) = (source.to_string(), discard.as_str());
+            line!(
+                event,
+                "packets not used",
+                "group" = group,
+                "source" = source,
+                "reason" = reason,
+                "count" = count
+            );
+        }
+        HsrpEvent::DuplicateAddress { address } => {
+            line!(event, "our address is in use", "group" = group, "address" = address.to_string());
+        }
+        HsrpEvent::LearnedVip { vip } => {
+            line!(event, "virtual IP learned", "group" = group, "vip" = vip.to_string());
+        }
+        HsrpEvent::PriorityChanged { from, to } => {
+            line!(event, "priority changed", "group" = group, "from" = from, "to" = to);
+        }
+        HsrpEvent::StateChanged { from, to, cause } => {
+            let (from, to) = (from.as_str(), to.as_str());
+            line!(
+                event,
+                "state changed",
+                "group" = group,
+                "from" = from,
+                "to" = to,
+                "cause" = cause.as_str()
+            );
         }
     }
 }

@@ -7,14 +7,17 @@
 //! # Invariants
 //!
 //! - Every field of an event comes from the configuration, the kernel or this program, never from
-//!   a client's packet: neither the log nor a metric can be filled up from outside.
+//!   a client's packet. What neighbours and peers do wrong is counted where it is met, and told at a
+//!   limited rate: neither the log nor a metric can be filled up from outside.
 //! - No event carries a secret.
 
 mod cluster;
+mod elected;
 pub mod export;
 pub mod journal;
 pub mod log;
 pub mod metrics;
+mod standby;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,8 +25,10 @@ use std::time::Duration;
 
 use crate::control::AttachMode;
 use crate::gateway::GatewayName;
+use crate::hsrp::{Event as HsrpEvent, GroupName};
 use crate::time::UnixTime;
 
+pub use self::elected::Elected;
 use self::log::write as write_line;
 use journal::Journal;
 
@@ -58,6 +63,8 @@ pub enum Event {
         /// Why.
         reason: DisarmReason,
     },
+    /// Something happened in the cluster that elects its master.
+    Elected(Elected),
     /// The core did not say in time that it is alive, and the fast path let go of the VIP.
     Lapsed {
         /// How long it was silent.
@@ -99,6 +106,13 @@ pub enum Event {
     },
     /// A new configuration is in force.
     Reloaded,
+    /// Something happened in a standby group.
+    Standby {
+        /// Which.
+        group: GroupName,
+        /// What.
+        event: HsrpEvent,
+    },
     /// The daemon runs.
     Started {
         /// Its version.
@@ -208,6 +222,7 @@ impl Event {
             Self::Attached { .. } => "attached",
             Self::Detached { .. } => "detached",
             Self::Disarmed { .. } => "disarmed",
+            Self::Elected(event) => event.name(),
             Self::Lapsed { .. } => "lapsed",
             Self::MemberAdded { .. } => "member-added",
             Self::MemberChanged { .. } => "member-changed",
@@ -216,6 +231,7 @@ impl Event {
             Self::MemberUp { .. } => "member-up",
             Self::ReloadFailed { .. } => "reload-failed",
             Self::Reloaded => "reloaded",
+            Self::Standby { event, .. } => standby::name(event),
             Self::Started { .. } => "started",
             Self::Stopped { .. } => "stopped",
             Self::TablePublished { .. } => "table-published",
@@ -240,10 +256,12 @@ impl Event {
                 DisarmReason::NoVip | DisarmReason::Off | DisarmReason::Stopping => Severity::Info,
                 DisarmReason::Lapsed | DisarmReason::NoGateway | DisarmReason::NotAttached => Severity::Warn,
             },
+            Self::Elected(event) => event.severity(),
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
             },
+            Self::Standby { event, .. } => standby::severity(event),
             Self::Stopped { reason } => match reason {
                 StopReason::Signal => Severity::Info,
                 StopReason::Error => Severity::Error,
@@ -265,6 +283,7 @@ impl Event {
             }
             Self::Detached { interface } => vec![("interface", interface.clone())],
             Self::Disarmed { reason } => vec![("reason", reason.name().to_owned())],
+            Self::Elected(event) => event.fields(),
             Self::Lapsed { silent_for } => vec![("silent-ms", silent_for.as_millis().to_string())],
             Self::MemberChanged { gateway, change } => {
                 vec![("gateway", gateway.to_string()), ("change", change.name().to_owned())]
@@ -276,6 +295,7 @@ impl Event {
                 vec![("gateway", gateway.to_string())]
             }
             Self::ReloadFailed { why } => vec![("why", why.clone())],
+            Self::Standby { group, event } => standby::fields(group, event),
             Self::Started { version } => vec![("version", (*version).to_owned())],
             Self::Stopped { reason } => vec![("reason", reason.name().to_owned())],
             Self::TablePublished { generation, moved } => {
@@ -296,6 +316,7 @@ impl fmt::Display for Event {
             }
             Self::Detached { interface } => write!(f, "{interface}: detached"),
             Self::Disarmed { reason } => write!(f, "requests go to the stack: {}", reason.name()),
+            Self::Elected(event) => event.fmt(f),
             Self::Lapsed { silent_for } => {
                 write!(f, "the core was silent for {} ms, the fast path let go", silent_for.as_millis())
             }
@@ -306,6 +327,7 @@ impl fmt::Display for Event {
             Self::MemberUp { gateway } => write!(f, "{gateway} is offered"),
             Self::ReloadFailed { why } => write!(f, "configuration refused: {why}"),
             Self::Reloaded => f.write_str("the new configuration is in force"),
+            Self::Standby { group, event } => standby::display(group, event, f),
             Self::Started { version } => write!(f, "redirectd {version} runs"),
             Self::Stopped { reason } => write!(f, "redirectd ends: {}", reason.name()),
             Self::TablePublished { generation, moved } => {
@@ -353,7 +375,7 @@ pub(crate) mod fixtures {
     pub(crate) fn events() -> Vec<Event> {
         let interface = || "eth0".to_owned();
         let gateway = || gateway("gw2");
-        vec![
+        let mut events = vec![
             Event::Armed,
             Event::AttachFailed { interface: interface(), why: "native: Operation not permitted".to_owned() },
             Event::Attached {
@@ -374,7 +396,13 @@ pub(crate) mod fixtures {
             Event::Started { version: "1.2.3" },
             Event::Stopped { reason: StopReason::Signal },
             Event::TablePublished { generation: 7, moved: 341 },
-        ]
+        ];
+        events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
+        let group = || "group1".parse().unwrap();
+        events.extend(
+            standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),
+        );
+        events
     }
 }
 
@@ -420,6 +448,18 @@ mod tests {
                 ("disarmed", Severity::Warn),
                 ("lapsed", Severity::Error),
                 ("reload-failed", Severity::Error),
+                ("all-overloaded", Severity::Warn),
+                ("hook-failed", Severity::Warn),
+                ("listen-failed", Severity::Error),
+                ("master-lost", Severity::Warn),
+                ("member-left", Severity::Warn),
+                ("peer-refused", Severity::Warn),
+                ("real-time-denied", Severity::Warn),
+                ("vip-conflict", Severity::Error),
+                ("vip-failed", Severity::Error),
+                ("hsrp-different-vip", Severity::Warn),
+                ("hsrp-discarded", Severity::Warn),
+                ("hsrp-duplicate-address", Severity::Warn),
             ]
         );
     }
