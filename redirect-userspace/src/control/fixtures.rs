@@ -14,6 +14,7 @@ pub(crate) fn snapshot() -> Snapshot {
         counters.insert(reason.name().to_owned(), packets);
     }
     Snapshot {
+        at: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)),
         redirect: RedirectView {
             attached: vec![
                 Attachment {
@@ -46,6 +47,10 @@ pub(crate) fn snapshot() -> Snapshot {
             vip: vec!["10.50.0.5".to_owned(), "fd50::5".to_owned()],
             policy: "balanced".to_owned(),
             overload_limit: 99,
+            overload_action: "spread".to_owned(),
+            holdtime_ms: None,
+            hello_ms: None,
+            update_ms: None,
             gateways: vec![
                 gateway("gw1", &["10.50.0.11"], true, GatewayState::Up, 0.25, 617),
                 gateway("gw2", &["10.50.0.12", "fd50::12"], false, GatewayState::Up, 0.5, 1234),
@@ -57,7 +62,115 @@ pub(crate) fn snapshot() -> Snapshot {
             slots: 1024,
             gateways: vec![slots("gw1", 256), slots("gw2", 512), slots("gw3", 128)],
         },
+        standby: standby(),
     }
+}
+
+/// The same members, elected: a master with two slaves, one of them overloaded, and a member that
+/// does not report.
+pub(crate) fn elected() -> ClusterView {
+    let reported = |mut gateway: GatewayView, role, [crypto, system, load]: [f64; 3], heard| {
+        gateway.role = Some(role);
+        gateway.weight = None;
+        gateway.priority = Some(100);
+        gateway.crypto_load = Some(crypto);
+        gateway.system_load = Some(system);
+        gateway.load = Some(load);
+        gateway.sessions = Some(812);
+        gateway.max_session = Some(10_000);
+        gateway.last_seen_ms = Some(heard);
+        gateway.why = Some("load".to_owned());
+        gateway
+    };
+    let one = gateway("gw1", &["10.50.0.11"], true, GatewayState::Up, 0.25, 617);
+    let two = gateway("gw2", &["10.50.0.12", "fd50::12"], false, GatewayState::Up, 0.625, 1234);
+    let three = gateway("gw3", &["gw3.vpn.example.net"], false, GatewayState::Overloaded, 0.0, 617);
+    ClusterView {
+        role: Role::Master,
+        status: "up".to_owned(),
+        standby_group: Some("group1".to_owned()),
+        vip: vec!["10.50.0.5".to_owned(), "fd50::5".to_owned()],
+        policy: "balanced".to_owned(),
+        overload_limit: 80,
+        overload_action: "spread".to_owned(),
+        holdtime_ms: Some(3_000),
+        hello_ms: Some(1_000),
+        update_ms: Some(5_000),
+        gateways: vec![
+            reported(one, GatewayRole::Master, [8.12, 40.5, 24.31], 0),
+            reported(two, GatewayRole::Slave, [5.0, 19.68, 12.34], 730),
+            reported(three, GatewayRole::Slave, [99.0, 61.0, 80.0], 62_345),
+            gateway("gw9", &["10.50.0.19"], false, GatewayState::Up, 0.125, 0),
+        ],
+    }
+}
+
+/// Two groups: one that is active, one that has another active router.
+pub(crate) fn standby() -> Vec<StandbyView> {
+    let active = StandbyView {
+        name: "group1".to_owned(),
+        name_is_default: false,
+        group: 1,
+        version: 2,
+        interface: "eth0".to_owned(),
+        state: StandbyState::Active,
+        vip: vec!["10.50.0.5".to_owned(), "fd50::5".to_owned()],
+        link_local: None,
+        virtual_mac: "0000.0c9f.f001".to_owned(),
+        use_bia: false,
+        priority: 90,
+        configured_priority: Some(110),
+        preempt: true,
+        preempt_delay_minimum_ms: 5_000,
+        preempt_delay_reload_ms: 0,
+        active_router: Some("local".to_owned()),
+        active_priority: None,
+        active_expires_ms: None,
+        standby_router: Some("10.50.0.12".to_owned()),
+        standby_priority: Some(100),
+        standby_expires_ms: Some(9_100),
+        hello_ms: 3_000,
+        hold_ms: 10_000,
+        configured_hello_ms: Some(3_000),
+        configured_hold_ms: Some(10_000),
+        next_hello_ms: Some(2_848),
+        state_changes: 2,
+        last_change_ms: Some(3_723_000),
+        authentication: AuthenticationKind::Md5,
+        track: vec![TrackView { interface: "eth1".to_owned(), decrement: 20, up: Some(false) }],
+        discards: BTreeMap::from([("authentication-value".to_owned(), 12), ("other-group".to_owned(), 3)]),
+    };
+    let other = StandbyView {
+        name: "hsrp-eth0-10".to_owned(),
+        name_is_default: true,
+        group: 10,
+        state: StandbyState::Standby,
+        vip: vec!["fd51::5".to_owned()],
+        link_local: Some("fe80::5:73ff:fea0:a".to_owned()),
+        virtual_mac: "0005.73a0.000a".to_owned(),
+        priority: 100,
+        configured_priority: Some(100),
+        preempt: false,
+        preempt_delay_minimum_ms: 0,
+        active_router: Some("fe80::1".to_owned()),
+        active_priority: Some(120),
+        active_expires_ms: Some(816),
+        standby_router: Some("local".to_owned()),
+        standby_priority: None,
+        standby_expires_ms: None,
+        hello_ms: 250,
+        hold_ms: 800,
+        configured_hello_ms: None,
+        configured_hold_ms: None,
+        next_hello_ms: Some(51),
+        state_changes: 1,
+        last_change_ms: Some(1_000_000_000),
+        authentication: AuthenticationKind::Text,
+        track: Vec::new(),
+        discards: BTreeMap::new(),
+        ..active.clone()
+    };
+    vec![active, other]
 }
 
 /// An entry of the journal.
@@ -89,6 +202,7 @@ fn gateway(
         name: name.to_owned(),
         addresses: owned(addresses),
         is_self,
+        role: Some(GatewayRole::Static),
         state,
         weight: Some(1),
         priority: None,
@@ -100,6 +214,7 @@ fn gateway(
         share,
         redirects,
         last_seen_ms: None,
+        why: None,
     }
 }
 

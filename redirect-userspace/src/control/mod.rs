@@ -1,15 +1,16 @@
 //! Requests and answers on the local control socket.
 //!
 //! The daemon's core publishes a [`Snapshot`] several times a second; the [`server`] answers
-//! from the next one, so that what is shown is never older than the question, and the metrics are made from the same one, so `redirectctl` and a
-//! dashboard never disagree. Only `reload` reaches the core, through a channel.
+//! from the next one, so that what is shown is never older than the question, and the metrics are
+//! made from the same one, so `redirectctl` and a dashboard never disagree. What changes something
+//! reaches the core as a [`CoreRequest`].
 //!
 //! # Picture
 //!
 //! ```text
-//! core ──watch: Snapshot──▶ server ◀──Unix socket, one JSON object per line──▶ client
-//!   ▲                         │
-//!   └────mpsc: Reload─────────┘
+//! core ──watch: Snapshot─────▶ server ◀──Unix socket, one JSON object per line──▶ client
+//!   ▲                            │
+//!   └────mpsc: CoreRequest───────┘
 //! ```
 //!
 //! # Invariants
@@ -19,7 +20,9 @@
 //! - The names below are an interface: fields and variants may be added, none is renamed.
 
 pub mod client;
+mod request;
 pub mod server;
+mod standby;
 mod views;
 
 use std::collections::BTreeMap;
@@ -28,7 +31,11 @@ use std::time::Duration;
 
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
+
+pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
+pub use self::standby::{AuthenticationKind, StandbyState, StandbyView, TrackView};
+use crate::time::UnixTime;
 
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/redirectd/redirectd.sock";
@@ -40,91 +47,27 @@ pub const MAX_REQUEST: usize = 64 * 1024;
 pub const MAX_CLIENTS: usize = 16;
 /// How long one connection may last, and how long a client waits for its answer.
 pub const DEADLINE: Duration = Duration::from_secs(5);
-
-/// One line from the client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Envelope {
-    /// [`PROTOCOL`].
-    pub version: u32,
-    /// What is asked.
-    #[serde(flatten)]
-    pub request: Request,
-}
-
-/// What a client may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
-pub enum Request {
-    /// Reads the configuration again.
-    Reload,
-    /// The cluster as this node sees it.
-    ShowCluster,
-    /// What happened, oldest first.
-    ShowEvents {
-        /// Only entries with a higher [`EventEntry::sequence`].
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<u64>,
-    },
-    /// The least loaded gateway table.
-    ShowLlg,
-    /// The fast path.
-    ShowRedirect,
-    /// What runs here.
-    Version,
-}
-
-/// One line from the daemon: `{"ok":…}` or `{"error":"…"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Response<T> {
-    /// The answer.
-    Ok(T),
-    /// Why there is none.
-    Error(String),
-}
-
-/// What the daemon answers, by request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Answer {
-    /// To [`Request::ShowCluster`].
-    Cluster(ClusterView),
-    /// To [`Request::ShowEvents`].
-    Events(Vec<EventEntry>),
-    /// To [`Request::ShowLlg`].
-    Llg(LlgView),
-    /// To [`Request::ShowRedirect`].
-    Redirect(RedirectView),
-    /// To [`Request::Reload`].
-    Reload(ReloadView),
-    /// To [`Request::Version`].
-    Version(VersionView),
-}
+/// Longest time for which reported sessions may stand: an agent that died is not believed for
+/// ever.
+pub const MAX_VALID: Duration = Duration::from_secs(3_600);
 
 /// Everything the operator may see of the daemon at one instant. The core publishes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
+    /// When it was taken.
+    pub at: UnixTime,
     /// The fast path.
     pub redirect: RedirectView,
     /// The cluster.
     pub cluster: ClusterView,
     /// The table.
     pub llg: LlgView,
+    /// The standby groups, as they are configured.
+    pub standby: Vec<StandbyView>,
 }
 
 /// Where the newest snapshot is read.
 pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
-
-/// Asks the core to read its configuration again.
-#[derive(Debug)]
-pub struct ReloadRequest {
-    /// Where the core says whether the new configuration is in force, or why it is not. The old
-    /// one then still is.
-    pub answer: oneshot::Sender<Result<(), String>>,
-}
-
-/// Where the server sends reload requests.
-pub type Reloads = mpsc::Sender<ReloadRequest>;
 
 /// Where `show events` is read.
 pub trait EventLog: Send + Sync {
@@ -203,6 +146,18 @@ pub struct ClusterView {
     pub policy: String,
     /// Percent of load beyond which a gateway is not offered.
     pub overload_limit: u8,
+    /// What becomes of new clients when every gateway is beyond it.
+    #[serde(default)]
+    pub overload_action: String,
+    /// Milliseconds for which a member counts as alive without being heard, where CLB is spoken.
+    #[serde(default)]
+    pub holdtime_ms: Option<u64>,
+    /// Milliseconds between this node's signs of life, where CLB is spoken.
+    #[serde(default)]
+    pub hello_ms: Option<u64>,
+    /// Milliseconds between this node's reports, where CLB is spoken.
+    #[serde(default)]
+    pub update_ms: Option<u64>,
     /// The members.
     pub gateways: Vec<GatewayView>,
 }
@@ -231,29 +186,47 @@ pub struct GatewayView {
     /// Whether it is this node.
     #[serde(rename = "self")]
     pub is_self: bool,
+    /// What it is in the cluster, as far as this node knows.
+    #[serde(default)]
+    pub role: Option<GatewayRole>,
     /// Whether it is offered to clients.
     pub state: GatewayState,
-    /// Its configured weight, where members have one.
+    /// Its configured weight; members that report have none.
     #[serde(default)]
     pub weight: Option<u32>,
     /// CLB slave priority.
     pub priority: Option<u8>,
-    /// Percent of its IKE SA capacity in use.
-    pub crypto_load: Option<u8>,
-    /// Percent of its processor in use.
-    pub system_load: Option<u8>,
-    /// Percent, both of the above combined.
-    pub load: Option<u8>,
-    /// IKE SAs.
+    /// Percent of the SAs it takes that it has.
+    pub crypto_load: Option<f64>,
+    /// Percent of its processors or memory in use.
+    pub system_load: Option<f64>,
+    /// Percent, both of the above by the master's weights.
+    pub load: Option<f64>,
+    /// IKE and Child SAs.
     pub sessions: Option<u64>,
-    /// Most IKE SAs.
+    /// Most IKE and Child SAs.
     pub max_session: Option<u64>,
     /// Part of the table's slots that lead to it, 0 to 1.
     pub share: f64,
     /// How many clients were sent there.
     pub redirects: u64,
-    /// Milliseconds since its last report.
+    /// Milliseconds since it was heard; 0 for this node.
     pub last_seen_ms: Option<u64>,
+    /// Why it has the share it has.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// What a member is in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayRole {
+    /// Owns the VIP.
+    Master,
+    /// Reports its load to the master.
+    Slave,
+    /// Configured; reports nothing.
+    Static,
 }
 
 /// Whether a member is offered to clients.
@@ -312,6 +285,36 @@ pub struct EventEntry {
     pub count: u64,
 }
 
+/// A member is out of service, or back in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DrainView {
+    /// Which.
+    pub name: String,
+    /// Whether it is out of service now.
+    pub draining: bool,
+}
+
+/// What `top` shows, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Overview {
+    /// The fast path.
+    pub redirect: RedirectView,
+    /// The cluster.
+    pub cluster: ClusterView,
+    /// The standby groups.
+    pub standby: Vec<StandbyView>,
+}
+
+/// Reported sessions were taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReportView {
+    /// Always true; a refusal is an error response.
+    pub reported: bool,
+}
+
 /// The configuration was read again and is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -328,14 +331,6 @@ pub struct VersionView {
     pub version: String,
     /// [`PROTOCOL`].
     pub protocol: u32,
-}
-
-impl Envelope {
-    /// A request in this program's version of the protocol.
-    #[must_use]
-    pub const fn new(request: Request) -> Self {
-        Self { version: PROTOCOL, request }
-    }
 }
 
 impl RedirectView {
@@ -364,6 +359,9 @@ impl AttachMode {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Master, Self::Slave, Self::None];
+
     /// The name operators see.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -371,6 +369,18 @@ impl Role {
             Self::Master => "master",
             Self::Slave => "slave",
             Self::None => "none",
+        }
+    }
+}
+
+impl GatewayRole {
+    /// The name operators see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+            Self::Static => "static",
         }
     }
 }
@@ -405,34 +415,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    #[test]
-    fn requests_look_as_documented_on_the_wire() {
-        let lines = [
-            (Request::ShowRedirect, r#"{"version":1,"request":"show-redirect"}"#),
-            (Request::ShowCluster, r#"{"version":1,"request":"show-cluster"}"#),
-            (Request::ShowLlg, r#"{"version":1,"request":"show-llg"}"#),
-            (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
-            (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),
-            (Request::Reload, r#"{"version":1,"request":"reload"}"#),
-            (Request::Version, r#"{"version":1,"request":"version"}"#),
-        ];
-
-        for (request, line) in lines {
-            let envelope = Envelope::new(request);
-            assert_eq!(serde_json::to_string(&envelope).unwrap(), line);
-            assert_eq!(serde_json::from_str::<Envelope>(line).unwrap(), envelope);
-        }
-    }
-
-    #[test]
-    fn responses_are_ok_or_error() {
-        let ok: Response<ReloadView> = Response::Ok(ReloadView { reloaded: true });
-        let error: Response<ReloadView> = Response::Error("no".to_owned());
-
-        assert_eq!(serde_json::to_string(&ok).unwrap(), r#"{"ok":{"reloaded":true}}"#);
-        assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"error":"no"}"#);
-    }
 
     #[test]
     fn show_redirect_has_every_field_of_the_contract() {
@@ -470,7 +452,19 @@ mod tests {
 
         assert_eq!(
             keys(&value),
-            ["gateways", "overload-limit", "policy", "role", "standby-group", "status", "vip"]
+            [
+                "gateways",
+                "hello-ms",
+                "holdtime-ms",
+                "overload-action",
+                "overload-limit",
+                "policy",
+                "role",
+                "standby-group",
+                "status",
+                "update-ms",
+                "vip",
+            ]
         );
         assert_eq!(
             keys(&value["gateways"][0]),
@@ -483,18 +477,50 @@ mod tests {
                 "name",
                 "priority",
                 "redirects",
+                "role",
                 "self",
                 "sessions",
                 "share",
                 "state",
                 "system-load",
                 "weight",
+                "why",
             ]
         );
         assert_eq!(value["role"], json!("none"));
         assert_eq!(value["status"], json!("static"));
         assert_eq!(value["gateways"][0]["load"], Value::Null);
         assert_eq!(value["gateways"][0]["share"], json!(0.25));
+    }
+
+    #[test]
+    fn loads_are_in_percent_and_shares_parts_of_one() {
+        let value = serde_json::to_value(fixtures::elected()).unwrap();
+
+        assert_eq!(value["role"], json!("master"));
+        assert_eq!(value["gateways"][1]["load"], json!(12.34));
+        assert_eq!(value["gateways"][1]["role"], json!("slave"));
+        assert_eq!(value["gateways"][1]["share"], json!(0.625));
+        assert_eq!(value["gateways"][1]["last-seen-ms"], json!(730));
+    }
+
+    #[test]
+    fn an_older_daemons_answers_are_understood() {
+        let mut cluster = serde_json::to_value(fixtures::elected()).unwrap();
+        for field in ["overload-action", "holdtime-ms", "hello-ms", "update-ms"] {
+            cluster.as_object_mut().unwrap().remove(field);
+        }
+        let gateways = cluster["gateways"].as_array_mut().unwrap();
+        for gateway in gateways {
+            for field in ["role", "why", "weight"] {
+                gateway.as_object_mut().unwrap().remove(field);
+            }
+        }
+
+        let view: ClusterView = serde_json::from_value(cluster).unwrap();
+
+        assert_eq!((view.holdtime_ms, view.gateways[1].role), (None, None));
+        assert_eq!(view.gateways[1].load, Some(12.34));
     }
 
     #[test]
@@ -515,6 +541,9 @@ mod tests {
             assert_eq!(serde_json::to_value(mode).unwrap(), json!(mode.name()));
         }
         for role in [Role::Master, Role::Slave, Role::None] {
+            assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
+        }
+        for role in [GatewayRole::Master, GatewayRole::Slave, GatewayRole::Static] {
             assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
         }
         for state in [GatewayState::Up, GatewayState::Overloaded, GatewayState::Draining, GatewayState::Down]

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode};
 use crate::control::{
-    AttachMode, ClusterView, GatewayRedirects, LlgView, RedirectView, ReloadRequest, Snapshot,
+    AttachMode, ClusterView, CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot,
 };
 use crate::fastpath::guard::{BEAT, Order, PATIENCE, XdpMode};
 use crate::fastpath::{Counters, FastPath as _};
@@ -118,7 +118,7 @@ impl Core {
     pub(super) async fn run(
         &mut self,
         mut signals: Signals,
-        mut reloads: mpsc::Receiver<ReloadRequest>,
+        mut requests: mpsc::Receiver<CoreRequest>,
     ) -> Result<()> {
         let mut ticker = Ticker::every(BEAT);
         let mut beats = 0_u32;
@@ -137,11 +137,25 @@ impl Core {
                     beats = beats.wrapping_add(1);
                     self.beat(beats).await?;
                 }
-                Some(ReloadRequest { answer }) = reloads.recv() => {
-                    let result = self.reload().await;
-                    // The client may have gone.
-                    let _gone = answer.send(result);
-                }
+                Some(request) = requests.recv() => self.answer(request).await,
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: CoreRequest) {
+        // The client may have gone.
+        match request {
+            CoreRequest::Reload { answer } => {
+                let result = self.reload().await;
+                let _gone = answer.send(result);
+            }
+            CoreRequest::SetDraining { answer, .. } => {
+                let why = "members are configured here: set `weight = 0` and reload";
+                let _gone = answer.send(Err(why.to_owned()));
+            }
+            CoreRequest::ReportSessions { answer, .. } => {
+                let why = "nobody is told: `standby-group` in [cluster] is not set";
+                let _gone = answer.send(Err(why.to_owned()));
             }
         }
     }
@@ -191,6 +205,7 @@ impl Core {
         let is_listening = self.paths.is_listening();
         let attached = self.interfaces.iter().filter_map(|i| i.view(program_id, is_listening)).collect();
         let snapshot = Snapshot {
+            at: self.clock.now().wall,
             redirect: RedirectView {
                 attached,
                 armed: self.armed.is_ok(),
@@ -200,6 +215,7 @@ impl Core {
             },
             cluster: ClusterView::new(&cluster, &self.config.redirect.vips),
             llg: LlgView::from(&cluster),
+            standby: Vec::new(),
         };
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())

@@ -8,7 +8,7 @@
 //! # Picture
 //!
 //! ```text
-//!            signals   reload requests   beat   guard's reports
+//!            signals   client's requests beat   guard's reports
 //!                └────────┬──────────────┴──────────┘
 //!                      core ── step ──▶ cluster machine
 //!                         │ outputs in order
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, ConfigErrors};
 use crate::control::server::{Server, Sources};
-use crate::control::{ReloadRequest, Snapshot};
+use crate::control::{CoreRequest, Snapshot};
 use crate::fastpath::guard::take_precedence;
 use crate::telemetry::export::Exporter;
 use crate::telemetry::metrics::Metrics;
@@ -81,7 +81,7 @@ async fn serve(config: Config, load: Load) -> Result<()> {
         .await
         .with_context(|| format!("runtime.metrics: listening on {}", config.runtime.metrics))?;
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let (reloads, reload_requests) = mpsc::channel::<ReloadRequest>(4);
+    let (core_requests, requests) = mpsc::channel::<CoreRequest>(4);
     telemetry.record(clock.now().wall, &Event::Started { version: VERSION });
 
     let journal = telemetry.journal();
@@ -97,11 +97,11 @@ async fn serve(config: Config, load: Load) -> Result<()> {
     let (stop_server, stopped_server) = oneshot::channel::<()>();
     let (stop_exporter, stopped_exporter) = oneshot::channel::<()>();
     let metrics = Arc::new(Metrics::new(snapshots.clone(), VERSION));
-    let sources = Sources { snapshots, events: journal, reloads, version: VERSION };
+    let sources = Sources { snapshots, events: journal, core: core_requests, version: VERSION };
     let serving = tokio::spawn(server.serve(sources, ended(stopped_server)));
     let exporting = tokio::spawn(exporter.serve(metrics, ended(stopped_exporter)));
 
-    let result = core.run(signals, reload_requests).await;
+    let result = core.run(signals, requests).await;
 
     core.stop(if result.is_ok() { StopReason::Signal } else { StopReason::Error }).await;
     for stop in [stop_server, stop_exporter] {

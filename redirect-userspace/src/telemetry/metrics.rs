@@ -5,10 +5,12 @@
 //! - A scrape reads the snapshot and nothing else: no BPF map, no lock of the core.
 //! - Every reason and every gateway is there from the first scrape on, zero included, so that a
 //!   rate never misses its first step.
-//! - Labels are reasons, configured names and interfaces: nothing a client can make more of.
+//! - Labels are reasons, names of groups, members and interfaces: nothing a client can make more
+//!   of. Series of a member end with its membership, and no more than [`MAX_MEMBERS`] are shown.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
@@ -20,7 +22,9 @@ use prometheus_client::registry::Registry;
 
 use common::reason::Reason;
 
-use crate::control::{Snapshot, Snapshots};
+use crate::cluster::MAX_MEMBERS;
+use crate::control::{GatewayView, RedirectView, Role, Snapshot, Snapshots, StandbyState, StandbyView};
+use crate::time::UnixTime;
 
 /// Everything the endpoint shows.
 #[derive(Debug)]
@@ -66,53 +70,111 @@ impl Collector for FromSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The reference is not kept: while it lives, the core cannot publish.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { redirect, cluster, llg: _ } = &*snapshot;
-
-        counters(
-            &mut encoder,
-            "redirects",
-            "Requests answered with a REDIRECT, by the gateway they were sent to",
-            redirect.gateways.iter().map(|gateway| ([("gateway", gateway.name.as_str())], gateway.redirects)),
-        )?;
-        counters(
-            &mut encoder,
-            "packets",
-            "Packets the fast path saw, by the reason of its verdict",
-            Reason::ALL.iter().map(|reason| {
-                let packets = redirect.counters.get(reason.name()).copied().unwrap_or(0);
-                ([("reason", reason.name())], packets)
-            }),
-        )?;
-        gauge(
-            &mut encoder,
-            "fast_path_armed",
-            "1 while requests to the VIP are answered",
-            i64::from(redirect.armed),
-        )?;
+        let Snapshot { at, redirect, cluster, llg: _, standby } = &*snapshot;
+        fast_path(&mut encoder, redirect)?;
         gauges(
             &mut encoder,
-            "attached",
-            "1 for each interface the fast path is attached to",
-            redirect.attached.iter().map(|attachment| {
-                ([("interface", attachment.interface.as_str()), ("mode", attachment.mode.name())], 1_i64)
-            }),
+            "cluster_role",
+            "1 for the role this node has in the cluster",
+            Role::ALL.iter().map(|role| ([("role", role.name())], i64::from(cluster.role == *role))),
         )?;
-        gauges(
-            &mut encoder,
-            "member_up",
-            "1 while the gateway is alive: up, overloaded or draining",
-            cluster
-                .gateways
-                .iter()
-                .map(|gateway| ([("gateway", gateway.name.as_str())], i64::from(gateway.state.is_alive()))),
-        )?;
-        gauges(
-            &mut encoder,
-            "member_share_ratio",
-            "Part of the table's slots that lead to the gateway",
-            cluster.gateways.iter().map(|gateway| ([("gateway", gateway.name.as_str())], gateway.share)),
-        )
+        members(&mut encoder, *at, cluster.gateways.get(..MAX_MEMBERS).unwrap_or(&cluster.gateways))?;
+        groups(&mut encoder, standby)
     }
+}
+
+fn fast_path(encoder: &mut DescriptorEncoder<'_>, redirect: &RedirectView) -> fmt::Result {
+    counters(
+        encoder,
+        "redirects",
+        "Requests answered with a REDIRECT, by the gateway they were sent to",
+        redirect.gateways.iter().map(|gateway| ([("gateway", gateway.name.as_str())], gateway.redirects)),
+    )?;
+    counters(
+        encoder,
+        "packets",
+        "Packets the fast path saw, by the reason of its verdict",
+        Reason::ALL.iter().map(|reason| {
+            let packets = redirect.counters.get(reason.name()).copied().unwrap_or(0);
+            ([("reason", reason.name())], packets)
+        }),
+    )?;
+    gauge(encoder, "fast_path_armed", "1 while requests to the VIP are answered", i64::from(redirect.armed))?;
+    gauges(
+        encoder,
+        "attached",
+        "1 for each interface the fast path is attached to",
+        redirect.attached.iter().map(|attachment| {
+            ([("interface", attachment.interface.as_str()), ("mode", attachment.mode.name())], 1_i64)
+        }),
+    )
+}
+
+fn members(encoder: &mut DescriptorEncoder<'_>, at: UnixTime, members: &[GatewayView]) -> fmt::Result {
+    gauges(
+        encoder,
+        "member_up",
+        "1 while the gateway is alive: up, overloaded or draining",
+        members
+            .iter()
+            .map(|member| ([("gateway", member.name.as_str())], i64::from(member.state.is_alive()))),
+    )?;
+    gauges(
+        encoder,
+        "member_share_ratio",
+        "Part of the table's slots that lead to the gateway",
+        members.iter().map(|member| ([("gateway", member.name.as_str())], member.share)),
+    )?;
+    gauges(
+        encoder,
+        "member_load_ratio",
+        "Load as the gateway reports it, 0 to 1: of its SAs, of its system, and both by weight",
+        members.iter().flat_map(|member| {
+            let kinds =
+                [("crypto", member.crypto_load), ("system", member.system_load), ("total", member.load)];
+            kinds.into_iter().filter_map(|(kind, percent)| {
+                Some(([("gateway", member.name.as_str()), ("kind", kind)], percent? / 100.0))
+            })
+        }),
+    )?;
+    gauges(
+        encoder,
+        "member_last_report_timestamp_seconds",
+        "When the gateway was heard last, in seconds since 1970",
+        members.iter().filter_map(|member| {
+            let heard = at.since_epoch().checked_sub(Duration::from_millis(member.last_seen_ms?))?;
+            Some(([("gateway", member.name.as_str())], heard.as_secs_f64()))
+        }),
+    )
+}
+
+fn groups(encoder: &mut DescriptorEncoder<'_>, groups: &[StandbyView]) -> fmt::Result {
+    gauges(
+        encoder,
+        "hsrp_state",
+        "1 for the state the standby group is in",
+        groups.iter().flat_map(|group| {
+            StandbyState::ALL.iter().map(|state| {
+                ([("group", group.name.as_str()), ("state", state.name())], i64::from(group.state == *state))
+            })
+        }),
+    )?;
+    counters(
+        encoder,
+        "hsrp_transitions",
+        "How often the standby group has changed its state",
+        groups.iter().map(|group| ([("group", group.name.as_str())], group.state_changes)),
+    )?;
+    counters(
+        encoder,
+        "hsrp_discards",
+        "HSRP packets that were not used, by reason",
+        groups.iter().flat_map(|group| {
+            group.discards.iter().map(|(reason, packets)| {
+                ([("group", group.name.as_str()), ("reason", reason.as_str())], *packets)
+            })
+        }),
+    )
 }
 
 fn counters<'a, const N: usize>(
@@ -182,6 +244,75 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
         assert_eq!(page.matches("redirectd_packets_total{").count(), Reason::COUNT);
+    }
+
+    #[test]
+    fn members_that_report_have_their_load_and_the_others_have_none() {
+        let mut snapshot = fixtures::snapshot();
+        snapshot.cluster = fixtures::elected();
+        let (_core, metrics) = published(snapshot);
+
+        let page = metrics.encode().unwrap();
+
+        for line in [
+            r#"redirectd_cluster_role{role="master"} 1"#,
+            r#"redirectd_cluster_role{role="slave"} 0"#,
+            r#"redirectd_cluster_role{role="none"} 0"#,
+            r#"redirectd_member_load_ratio{gateway="gw1",kind="system"} 0.405"#,
+            r#"redirectd_member_load_ratio{gateway="gw2",kind="crypto"} 0.05"#,
+            r#"redirectd_member_load_ratio{gateway="gw3",kind="total"} 0.8"#,
+            r#"redirectd_member_last_report_timestamp_seconds{gateway="gw1"} 1800000000.0"#,
+            r#"redirectd_member_last_report_timestamp_seconds{gateway="gw2"} 1799999999.27"#,
+            r#"redirectd_member_up{gateway="gw3"} 1"#,
+            r#"redirectd_member_share_ratio{gateway="gw9"} 0.125"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        assert!(!page.contains(r#"member_load_ratio{gateway="gw9""#), "{page}");
+        assert!(!page.contains(r#"timestamp_seconds{gateway="gw9""#), "{page}");
+    }
+
+    #[test]
+    fn a_group_has_one_state_and_counts_its_changes_and_discards() {
+        let (_core, metrics) = published(fixtures::snapshot());
+
+        let page = metrics.encode().unwrap();
+
+        for line in [
+            r#"redirectd_hsrp_state{group="group1",state="active"} 1"#,
+            r#"redirectd_hsrp_state{group="group1",state="initial"} 0"#,
+            r#"redirectd_hsrp_state{group="hsrp-eth0-10",state="standby"} 1"#,
+            r#"redirectd_hsrp_transitions_total{group="group1"} 2"#,
+            r#"redirectd_hsrp_discards_total{group="group1",reason="authentication-value"} 12"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        assert_eq!(page.matches("redirectd_hsrp_state{group=\"group1\"").count(), 6);
+    }
+
+    #[test]
+    fn the_series_of_a_member_end_when_it_leaves() {
+        let mut snapshot = fixtures::snapshot();
+        snapshot.cluster = fixtures::elected();
+        let (core, metrics) = published(snapshot.clone());
+        assert!(metrics.encode().unwrap().contains("gateway=\"gw3\",kind="));
+
+        snapshot.cluster.gateways.remove(2);
+        snapshot.redirect.gateways.remove(2);
+        core.send_replace(Arc::new(snapshot));
+
+        assert!(!metrics.encode().unwrap().contains("gw3"));
+    }
+
+    #[test]
+    fn no_cluster_has_more_series_than_it_may_have_members() {
+        let mut snapshot = fixtures::snapshot();
+        let member = snapshot.cluster.gateways[0].clone();
+        snapshot.cluster.gateways =
+            (0..2 * MAX_MEMBERS).map(|n| GatewayView { name: format!("m{n}"), ..member.clone() }).collect();
+        let (_core, metrics) = published(snapshot);
+
+        assert_eq!(metrics.encode().unwrap().matches("redirectd_member_up{").count(), MAX_MEMBERS);
     }
 
     #[test]
