@@ -17,9 +17,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::DurationText;
 use crate::control::DEFAULT_SOCKET;
+use crate::gateway::GatewayName;
 
 pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
 pub use ops::check_file;
@@ -54,7 +56,29 @@ pub enum Verb {
         /// The file.
         file: PathBuf,
     },
-    /// Shows the redirects as they happen, until q or Ctrl-C.
+    /// Takes a member out of service: it keeps its clients and gets no new ones.
+    Drain {
+        /// Which; this node if absent.
+        name: Option<GatewayName>,
+    },
+    /// Takes a member back into service.
+    Undrain {
+        /// Which; this node if absent.
+        name: Option<GatewayName>,
+    },
+    /// Tells how many SAs the IKE daemon beside this one has: for an agent that counts them.
+    Report {
+        /// IKE SAs.
+        #[arg(long, value_name = "N")]
+        ike_sas: u32,
+        /// Child SAs.
+        #[arg(long, value_name = "N")]
+        child_sas: u32,
+        /// For how long that stands, unless told anew.
+        #[arg(long, value_name = "DURATION", default_value = "10s")]
+        valid: DurationText,
+    },
+    /// Shows roles, loads and redirects as they change, until q or Ctrl-C.
     Top {
         /// Ends after so many refreshes.
         #[arg(long, value_name = "N")]
@@ -76,8 +100,11 @@ pub struct Show {
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Noun {
-    /// The members and their part of the table.
-    Cluster,
+    /// The members, their loads and their part of the table.
+    Cluster {
+        /// With what each load is made of.
+        form: Option<ClusterForm>,
+    },
     /// What happened, oldest first.
     Events {
         /// Only events with a higher sequence number.
@@ -92,8 +119,27 @@ pub enum Noun {
         #[arg(long)]
         all: bool,
     },
+    /// The HSRP groups of this node.
+    Standby {
+        /// One line for each.
+        form: Option<StandbyForm>,
+    },
     /// Which versions run.
     Version,
+}
+
+/// How `show cluster` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClusterForm {
+    /// With what each load is made of.
+    Detail,
+}
+
+/// How `show standby` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StandbyForm {
+    /// One line for each group.
+    Brief,
 }
 
 /// Runs `redirectctl`.
@@ -109,6 +155,11 @@ fn run(args: &CtlArgs, check: Check, console: &mut Console<'_>) -> Result<(), Ex
         Verb::Show(show) => show::run(show, &args.socket, console),
         Verb::Reload => ops::reload(&args.socket, console),
         Verb::Check { file } => ops::check(file, check, console),
+        Verb::Drain { name } => ops::drain(&args.socket, name.as_ref(), console),
+        Verb::Undrain { name } => ops::undrain(&args.socket, name.as_ref(), console),
+        Verb::Report { ike_sas, child_sas, valid } => {
+            ops::report(&args.socket, *ike_sas, *child_sas, *valid, console)
+        }
         Verb::Top { count } => top::run(&args.socket, *count, console),
     }
 }

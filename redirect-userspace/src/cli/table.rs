@@ -22,7 +22,7 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Row {
     cells: Vec<String>,
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Table {
@@ -36,14 +36,14 @@ impl Table {
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.columns.len());
-        self.rows.push(Row { cells: cells.map(|cell| clean(&cell, false)).to_vec(), note: None });
+        self.rows.push(Row { cells: cells.map(|cell| clean(&cell, false)).to_vec(), notes: Vec::new() });
     }
 
-    /// A row with an indented line below it.
-    pub(super) fn row_with_note<const N: usize>(&mut self, cells: [String; N], note: &str) {
+    /// A row with indented lines below it.
+    pub(super) fn row_with_notes<const N: usize>(&mut self, cells: [String; N], notes: &[String]) {
         self.row(cells);
         if let Some(row) = self.rows.last_mut() {
-            row.note = Some(clean(note, false));
+            row.notes = notes.iter().map(|note| clean(note, false)).collect();
         }
     }
 
@@ -57,7 +57,7 @@ impl Table {
         self.line(&mut text, &rules, &widths);
         for row in &self.rows {
             self.line(&mut text, &row.cells, &widths);
-            for line in row.note.iter().flat_map(|note| wrap(note, width.saturating_sub(INDENT.len()))) {
+            for line in row.notes.iter().flat_map(|note| wrap(note, width.saturating_sub(INDENT.len()))) {
                 push_line(&mut text, &format!("{INDENT}{line}"));
             }
         }
@@ -171,7 +171,7 @@ mod tests {
             Table::new([("Name", Align::Left), ("Count", Align::Right), ("Meaning", Align::Left)]);
         table.row(cells(["a", "1", "short"]));
         table.row(cells(["longer-name", "1234567", "several words that do not fit"]));
-        table.row_with_note(cells(["b", "2", ""]), "a note");
+        table.row_with_notes(cells(["b", "2", ""]), &["a note".to_owned(), "and another".to_owned()]);
 
         assert_eq!(
             table.render(40),
@@ -183,6 +183,7 @@ longer-name  1234567  several words that
                       do not fit
 b                  2
     a note
+    and another
 "
         );
     }

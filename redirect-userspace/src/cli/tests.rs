@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 use super::print::fixtures::capture;
 use super::*;
 use crate::control::fixtures::{self, TempDir};
-use crate::control::{Answer, Envelope, ReloadView, Request, Response, VersionView};
+use crate::control::{
+    Answer, DrainView, Envelope, Overview, ReloadView, ReportView, Request, Response, VersionView,
+};
 
 #[test]
 fn every_noun_is_shown_as_a_table() {
-    let daemon = Daemon::start(5);
+    let daemon = Daemon::start(6);
 
     for (noun, expected) in [
+        ("standby", "eth0 - Group 1 (version 2)\n"),
         ("redirect", "Fast path       : armed\n"),
         ("cluster", "Cluster IP      : 10.50.0.5, fd50::5\n"),
         ("llg", "Generation      : 7\n"),
@@ -33,9 +36,10 @@ fn every_noun_is_shown_as_a_table() {
 
 #[test]
 fn json_is_the_daemons_answer_as_it_came() {
-    let daemon = Daemon::start(4);
+    let daemon = Daemon::start(5);
 
     for (noun, expected) in [
+        ("standby", serde_json::to_value(fixtures::standby()).unwrap()),
         ("redirect", serde_json::to_value(fixtures::snapshot().redirect).unwrap()),
         ("cluster", serde_json::to_value(fixtures::snapshot().cluster).unwrap()),
         ("llg", serde_json::to_value(fixtures::snapshot().llg).unwrap()),
@@ -65,6 +69,66 @@ fn a_reload_says_so() {
 
     assert_eq!((exit, out.as_str()), (Exit::Done, "The new configuration is in force.\n"));
     assert_eq!(daemon.finish(), [Request::Reload]);
+}
+
+#[test]
+fn forms_change_the_text_and_not_the_question() {
+    let daemon = Daemon::start(4);
+
+    let (_, brief, _) = daemon.run(&["show", "standby", "brief"]);
+    let (_, detail, _) = daemon.run(&["show", "cluster", "detail"]);
+    let (_, json, _) = daemon.run(&["show", "standby", "brief", "--json"]);
+    let (_, more_json, _) = daemon.run(&["show", "cluster", "detail", "--json"]);
+
+    assert!(brief.contains("Interface   Grp  Pri P State"), "{brief}");
+    assert!(detail.contains("Overload action : spread\n"), "{detail}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&json).unwrap(),
+        serde_json::to_value(fixtures::standby()).unwrap()
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&more_json).unwrap(),
+        serde_json::to_value(fixtures::snapshot().cluster).unwrap()
+    );
+    assert_eq!(
+        daemon.finish(),
+        [Request::ShowStandby, Request::ShowCluster, Request::ShowStandby, Request::ShowCluster]
+    );
+}
+
+#[test]
+fn members_are_drained_by_name_and_this_node_without_one() {
+    let daemon = Daemon::start(3);
+
+    let (exit, out, _) = daemon.run(&["drain"]);
+    assert_eq!((exit, out.as_str()), (Exit::Done, "gw1 gets no new clients.\n"));
+    let (_, out, _) = daemon.run(&["drain", "gw2"]);
+    assert_eq!(out, "gw2 gets no new clients.\n");
+    let (_, out, _) = daemon.run(&["undrain", "gw2"]);
+    assert_eq!(out, "gw2 gets clients again.\n");
+
+    let gw2 = Some("gw2".to_owned());
+    assert_eq!(
+        daemon.finish(),
+        [Request::Drain { name: None }, Request::Drain { name: gw2.clone() }, Request::Undrain { name: gw2 }]
+    );
+}
+
+#[test]
+fn an_agent_reports_sessions_for_a_time() {
+    let daemon = Daemon::start(2);
+
+    let (exit, out, _) = daemon.run(&["report", "--ike-sas", "3", "--child-sas", "4"]);
+    daemon.run(&["report", "--ike-sas", "0", "--child-sas", "0", "--valid", "1m"]);
+
+    assert_eq!((exit, out.as_str()), (Exit::Done, "3 IKE SAs and 4 Child SAs count for 10s.\n"));
+    assert_eq!(
+        daemon.finish(),
+        [
+            Request::ReportSessions { ike_sas: 3, child_sas: 4, valid_ms: 10_000 },
+            Request::ReportSessions { ike_sas: 0, child_sas: 0, valid_ms: 60_000 },
+        ]
+    );
 }
 
 #[test]
@@ -129,7 +193,21 @@ fn top_without_a_terminal_is_plain_text_in_blocks() {
 
 #[test]
 fn wrong_usage_has_exit_code_2() {
-    for line in [[].as_slice(), &["show"], &["show", "weather"], &["check"], &["top", "--count", "many"]] {
+    for line in [
+        [].as_slice(),
+        &["show"],
+        &["show", "weather"],
+        &["show", "standby", "long"],
+        &["show", "cluster", "brief"],
+        &["check"],
+        &["top", "--count", "many"],
+        &["drain", "gw 2"],
+        &["drain", "gw2", "gw3"],
+        &["report"],
+        &["report", "--ike-sas", "1"],
+        &["report", "--ike-sas", "-1", "--child-sas", "1"],
+        &["report", "--ike-sas", "1", "--child-sas", "1", "--valid", "10"],
+    ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
     }
 }
@@ -179,7 +257,7 @@ impl Daemon {
                 let mut line = String::new();
                 BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
                 let Envelope { request, .. } = serde_json::from_str(&line).unwrap();
-                let mut answer = serde_json::to_vec(&Response::Ok(answer(request))).unwrap();
+                let mut answer = serde_json::to_vec(&Response::Ok(answer(request.clone()))).unwrap();
                 answer.push(b'\n');
                 stream.write_all(&answer).unwrap();
                 seen.push(request);
@@ -200,12 +278,25 @@ impl Daemon {
 
 fn answer(request: Request) -> Answer {
     let snapshot = fixtures::snapshot();
+    let drained = |name: Option<String>, draining| DrainView {
+        name: name.unwrap_or_else(|| "gw1".to_owned()),
+        draining,
+    };
     match request {
+        Request::Drain { name } => Answer::Drain(drained(name, true)),
         Request::Reload => Answer::Reload(ReloadView { reloaded: true }),
+        Request::ReportSessions { .. } => Answer::Report(ReportView { reported: true }),
         Request::ShowCluster => Answer::Cluster(snapshot.cluster),
         Request::ShowEvents { .. } => Answer::Events(vec![fixtures::event(1)]),
         Request::ShowLlg => Answer::Llg(snapshot.llg),
+        Request::ShowOverview => Answer::Overview(Overview {
+            redirect: snapshot.redirect,
+            cluster: snapshot.cluster,
+            standby: snapshot.standby,
+        }),
         Request::ShowRedirect => Answer::Redirect(snapshot.redirect),
+        Request::ShowStandby => Answer::Standby(snapshot.standby),
+        Request::Undrain { name } => Answer::Drain(drained(name, false)),
         Request::Version => Answer::Version(VersionView { version: "1.2.3".to_owned(), protocol: 1 }),
     }
 }

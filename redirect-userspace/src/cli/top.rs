@@ -1,4 +1,4 @@
-//! `top`: redirects and packets per second, refreshed every second.
+//! `top`: roles, loads, and redirects and packets per second, refreshed every second.
 //!
 //! On a terminal the view stays in place and ends with `q` or Ctrl-C; everywhere else every
 //! refresh is a block of plain text.
@@ -18,10 +18,11 @@ use nix::unistd::read;
 
 use super::ops;
 use super::print::{Console, Exit, Screen};
+use super::show::cluster::{capitalised, role};
 use super::show::redirect::state;
-use super::table::{Align, Table, label, percentage};
+use super::table::{Align, Table, label, or_dash, percentage, ratio};
 use crate::control::client::{self, AskError};
-use crate::control::{RedirectView, Request};
+use crate::control::{Overview, RedirectView, Request};
 
 /// Milliseconds between refreshes.
 const PERIOD: u16 = 1000;
@@ -38,7 +39,7 @@ pub(super) fn run(socket: &Path, count: Option<u64>, console: &mut Console<'_>) 
         }
         // It may have been resized.
         console.screen = console.screen.and_then(|_| Screen::of_stdout());
-        let answer = client::ask(socket, Request::ShowRedirect);
+        let answer = client::ask(socket, Request::ShowOverview);
         let text = match answer {
             Ok(view) => {
                 let now = Sample { view, at: now() };
@@ -66,7 +67,7 @@ pub(super) fn run(socket: &Path, count: Option<u64>, console: &mut Console<'_>) 
 
 /// What was seen, and when.
 struct Sample {
-    view: RedirectView,
+    view: Overview,
     at: Instant,
 }
 
@@ -76,6 +77,7 @@ fn now() -> Instant {
 }
 
 fn frame(before: Option<&Sample>, now: &Sample, socket: &Path, width: usize) -> String {
+    let Overview { redirect, cluster, standby } = &now.view;
     let mut text = String::new();
     let redirects = |view: &RedirectView| view.gateways.iter().map(|gateway| gateway.redirects).sum::<u64>();
     let rate = |count: &dyn Fn(&RedirectView) -> u64| {
@@ -83,26 +85,41 @@ fn frame(before: Option<&Sample>, now: &Sample, socket: &Path, width: usize) -> 
     };
 
     label(&mut text, "Socket", &socket.display().to_string());
-    label(&mut text, "Fast path", &state(&now.view));
-    label(&mut text, "Redirects", &redirects(&now.view).to_string());
+    label(&mut text, "Role", &format!("{} ({})", role(cluster.role), capitalised(&cluster.status)));
+    let states: Vec<_> =
+        standby.iter().map(|group| format!("{} {}", group.name, group.state.name())).collect();
+    if !states.is_empty() {
+        label(&mut text, "Standby", &states.join(", "));
+    }
+    label(&mut text, "Fast path", &state(redirect));
+    label(&mut text, "Redirects", &redirects(redirect).to_string());
     label(&mut text, "Redirects/s", &rate(&redirects));
     text.push('\n');
 
     let mut gateways = Table::new([
         ("Gateway", Align::Left),
+        ("State", Align::Left),
+        ("Load", Align::Right),
+        ("SAs", Align::Right),
+        ("Slots", Align::Right),
         ("Redirects", Align::Right),
         ("Share", Align::Right),
         ("Per second", Align::Right),
     ]);
-    for gateway in &now.view.gateways {
+    for gateway in &redirect.gateways {
         let of_gateway = |view: &RedirectView| {
             let found = view.gateways.iter().find(|other| other.name == gateway.name);
             found.map_or(0, |other| other.redirects)
         };
+        let member = cluster.gateways.iter().find(|member| member.name == gateway.name);
         gateways.row([
             gateway.name.clone(),
+            or_dash(member.map(|member| member.state.name())),
+            or_dash(member.and_then(|member| member.load).map(|load| format!("{load:.1}%"))),
+            or_dash(member.and_then(|member| member.sessions)),
+            or_dash(member.map(|member| ratio(member.share))),
             gateway.redirects.to_string(),
-            percentage(gateway.redirects, redirects(&now.view)),
+            percentage(gateway.redirects, redirects(redirect)),
             rate(&of_gateway),
         ]);
     }
@@ -111,7 +128,7 @@ fn frame(before: Option<&Sample>, now: &Sample, socket: &Path, width: usize) -> 
 
     let mut reasons =
         Table::new([("Reason", Align::Left), ("Packets", Align::Right), ("Per second", Align::Right)]);
-    let mut counters: Vec<_> = now.view.counters.iter().filter(|(_, packets)| **packets > 0).collect();
+    let mut counters: Vec<_> = redirect.counters.iter().filter(|(_, packets)| **packets > 0).collect();
     counters.sort_by(|(_, a), (_, b)| b.cmp(a));
     for (name, packets) in counters {
         let of_reason = |view: &RedirectView| view.counters.get(name).copied().unwrap_or(0);
@@ -124,7 +141,7 @@ fn frame(before: Option<&Sample>, now: &Sample, socket: &Path, width: usize) -> 
 /// A counter that went down was started again, and counted up from zero since.
 #[expect(clippy::cast_precision_loss, reason = "whole numbers are shown")]
 fn per_second(before: &Sample, now: &Sample, count: &dyn Fn(&RedirectView) -> u64) -> String {
-    let (earlier, later) = (count(&before.view), count(&now.view));
+    let (earlier, later) = (count(&before.view.redirect), count(&now.view.redirect));
     let grown = later.checked_sub(earlier).unwrap_or(later);
     let elapsed = now.at.saturating_duration_since(before.at).as_secs_f64();
     if elapsed > 0.0 { format!("{:.0}", grown as f64 / elapsed) } else { "-".to_owned() }
@@ -264,10 +281,10 @@ mod tests {
     #[test]
     fn the_first_frame_has_totals_and_the_second_has_rates() {
         let start = now();
-        let first = Sample { view: fixtures::snapshot().redirect, at: start };
+        let first = Sample { view: overview(), at: start };
         let mut view = first.view.clone();
-        view.gateways[1].redirects += 500;
-        *view.counters.get_mut("redirected").unwrap() += 500;
+        view.redirect.gateways[1].redirects += 500;
+        *view.redirect.counters.get_mut("redirected").unwrap() += 500;
         let second = Sample { view, at: start + Duration::from_millis(500) };
         let socket = Path::new("/run/redirectd/redirectd.sock");
 
@@ -279,15 +296,17 @@ mod tests {
             rates,
             "\
 Socket          : /run/redirectd/redirectd.sock
+Role            : CLB Master (Up)
+Standby         : group1 active, hsrp-eth0-10 standby
 Fast path       : armed
 Redirects       : 2968
 Redirects/s     : 1000
 
-Gateway  Redirects  Share  Per second
--------  ---------  -----  ----------
-gw1            617  20.8%           0
-gw2           1734  58.4%        1000
-gw3            617  20.8%           0
+Gateway  State        Load  SAs  Slots  Redirects  Share  Per second
+-------  ----------  -----  ---  -----  ---------  -----  ----------
+gw1      up          24.3%  812  25.0%        617  20.8%           0
+gw2      up          12.3%  812  62.5%       1734  58.4%        1000
+gw3      overloaded  80.0%  812   0.0%        617  20.8%           0
 
 Reason               Packets  Per second
 -------------------  -------  ----------
@@ -300,15 +319,35 @@ no-redirect-support        3           0
     }
 
     #[test]
+    fn a_node_without_groups_shows_none() {
+        let view = Overview { redirect: fixtures::snapshot().redirect, ..Overview::default() };
+
+        let text = frame(None, &Sample { view, at: now() }, Path::new("/s"), DEFAULT_WIDTH);
+
+        assert!(
+            text.starts_with("Socket          : /s\nRole            : None (-)\nFast path       : armed\n")
+        );
+        assert!(text.contains("gw1      -         -    -      -        617  25.0%           -\n"), "{text}");
+    }
+
+    #[test]
     fn a_restarted_daemon_counts_from_zero_again() {
         let start = now();
-        let before = Sample { view: fixtures::snapshot().redirect, at: start };
+        let before = Sample { view: overview(), at: start };
         let mut view = before.view.clone();
-        view.gateways[1].redirects = 7;
+        view.redirect.gateways[1].redirects = 7;
         let after = Sample { view, at: start + Duration::from_secs(1) };
 
         assert_eq!(per_second(&before, &after, &|view| view.gateways[1].redirects), "7");
         assert_eq!(per_second(&before, &before, &|view| view.gateways[1].redirects), "-");
+    }
+
+    fn overview() -> Overview {
+        Overview {
+            redirect: fixtures::snapshot().redirect,
+            cluster: fixtures::elected(),
+            standby: fixtures::standby(),
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! # Picture
 //!
 //! ```text
-//!            signals   reload requests   beat   guard's reports
+//!            signals   client's requests beat   guard's reports
 //!                └────────┬──────────────┴──────────┘
 //!                      core ── step ──▶ cluster machine
 //!                         │ outputs in order

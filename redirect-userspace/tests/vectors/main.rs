@@ -18,10 +18,10 @@ mod captures;
 mod conformance;
 mod data;
 mod frame;
-mod ike_captures;
-mod ike_seeds;
 mod hsrp;
+mod ike_captures;
 mod ike_inside;
+mod ike_seeds;
 mod in_kernel;
 #[path = "../decide/judge.rs"]
 mod judge;

@@ -88,9 +88,24 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
     pure("dataplane::replay", &[BASE, &["crypto"]]),
     // The cluster's words are put into those of the contract here.
-    outside("control", &[BASE, SNAPSHOTS, &["cluster"]]),
+    outside(
+        "control",
+        &[
+            BASE,
+            SNAPSHOTS,
+            CONFIGS,
+            &["cluster", "clb::BasisPoints", "hsrp::Discard", "hsrp::MacAddress", "hsrp::State"],
+        ],
+    ),
     // Metrics and the journal are other renderings of what `control` answers.
-    outside("telemetry", &[BASE, EVENTS, &["cluster", "control"]]),
+    outside(
+        "telemetry",
+        &[
+            BASE,
+            EVENTS,
+            &["cluster", "control", "hsrp::Cause", "hsrp::Discard", "hsrp::GroupName", "hsrp::State"],
+        ],
+    ),
     outside("runtime", &[BASE, &["crypto"], MACHINES, OUTSIDE]),
     // The daemon is started from one place, by its entry function.
     outside(

@@ -1,56 +1,119 @@
 //! `show cluster`: role, policy and members, with the labels Cisco operators know.
 
 use super::super::table::{Align, Table, label, or_dash, ratio};
-use crate::control::{ClusterView, GatewayView, Role};
+use crate::control::{ClusterView, GatewayRole, GatewayState, GatewayView, Role};
 
-/// The text.
-pub(crate) fn render(view: &ClusterView, width: usize) -> String {
+/// The text. With `detail`, what the load of each member is made of.
+pub(crate) fn render(view: &ClusterView, detail: bool, width: usize) -> String {
     let mut text = String::new();
     label(&mut text, "Role", role(view.role));
     label(&mut text, "Status", &capitalised(&view.status));
-    label(&mut text, "Cluster IP", &list(&view.vip));
     label(&mut text, "Standby group", view.standby_group.as_deref().unwrap_or("-"));
-    label(&mut text, "Policy", &view.policy);
+    label(&mut text, "Cluster IP", &list(&view.vip));
+    let mut time = |name: &str, millis: Option<u64>| {
+        if let Some(millis) = millis {
+            label(&mut text, name, &format!("{millis} msec"));
+        }
+    };
+    time("Hold time", view.holdtime_ms);
+    if view.role == Role::Slave {
+        time("Hello-Interval", view.hello_ms);
+        time("Update-Interval", view.update_ms);
+    }
     label(&mut text, "Overload limit", &format!("{}%", view.overload_limit));
-    label(&mut text, "Codes", "'*' this node");
+    label(&mut text, "Policy", &view.policy);
+    if detail && !view.overload_action.is_empty() {
+        label(&mut text, "Overload action", &view.overload_action);
+    }
+    label(&mut text, "Codes", "'*' Least loaded, '-' Overloaded");
     text.push('\n');
     if view.gateways.is_empty() {
         text.push_str("No gateways.\n");
         return text;
     }
+    text.push_str("Load statistics:\n");
     let mut table = Table::new([
         (" Gateway", Align::Left),
-        ("State", Align::Left),
-        ("Weight", Align::Right),
+        ("Role", Align::Left),
+        ("Last-seen", Align::Right),
         ("Prio", Align::Right),
         ("Load", Align::Right),
-        ("IKE", Align::Right),
+        ("SAs", Align::Right),
         ("Share", Align::Right),
         ("Redirects", Align::Right),
-        ("Last-seen", Align::Right),
+        ("State", Align::Left),
     ]);
+    let least_loaded = least_loaded(&view.gateways).map(|gateway| gateway.name.as_str());
     for gateway in &view.gateways {
-        table.row_with_note(cells(gateway), &list(&gateway.addresses));
+        let is_least_loaded = least_loaded == Some(&gateway.name);
+        let mut notes = vec![whereabouts(gateway)];
+        if detail {
+            notes.extend(details(gateway));
+        }
+        table.row_with_notes(cells(gateway, is_least_loaded), &notes);
     }
     text.push_str(&table.render(width));
     text
 }
 
-fn cells(gateway: &GatewayView) -> [String; 9] {
+fn cells(gateway: &GatewayView, is_least_loaded: bool) -> [String; 9] {
+    let code = match gateway.state {
+        GatewayState::Overloaded => '-',
+        GatewayState::Up if is_least_loaded => '*',
+        GatewayState::Up | GatewayState::Draining | GatewayState::Down => ' ',
+    };
     [
-        format!("{}{}", if gateway.is_self { '*' } else { ' ' }, gateway.name),
-        gateway.state.name().to_owned(),
-        or_dash(gateway.weight),
+        format!("{code}{}", gateway.name),
+        or_dash(gateway.role.map(gateway_role)),
+        or_dash(gateway.last_seen_ms.map(ago)),
         or_dash(gateway.priority),
-        or_dash(gateway.load.map(|load| format!("{load}%"))),
+        or_dash(gateway.load.map(|load| format!("{:.0}%", load.trunc()))),
         or_dash(gateway.sessions),
         ratio(gateway.share),
         gateway.redirects.to_string(),
-        or_dash(gateway.last_seen_ms.map(ago)),
+        gateway.state.name().to_owned(),
     ]
 }
 
-const fn role(role: Role) -> &'static str {
+/// The member that a client would be sent to if the load alone decided: of several, the one with
+/// the higher priority.
+pub(crate) fn least_loaded(gateways: &[GatewayView]) -> Option<&GatewayView> {
+    let offered = gateways.iter().filter(|gateway| gateway.state == GatewayState::Up);
+    let loads = offered.filter_map(|gateway| Some((gateway, gateway.load?)));
+    let least = loads.min_by(|(first, one), (second, other)| {
+        one.total_cmp(other).then(second.priority.cmp(&first.priority))
+    });
+    least.map(|(gateway, _)| gateway)
+}
+
+/// Where it is, whether here, and its weight if it has one.
+fn whereabouts(gateway: &GatewayView) -> String {
+    let mut parts = Vec::new();
+    if gateway.is_self {
+        parts.push("this node".to_owned());
+    }
+    if let Some(weight) = gateway.weight {
+        parts.push(format!("weight {weight}"));
+    }
+    parts.extend(gateway.addresses.iter().cloned());
+    list(&parts)
+}
+
+/// What its load is made of, and why it has its share.
+fn details(gateway: &GatewayView) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(crypto), Some(system)) = (gateway.crypto_load, gateway.system_load) {
+        let mut line = format!("crypto load {crypto:.1}%, system load {system:.1}%");
+        if let (Some(sessions), Some(most)) = (gateway.sessions, gateway.max_session) {
+            line.push_str(&format!(", {sessions} of {most} SAs"));
+        }
+        lines.push(line);
+    }
+    lines.extend(gateway.why.as_ref().map(|why| format!("share: {why}")));
+    lines
+}
+
+pub(crate) const fn role(role: Role) -> &'static str {
     match role {
         Role::Master => "CLB Master",
         Role::Slave => "CLB Slave",
@@ -58,11 +121,19 @@ const fn role(role: Role) -> &'static str {
     }
 }
 
+const fn gateway_role(role: GatewayRole) -> &'static str {
+    match role {
+        GatewayRole::Master => "Master",
+        GatewayRole::Slave => "Slave",
+        GatewayRole::Static => "Static",
+    }
+}
+
 fn list(values: &[String]) -> String {
     if values.is_empty() { "-".to_owned() } else { values.join(", ") }
 }
 
-fn capitalised(word: &str) -> String {
+pub(crate) fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(|| "-".to_owned(), |first| first.to_uppercase().chain(chars).collect())
 }
@@ -76,67 +147,138 @@ fn ago(millis: u64) -> String {
 mod tests {
     use super::*;
     use crate::cli::print::DEFAULT_WIDTH;
-    use crate::control::{GatewayState, fixtures};
+    use crate::control::fixtures;
 
     #[test]
     fn a_static_cluster_shows_dashes_where_nobody_reports() {
         let view = fixtures::snapshot().cluster;
 
         assert_eq!(
-            render(&view, DEFAULT_WIDTH),
+            render(&view, false, DEFAULT_WIDTH),
             "\
 Role            : None
 Status          : Static
-Cluster IP      : 10.50.0.5, fd50::5
 Standby group   : -
-Policy          : balanced
+Cluster IP      : 10.50.0.5, fd50::5
 Overload limit  : 99%
-Codes           : '*' this node
+Policy          : balanced
+Codes           : '*' Least loaded, '-' Overloaded
 
- Gateway  State     Weight  Prio  Load  IKE  Share  Redirects  Last-seen
---------  --------  ------  ----  ----  ---  -----  ---------  ---------
-*gw1      up             1     -     -    -  25.0%        617          -
-    10.50.0.11
- gw2      up             1     -     -    -  50.0%       1234          -
-    10.50.0.12, fd50::12
- gw3      draining       1     -     -    -  12.5%        617          -
-    gw3.vpn.example.net
+Load statistics:
+ Gateway  Role    Last-seen  Prio  Load  SAs  Share  Redirects  State
+--------  ------  ---------  ----  ----  ---  -----  ---------  --------
+ gw1      Static          -     -     -    -  25.0%        617  up
+    this node, weight 1, 10.50.0.11
+ gw2      Static          -     -     -    -  50.0%       1234  up
+    weight 1, 10.50.0.12, fd50::12
+ gw3      Static          -     -     -    -  12.5%        617  draining
+    weight 1, gw3.vpn.example.net
 "
         );
     }
 
     #[test]
-    fn a_master_shows_the_reports_of_its_members_within_80_columns() {
-        let mut view = fixtures::snapshot().cluster;
-        view.role = Role::Master;
-        view.status = "up".to_owned();
-        view.standby_group = Some("group1".to_owned());
-        view.gateways.truncate(1);
-        view.gateways[0] = GatewayView {
-            state: GatewayState::Overloaded,
-            weight: None,
-            priority: Some(100),
-            load: Some(100),
-            sessions: Some(10_000),
-            last_seen_ms: Some(62_345),
-            redirects: 1_000_000_000,
-            ..view.gateways[0].clone()
-        };
+    fn a_master_shows_the_reports_of_its_members() {
+        assert_eq!(
+            render(&fixtures::elected(), false, DEFAULT_WIDTH),
+            "\
+Role            : CLB Master
+Status          : Up
+Standby group   : group1
+Cluster IP      : 10.50.0.5, fd50::5
+Hold time       : 3000 msec
+Overload limit  : 80%
+Policy          : balanced
+Codes           : '*' Least loaded, '-' Overloaded
 
-        let text = render(&view, DEFAULT_WIDTH);
+Load statistics:
+ Gateway  Role    Last-seen  Prio  Load  SAs  Share  Redirects  State
+--------  ------  ---------  ----  ----  ---  -----  ---------  ----------
+ gw1      Master    00:00.0   100   24%  812  25.0%        617  up
+    this node, 10.50.0.11
+*gw2      Slave     00:00.7   100   12%  812  62.5%       1234  up
+    10.50.0.12, fd50::12
+-gw3      Slave     01:02.3   100   80%  812   0.0%        617  overloaded
+    gw3.vpn.example.net
+ gw9      Static          -     -     -    -  12.5%          0  up
+    weight 1, 10.50.0.19
+"
+        );
+    }
 
-        assert!(text.starts_with("Role            : CLB Master\nStatus          : Up\n"), "{text}");
-        assert!(text.contains("Standby group   : group1\n"), "{text}");
+    #[test]
+    fn the_detail_says_what_a_load_is_made_of() {
+        let text = render(&fixtures::elected(), true, DEFAULT_WIDTH);
+
+        assert!(text.contains("Overload action : spread\n"), "{text}");
         assert!(
-            text.contains("*gw1      overloaded       -   100  100%  10000  25.0%  1000000000    01:02.3\n"),
+            text.contains(
+                "\
+*gw2      Slave     00:00.7   100   12%  812  62.5%       1234  up
+    10.50.0.12, fd50::12
+    crypto load 5.0%, system load 19.7%, 812 of 10000 SAs
+    share: load
+"
+            ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_slave_shows_how_often_it_reports() {
+        let mut view = fixtures::elected();
+        view.role = Role::Slave;
+        view.status = "connected".to_owned();
+
+        let text = render(&view, false, DEFAULT_WIDTH);
+
+        assert!(
+            text.starts_with(
+                "\
+Role            : CLB Slave
+Status          : Connected
+Standby group   : group1
+Cluster IP      : 10.50.0.5, fd50::5
+Hold time       : 3000 msec
+Hello-Interval  : 1000 msec
+Update-Interval : 5000 msec
+"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn busy_members_fit_80_columns() {
+        let mut view = fixtures::elected();
+        view.gateways[2].sessions = Some(100_000);
+        view.gateways[2].load = Some(100.0);
+        view.gateways[2].redirects = 100_000_000;
+        view.gateways[2].share = 1.0;
+
+        let text = render(&view, true, DEFAULT_WIDTH);
+
+        assert!(text.contains("100%  100000"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= DEFAULT_WIDTH), "{text}");
     }
 
     #[test]
+    fn of_equal_loads_the_higher_priority_is_the_least_loaded() {
+        let mut gateways = fixtures::elected().gateways;
+        assert_eq!(least_loaded(&gateways).unwrap().name, "gw2");
+
+        gateways[0].load = gateways[1].load;
+        assert_eq!(least_loaded(&gateways).unwrap().name, "gw1");
+        gateways[0].priority = Some(99);
+        assert_eq!(least_loaded(&gateways).unwrap().name, "gw2");
+        gateways[1].state = GatewayState::Draining;
+        assert_eq!(least_loaded(&gateways).unwrap().name, "gw1");
+        assert_eq!(least_loaded(&gateways[3..]), None);
+    }
+
+    #[test]
     fn a_cluster_without_gateways_says_so() {
-        let text = render(&ClusterView::default(), DEFAULT_WIDTH);
+        let text = render(&ClusterView::default(), false, DEFAULT_WIDTH);
 
         assert!(text.ends_with("\n\nNo gateways.\n"), "{text}");
         assert!(text.contains("Cluster IP      : -\n"), "{text}");

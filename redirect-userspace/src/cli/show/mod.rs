@@ -4,6 +4,7 @@ pub(super) mod cluster;
 pub(super) mod events;
 pub(super) mod llg;
 pub(super) mod redirect;
+pub(super) mod standby;
 
 use std::path::Path;
 
@@ -12,9 +13,10 @@ use serde_json::Value;
 
 use super::print::{Console, Exit};
 use super::table::label;
-use super::{Noun, Show, ops};
+use super::{ClusterForm, Noun, Show, StandbyForm, ops};
 use crate::control::{
-    ClusterView, EventEntry, LlgView, RedirectView, Request, VersionView, client, client::AskError,
+    ClusterView, EventEntry, LlgView, RedirectView, Request, StandbyView, VersionView, client,
+    client::AskError,
 };
 
 /// Asks and shows.
@@ -22,13 +24,20 @@ pub(super) fn run(show: &Show, socket: &Path, console: &mut Console<'_>) -> Resu
     let width = console.width();
     let text = match show.noun {
         _ if show.json => json(socket, show.noun),
-        Noun::Cluster => ask(socket, show.noun).map(|view: ClusterView| cluster::render(&view, width)),
+        Noun::Cluster { form } => ask(socket, show.noun)
+            .map(|view: ClusterView| cluster::render(&view, form == Some(ClusterForm::Detail), width)),
         Noun::Events { .. } => {
             ask(socket, show.noun).map(|entries: Vec<EventEntry>| events::render(&entries, width))
         }
         Noun::Llg => ask(socket, show.noun).map(|view: LlgView| llg::render(&view, width)),
         Noun::Redirect { all } => {
             ask(socket, show.noun).map(|view: RedirectView| redirect::render(&view, all, width))
+        }
+        Noun::Standby { form: None } => {
+            ask(socket, show.noun).map(|groups: Vec<StandbyView>| standby::render(&groups))
+        }
+        Noun::Standby { form: Some(StandbyForm::Brief) } => {
+            ask(socket, show.noun).map(|groups: Vec<StandbyView>| standby::brief(&groups))
         }
         Noun::Version => ask(socket, show.noun).map(|view: VersionView| version(&view)),
     };
@@ -50,10 +59,11 @@ fn json(socket: &Path, noun: Noun) -> Result<String, AskError> {
 
 const fn request(noun: Noun) -> Request {
     match noun {
-        Noun::Cluster => Request::ShowCluster,
+        Noun::Cluster { .. } => Request::ShowCluster,
         Noun::Events { since } => Request::ShowEvents { since },
         Noun::Llg => Request::ShowLlg,
         Noun::Redirect { .. } => Request::ShowRedirect,
+        Noun::Standby { .. } => Request::ShowStandby,
         Noun::Version => Request::Version,
     }
 }
