@@ -1,4 +1,5 @@
 //! Sockets and interfaces.
 
 pub mod link;
+pub mod tcp;
 pub mod udp;
