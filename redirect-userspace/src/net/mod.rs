@@ -1,5 +1,6 @@
 //! Sockets and interfaces.
 
 pub mod link;
+pub mod schedule;
 pub mod tcp;
 pub mod udp;
