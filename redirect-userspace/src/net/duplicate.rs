@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::ethernet::{
     ETHERNET, ETHERTYPE_ARP, HOP_LIMIT, ICMPV6_ADVERTISEMENT, PROTOCOL_ICMPV6, Sender, open, probe,
 };
+use super::readable;
 use crate::codec::{DecodeError, Reader};
 use crate::hsrp::MacAddress;
 
@@ -97,7 +98,7 @@ impl Ears {
         if ethertype == ETHERTYPE_IPV6 {
             hear_advertisements_only(&socket)?;
         }
-        Ok(Self { socket: AsyncFd::with_interest(socket, Interest::READABLE)?, ethertype })
+        Ok(Self { socket: readable(socket)?, ethertype })
     }
 
     async fn hear(&self) -> io::Result<Duplicate> {

@@ -1,5 +1,13 @@
 //! Sockets and interfaces.
 
+#![expect(unsafe_code, reason = "registering a descriptor with tokio has no safe wrapper")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 pub mod duplicate;
 pub mod ethernet;
 pub mod hsrp;
@@ -11,3 +19,12 @@ pub mod udp;
 pub mod vip;
 
 mod netlink;
+
+/// A descriptor that can be waited for until there is something to read.
+///
+/// Must be called within a tokio runtime.
+fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open for as long as it lives, and its number never changes.
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    Ok(registered?)
+}

@@ -8,17 +8,20 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::netlink::{Address, Link, Messages, Netlink, Which, receive};
+use super::netlink::{Address, BUFFER, Link, Messages, Netlink, Which};
+use super::readable;
 use super::vip::ADDRESS_PROTOCOL;
 use crate::hsrp::MacAddress;
 
@@ -49,28 +52,20 @@ pub struct Change {
 
 /// Watches interfaces by name.
 pub struct Monitor {
-    notifications: AsyncFd<Notifications>,
+    notifications: AsyncFd<OwnedFd>,
     netlink: Netlink,
     watched: Vec<Watched>,
     /// Something has changed since the kernel was last asked.
     is_stale: bool,
     /// Not told yet.
     pending: VecDeque<Change>,
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
 }
 
 #[derive(Debug)]
 struct Watched {
     name: Arc<str>,
     told: Option<Option<InterfaceState>>,
-}
-
-struct Notifications(Socket);
-
-impl AsRawFd for Notifications {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 impl Monitor {
@@ -92,7 +87,7 @@ impl Monitor {
             watched: Vec::new(),
             is_stale: true,
             pending: VecDeque::new(),
-            buffer: Vec::new(),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
         };
         monitor.watch(names)?;
         Ok(monitor)
@@ -155,14 +150,12 @@ impl Monitor {
     }
 }
 
-fn subscribe() -> io::Result<AsyncFd<Notifications>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.set_non_blocking(true)?;
-    for group in [GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS] {
-        socket.add_membership(group)?;
-    }
-    AsyncFd::with_interest(Notifications(socket), Interest::READABLE)
+fn subscribe() -> io::Result<AsyncFd<OwnedFd>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let groups = GROUP_LINK | GROUP_IPV4_ADDRESS | GROUP_IPV6_ADDRESS;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    readable(socket)
 }
 
 /// What reading the notifications has brought.
@@ -172,17 +165,19 @@ struct Drained {
 }
 
 /// Reads notifications, a bounded number of them: others want the thread as well.
-fn drain(socket: &Notifications, buffer: &mut Vec<u8>, watched: &[Watched]) -> io::Result<Drained> {
+fn drain(socket: &OwnedFd, buffer: &mut [u8], watched: &[Watched]) -> io::Result<Drained> {
     let mut concerns_us = false;
     for _ in 0..MOST_AT_ONCE {
-        match receive(&socket.0, buffer) {
-            Ok(()) => concerns_us |= Messages(buffer).any(|it| it.is_none_or(|it| concerns(&it, watched))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok(Drained { is_empty: true, concerns_us });
+        match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => {
+                let octets = buffer.get(..length).unwrap_or_default();
+                concerns_us |= Messages(octets).any(|it| it.is_none_or(|it| concerns(&it, watched)));
             }
+            Err(Errno::EAGAIN) => return Ok(Drained { is_empty: true, concerns_us }),
+            Err(Errno::EINTR) => {}
             // Some did not fit: whatever they were, we ask.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => concerns_us = true,
-            Err(error) => return Err(error),
+            Err(Errno::ENOBUFS) => concerns_us = true,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(Drained { is_empty: false, concerns_us })
@@ -220,7 +215,8 @@ fn state(netlink: &mut Netlink, name: &str) -> io::Result<Option<InterfaceState>
 
 /// The first one that is not the second of its network.
 fn ipv4(addresses: &[Address]) -> Option<(Ipv4Addr, u8)> {
-    let own = addresses.iter().filter(|address| address.protocol != ADDRESS_PROTOCOL && !address.is_secondary);
+    let own =
+        addresses.iter().filter(|address| address.protocol != ADDRESS_PROTOCOL && !address.is_secondary);
     own.filter_map(|own| match own.address {
         IpAddr::V4(address) => Some((address, own.prefix)),
         IpAddr::V6(_) => None,
@@ -237,12 +233,12 @@ fn link_local(addresses: &[Address]) -> Option<Ipv6Addr> {
     .next()
 }
 
-/// `RTNLGRP_LINK`
+/// `RTMGRP_LINK`
 const GROUP_LINK: u32 = 1;
-/// `RTNLGRP_IPV4_IFADDR`
-const GROUP_IPV4_ADDRESS: u32 = 5;
-/// `RTNLGRP_IPV6_IFADDR`
-const GROUP_IPV6_ADDRESS: u32 = 9;
+/// `RTMGRP_IPV4_IFADDR`
+const GROUP_IPV4_ADDRESS: u32 = 0x10;
+/// `RTMGRP_IPV6_IFADDR`
+const GROUP_IPV6_ADDRESS: u32 = 0x100;
 const MOST_AT_ONCE: usize = 256;
 
 #[cfg(test)]

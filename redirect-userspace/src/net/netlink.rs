@@ -113,21 +113,18 @@ impl Netlink {
         self.socket.send(&octets, 0)?;
         loop {
             self.receive()?;
-            for message in answers_to(sequence, &self.buffer) {
-                match message.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                        return Ok(Some(Link::read(&link)));
-                    }
-                    NetlinkPayload::Error(error) => {
-                        let error = error.to_io();
-                        return match error.raw_os_error() {
-                            Some(nix::libc::ENODEV) => Ok(None),
-                            _ => Err(error),
-                        };
-                    }
-                    _ => return Err(io::ErrorKind::InvalidData.into()),
+            let Some(message) = answers_to(sequence, &self.buffer).next() else { continue };
+            let error = match message.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                    return Ok(Some(Link::read(&link)));
                 }
-            }
+                NetlinkPayload::Error(error) => error.to_io(),
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            return match error.raw_os_error() {
+                Some(nix::libc::ENODEV) => Ok(None),
+                _ => Err(error),
+            };
         }
     }
 
@@ -215,25 +212,21 @@ impl Netlink {
         self.sequence
     }
 
+    /// Reads what the kernel sent in one piece.
     fn receive(&mut self) -> io::Result<()> {
-        receive(&self.socket, &mut self.buffer)
+        loop {
+            self.buffer.clear();
+            self.buffer.reserve(BUFFER);
+            match self.socket.recv(&mut self.buffer, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(drop),
+            }
+        }
     }
 }
 
 fn answers_to(sequence: u32, octets: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
     Messages(octets).flatten().filter(move |answer| answer.header.sequence_number == sequence)
-}
-
-/// Reads what the kernel sent in one piece.
-pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        buffer.clear();
-        buffer.reserve(BUFFER);
-        match socket.recv(buffer, 0) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map(drop),
-        }
-    }
 }
 
 /// The messages in what the kernel sent; `None` for one that we cannot read.
@@ -304,8 +297,7 @@ impl Link {
                 }
                 LinkAttribute::Link(index) => parent = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
-                    is_macvlan =
-                        infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)));
+                    is_macvlan = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)));
                 }
                 LinkAttribute::AfSpecUnspec(families) => families.iter().for_each(|it| link.read_family(it)),
                 _ => {}
@@ -376,7 +368,7 @@ impl Address {
 }
 
 /// The kernel sends no more than 32 KiB at once.
-const BUFFER: usize = 1 << 16;
+pub(super) const BUFFER: usize = 1 << 16;
 /// Octets of `nlmsghdr`.
 const HEADER: usize = 16;
 const ALIGNMENT: usize = 4;

@@ -8,8 +8,8 @@
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 /// What the kernel has granted.
@@ -74,19 +74,16 @@ fn fifo(priority: u8) -> nix::Result<()> {
 }
 
 fn lock_memory() -> Memory {
-    let is_unlimited = getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == RLIM_INFINITY);
-    let is_privileged =
-        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    let is_unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let is_privileged = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
     if !is_unlimited && !is_privileged {
         return Memory::Limited;
     }
     // Only what is touched: the stacks of threads are mostly never used.
-    let flags = MlockAllFlags::MCL_CURRENT
-        | MlockAllFlags::MCL_FUTURE
-        | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     match mlockall(flags) {
         Ok(()) => Memory::Locked,
-        Err(error) => Memory::Refused { error },
+        Err(error) => Memory::Refused { error: Errno::from_raw(error.raw_os_error()) },
     }
 }
 

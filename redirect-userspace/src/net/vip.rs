@@ -31,7 +31,9 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use rtnetlink::packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_core::{
+    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
+};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
     CacheInfo,
@@ -308,10 +310,8 @@ fn create(netlink: &mut Netlink, place: Place, mac: MacAddress, name: &str) -> R
             LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)])),
         ]),
     ];
-    netlink.do_one(Order {
-        message: RouteNetlinkMessage::NewLink(message),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
-    })?;
+    netlink
+        .do_one(Order { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL })?;
     Ok(())
 }
 
@@ -319,13 +319,7 @@ fn create(netlink: &mut Netlink, place: Place, mac: MacAddress, name: &str) -> R
 /// addresses of that one only (`arp_ignore`): otherwise the interface would give its own MAC for
 /// the VIP, and the macvlan the virtual one for everything else. The interface does not name the
 /// VIP when it asks others (`arp_announce`): they would learn its own MAC for it.
-fn set_up(
-    netlink: &mut Netlink,
-    parent: &Link,
-    link: &Link,
-    place: Place,
-    before: ArpConduct,
-) -> Result<()> {
+fn set_up(netlink: &mut Netlink, parent: &Link, link: &Link, place: Place, before: ArpConduct) -> Result<()> {
     // First, so that what is changed next can be undone whatever happens.
     let alias = format!("redirectd group {} on {}, before: {}", place.group, parent.name, Conduct(before));
     set(netlink, link.index, LinkAttribute::IfAlias(alias)).context("noting how ARP was set up")?;
@@ -599,15 +593,12 @@ mod tests {
 
     #[test]
     fn addresses_bring_no_network_except_link_local_ones() {
-        for (vip, prefix, brings_network) in [
-            ("10.50.0.5", 32, false),
-            ("fd50::5", 128, false),
-            ("fe80::5:73ff:fea0:1", 64, true),
-        ] {
+        for (vip, prefix, brings_network) in
+            [("10.50.0.5", 32, false), ("fd50::5", 128, false), ("fe80::5:73ff:fea0:1", 64, true)]
+        {
             let message = address(7, vip.parse().unwrap());
-            let flags = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Flags(flags) => Some(*flags),
-                _ => None,
+            let flags = message.attributes.iter().find_map(|attribute| {
+                if let AddressAttribute::Flags(flags) = attribute { Some(*flags) } else { None }
             });
 
             assert_eq!(message.header.prefix_len, prefix, "{vip}");

@@ -57,6 +57,8 @@ const CLUSTER_SETTINGS: &[&str] = &[
     "cluster::Policy",
     "cluster::Settings",
 ];
+/// Words of HSRP that interfaces have as well.
+const LINK_WORDS: &[&str] = &["hsrp::MacAddress"];
 /// What the machines ask the outside world to do.
 const OUTPUTS: &[&str] = &["hsrp::*Output", "clb::*Output", "ike::*Output", "cluster::*Output"];
 const EVENTS: &[&str] = &["hsrp::*Event", "clb::*Event", "ike::*Event", "cluster::*Event"];
@@ -81,7 +83,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("ike::wire", &[BASE]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
     outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS]),
-    outside("net", &[BASE, OUTPUTS]),
+    outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
     // The userspace fallback answers on the sockets of `net`.
     outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
     outside("dataplane", &[BASE, OUTPUTS]),
