@@ -1,6 +1,7 @@
 //! Settings of the cluster: Cisco's `crypto ikev2 cluster` commands, with their ranges.
 
 use std::fmt::{Display, Formatter};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::secret::Secret;
@@ -59,6 +60,45 @@ pub struct ClusterKeyError {
     /// Octets of the key.
     pub length: usize,
 }
+
+/// The name of the cluster: that of the standby group it is bound to. 1 to 63 letters, digits,
+/// `-`, `_` and `.`. Members of two clusters do not talk to each other, even with the same key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(Box<str>);
+
+impl ClusterName {
+    /// Longest name.
+    pub const MAX_LENGTH: usize = 63;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = ClusterNameError;
+
+    fn from_str(text: &str) -> Result<Self, ClusterNameError> {
+        let is_right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.is_empty() || text.len() > Self::MAX_LENGTH || !text.chars().all(is_right) {
+            return Err(ClusterNameError);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Display for ClusterName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Not the name of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a cluster has 1 to {} letters, digits, `-`, `_` and `.`", ClusterName::MAX_LENGTH)]
+pub struct ClusterNameError;
 
 /// How the master chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,15 +7,34 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod config;
+mod event;
+mod frame;
 pub mod llg;
+mod master;
+mod reason;
 mod report;
+mod slave;
+mod throttle;
+mod view;
+mod wire;
 
 pub use self::config::{
-    ClusterKey, ClusterKeyError, LoadWeights, MasterSettings, OverloadAction, OverloadLimit, Policy,
-    Settings, SlaveSettings,
+    ClusterKey, ClusterKeyError, ClusterName, ClusterNameError, LoadWeights, MasterSettings, OverloadAction,
+    OverloadLimit, Policy, Settings, SlaveSettings,
 };
+pub use self::event::{Departure, Event};
+pub use self::master::{Limits, Master, MasterInput, MasterOutput, MemberRecord, Octets, PeerId};
+pub use self::reason::{CloseReason, LeaveReason, Refusal};
 pub use self::report::{Availability, BasisPoints, Registration, Report};
+pub use self::slave::{ConnectionId, Slave, SlaveInput, SlaveOutput};
+pub use self::view::{MAX_MEMBERS, View, ViewEntry};
+pub use self::wire::Order;
 
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod lan;
 #[cfg(test)]
 mod tests;

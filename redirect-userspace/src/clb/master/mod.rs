@@ -1,0 +1,700 @@
+//! The master's side: who the members are, and what they say about their load.
+//!
+//! # Invariants
+//!
+//! - A peer that has not proven that it knows the key makes us keep 128 octets at most, for
+//!   [`Master::HANDSHAKE`] at most, and there are never more of them than [`Limits::pending`].
+//! - Nothing of a frame is used before its seal was checked.
+//! - No two members have the same name or address; a member that was not heard for the hold time
+//!   is none any more.
+//! - What a slave says costs a few look-ups; telling everybody who the members are is paced, see
+//!   [`views`].
+//! - This node is always a member, and nobody else can take its name or addresses.
+//!
+//! # Picture
+//!
+//! ```text
+//!  Accepted ─▶ AwaitOffer ─▶ AwaitProof ─▶ AwaitRegister ─▶ Member
+//!                  │             │               │            │  holdtime, Leave, Closed, a wrong frame
+//!                  └─────────────┴───────────────┴────────────┴─▶ Close
+//! ```
+
+mod io;
+mod peer;
+mod roster;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::auth::{Handshake, PROOF, Side};
+use super::config::{ClusterName, Settings};
+use super::event::{Departure, Event};
+use super::frame::Deframer;
+use super::reason::{CloseReason, Problem, Refusal};
+use super::report::{Registration, Report};
+use super::throttle::{Said, Throttle};
+use super::view::View;
+use super::wire::{
+    AgedReport, Challenge, FromMaster, FromSlave, Offer, Order, Vouched, kind, proof_frame, rejected_frame,
+};
+use crate::codec::DecodeError;
+use crate::gateway::GatewayName;
+use crate::machine::{Deadline, Machine, Outbox};
+use crate::rng::Rng;
+use crate::time::{Instant, Now};
+
+pub use self::io::{Limits, MasterInput, MasterOutput, Octets, PeerId};
+use self::peer::{Heard, MemberPeer, Peer, Stage, seal_parts};
+pub use self::roster::MemberRecord;
+use self::roster::{Conflict, Roster, ago, fresh};
+use self::views::Views;
+
+/// The master.
+pub struct Master {
+    settings: Settings,
+    limits: Limits,
+    cluster: ClusterName,
+    local: GatewayName,
+    rng: Rng,
+    peers: BTreeMap<PeerId, Peer>,
+    /// When the handshake of each peer that is no member must be over; the oldest comes first.
+    pending: BTreeSet<(Instant, PeerId)>,
+    /// How many of these each address has.
+    sources: BTreeMap<IpAddr, usize>,
+    roster: Roster,
+    views: Views,
+    /// When the members are told that the master is alive; `None` while there are none.
+    alive_at: Option<Instant>,
+    refusals: Throttle<(SocketAddr, Option<DecodeError>)>,
+    is_changed: bool,
+    is_stopped: bool,
+}
+
+impl Master {
+    /// Time from the start of a connection within which its peer must have registered.
+    pub const HANDSHAKE: Duration = Duration::from_secs(3);
+    /// Octets that may wait to be sent on one connection. Whoever does not read for so long is
+    /// cut off by the caller.
+    pub const MAX_BACKLOG: usize = 512 * 1_024;
+
+    /// The master of `cluster`, with this node and whoever was a member of the master before.
+    ///
+    /// Of the inherited members that master itself is left out, and so is who was not heard for
+    /// the hold time. They stay for what is left of it, unless they register.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        limits: Limits,
+        cluster: ClusterName,
+        local: Registration,
+        rng: Rng,
+        now: Now,
+        inherited: Option<View>,
+    ) -> Self {
+        let now = now.mono;
+        let settings = within_range(settings);
+        let mut roster = Roster::new(settings.holdtime);
+        let name = local.name.clone();
+        let mut local = fresh(local, Report::default(), now, None);
+        local.is_local = true;
+        let (before, entries) = inherited.map_or((None, vec![]), |view| (Some(view.master), view.entries));
+        if let Some(own) = entries.iter().find(|entry| entry.registration.name == name) {
+            local.report = own.report;
+            local.reported_at = ago(now, own.report_age);
+            local.joined_at = ago(now, own.joined_age);
+            local.drained_by_operator = own.is_drained;
+        }
+        roster.put(local);
+        for entry in entries {
+            let is_old_master = before.as_ref() == Some(&entry.registration.name);
+            let is_known = roster.get(&entry.registration.name).is_some();
+            let is_clear = roster.address_owners(&entry.registration).is_ok_and(|owners| owners.is_empty());
+            let is_heard = entry.heard_age < settings.holdtime;
+            if is_old_master || is_known || !is_clear || !is_heard || roster.len() >= limits.members {
+                continue;
+            }
+            let mut record = fresh(entry.registration, entry.report, ago(now, entry.heard_age), None);
+            record.reported_at = ago(now, entry.report_age);
+            record.joined_at = ago(now, entry.joined_age);
+            record.drained_by_operator = entry.is_drained;
+            record.is_inherited = true;
+            roster.put(record);
+        }
+        Self {
+            settings,
+            limits,
+            cluster,
+            local: name,
+            rng,
+            peers: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            sources: BTreeMap::new(),
+            roster,
+            views: Views::new(),
+            alive_at: None,
+            refusals: Throttle::new(),
+            is_changed: false,
+            is_stopped: false,
+        }
+    }
+
+    /// Every member, by name.
+    pub fn members(&self) -> impl Iterator<Item = &MemberRecord> {
+        self.roster.iter()
+    }
+
+    /// The member with this name.
+    #[must_use]
+    pub fn member(&self, name: &GatewayName) -> Option<&MemberRecord> {
+        self.roster.get(name)
+    }
+
+    /// How many peers were refused, by reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (CloseReason, u64)> {
+        self.refusals.totals()
+    }
+
+    /// Connections that have not registered yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Time between two signs of life of the master.
+    fn alive_interval(&self) -> Duration {
+        self.settings.holdtime / 3
+    }
+
+    fn accept(&mut self, now: Instant, peer: PeerId, from: SocketAddr, out: &mut Outbox<MasterOutput>) {
+        if self.peers.contains_key(&peer) {
+            self.close(now, peer, CloseReason::Replaced.into(), out);
+        }
+        let of_source = self.sources.get(&from.ip()).copied().unwrap_or(0);
+        if of_source >= self.limits.pending_per_source {
+            let reason = CloseReason::SourceLimit;
+            out.push(MasterOutput::Close { peer, reason });
+            self.refused(now, from, reason.into(), out);
+            return;
+        }
+        while self.pending.len() >= self.limits.pending.max(1)
+            && let Some((_, oldest)) = self.pending.pop_first()
+        {
+            self.close(now, oldest, CloseReason::Evicted.into(), out);
+        }
+        let until = now + Self::HANDSHAKE;
+        self.pending.insert((until, peer));
+        *self.sources.entry(from.ip()).or_insert(0) += 1;
+        let stage = Stage::AwaitOffer { until };
+        self.peers.insert(peer, Peer { from, deframer: Deframer::default(), stage });
+    }
+
+    /// A peer is not among those that have proven nothing any more.
+    fn settle(&mut self, id: PeerId, from: SocketAddr, until: Instant) {
+        self.pending.remove(&(until, id));
+        if let Some(count) = self.sources.get_mut(&from.ip()) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.sources.remove(&from.ip());
+            }
+        }
+    }
+
+    fn bytes(&mut self, now: Instant, id: PeerId, mut octets: &[u8], out: &mut Outbox<MasterOutput>) {
+        // Ends when the octets do, or the peer is closed.
+        while let Some(peer) = self.peers.get_mut(&id) {
+            let heard = match peer.deframer.next(&mut octets, peer.stage.longest_frame()) {
+                Ok(Some(frame)) => peer.stage.read(frame),
+                Ok(None) => return,
+                Err(error) => Err(error.into()),
+            };
+            let outcome = match heard {
+                Ok(Heard::Offer { frame, offer, version }) => self.offer(id, &frame, &offer, version, out),
+                Ok(Heard::Proof(proof)) => self.proof(id, &proof, out),
+                Ok(Heard::Message(message)) => self.message(now, id, message, out),
+                Ok(Heard::Skipped) => {
+                    self.heard(now, id);
+                    Ok(())
+                }
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = outcome {
+                self.close(now, id, problem, out);
+            }
+        }
+    }
+
+    fn offer(
+        &mut self,
+        id: PeerId,
+        frame: &[u8],
+        offer: &Offer,
+        version: u8,
+        out: &mut Outbox<MasterOutput>,
+    ) -> Result<(), Problem> {
+        if offer.cluster != self.cluster {
+            return Err(CloseReason::Cluster.into());
+        }
+        let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
+        let Stage::AwaitOffer { until } = *stage else { return Ok(()) };
+        let challenge = Challenge { version, nonce: self.rng.array() }.to_frame();
+        let handshake = Handshake::new(&self.settings.key, frame, &challenge);
+        *stage = Stage::AwaitProof { until, handshake };
+        out.push(MasterOutput::Write { peer: id, octets: Octets::Own(challenge) });
+        Ok(())
+    }
+
+    fn proof(
+        &mut self,
+        id: PeerId,
+        proof: &[u8; PROOF],
+        out: &mut Outbox<MasterOutput>,
+    ) -> Result<(), Problem> {
+        let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
+        let Stage::AwaitProof { until, handshake } = stage else { return Ok(()) };
+        if !handshake.is_proven(Side::Slave, proof) {
+            return Err(CloseReason::WrongKey.into());
+        }
+        let answer = proof_frame(kind::MASTER_PROOF, &handshake.proof(Side::Master));
+        *stage = Stage::AwaitRegister { until: *until, channel: handshake.channel(Side::Master) };
+        out.push(MasterOutput::Write { peer: id, octets: Octets::Own(answer) });
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        message: FromSlave,
+        out: &mut Outbox<MasterOutput>,
+    ) -> Result<(), Problem> {
+        let name = self.heard(now, id);
+        match (message, name) {
+            (FromSlave::Register(registration, report), None) => {
+                self.register(now, id, registration, report, out)
+            }
+            (FromSlave::Register(registration, report), Some(name)) => {
+                self.register_again(now, &name, registration, report, out)
+            }
+            (FromSlave::Update(AgedReport { report, age }), Some(name)) => {
+                self.is_changed |= self.roster.reported(&name, report, ago(now, age));
+                Ok(())
+            }
+            (FromSlave::Hello, Some(_)) => Ok(()),
+            (FromSlave::Leave(reason), Some(name)) => {
+                self.depart(&name, Departure::Left(reason), out);
+                Err(CloseReason::Left.into())
+            }
+            (FromSlave::Update(_) | FromSlave::Hello | FromSlave::Leave(_), None) => {
+                Err(CloseReason::Unexpected.into())
+            }
+        }
+    }
+
+    /// Notes that a peer is alive and gives its name, if it is a member.
+    fn heard(&mut self, now: Instant, id: PeerId) -> Option<GatewayName> {
+        let Some(Peer { stage: Stage::Member(member), .. }) = self.peers.get(&id) else { return None };
+        let name = member.name.clone();
+        self.roster.heard(&name, now);
+        Some(name)
+    }
+
+    /// A peer that has proven that it knows the key says who it is.
+    fn register(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        registration: Registration,
+        AgedReport { report, age }: AgedReport,
+        out: &mut Outbox<MasterOutput>,
+    ) -> Result<(), Problem> {
+        let give_way = self.roster.judge(&registration)?;
+        let before = self.roster.get(&registration.name).cloned();
+        if before.is_none() && self.roster.len().saturating_sub(give_way.len()) >= self.limits.members {
+            return Err(CloseReason::Full.into());
+        }
+        for name in &give_way {
+            self.depart(name, Departure::Superseded, out);
+        }
+        let is_back = before.as_ref().is_some_and(|before| {
+            before.is_inherited && before.registration.addresses == registration.addresses
+        });
+        let is_as_before = before.as_ref().is_some_and(|before| before.registration == registration);
+        if let Some(older) = before.as_ref().and_then(|before| before.peer) {
+            self.close(now, older, CloseReason::Replaced.into(), out);
+        }
+
+        let Some(peer) = self.peers.remove(&id) else { return Ok(()) };
+        let Stage::AwaitRegister { until, channel } = peer.stage else { return Ok(()) };
+        self.settle(id, peer.from, until);
+        let name = registration.name.clone();
+        let member = MemberPeer { name: name.clone(), channel, view: 0, waits_for_view: false };
+        self.peers.insert(id, Peer { stage: Stage::Member(member), ..peer });
+
+        let mut record = fresh(registration, report, now, Some(id));
+        record.reported_at = ago(now, age);
+        if let Some(before) = before.filter(|_| is_back) {
+            record.joined_at = before.joined_at;
+            record.drained_by_operator = before.drained_by_operator;
+        }
+        self.roster.put(record);
+        self.is_changed = true;
+        if !is_back {
+            out.push(MasterOutput::Event(Event::MemberJoined { name: name.clone(), from: peer.from }));
+        }
+        let master = self.local.clone();
+        let holdtime = self.settings.holdtime;
+        self.tell(id, &FromMaster::Accepted { master, holdtime }, out);
+        if self.roster.get(&name).is_some_and(|member| member.drained_by_operator) {
+            self.tell(id, &FromMaster::Order(Order::Drain), out);
+        }
+        if self.alive_at.is_none() {
+            self.alive_at = Some(now + self.alive_interval());
+        }
+        if !is_as_before || !is_back {
+            self.views.change();
+            self.everybody_wants_a_view();
+        } else {
+            self.wants_a_view(id);
+        }
+        Ok(())
+    }
+
+    /// A member says who it is now.
+    fn register_again(
+        &mut self,
+        now: Instant,
+        name: &GatewayName,
+        registration: Registration,
+        AgedReport { report, age }: AgedReport,
+        out: &mut Outbox<MasterOutput>,
+    ) -> Result<(), Problem> {
+        if registration.name != *name {
+            return Err(CloseReason::Unexpected.into());
+        }
+        let give_way = self.roster.address_owners(&registration)?;
+        for name in &give_way {
+            self.depart(name, Departure::Superseded, out);
+        }
+        let Some(before) = self.roster.get(name) else { return Ok(()) };
+        let is_new = before.registration != registration;
+        let record = MemberRecord { registration, report, reported_at: ago(now, age), ..before.clone() };
+        self.roster.put(record);
+        self.is_changed = true;
+        if is_new {
+            out.push(MasterOutput::Event(Event::MemberChanged { name: name.clone() }));
+            self.views.change();
+            self.everybody_wants_a_view();
+        }
+        Ok(())
+    }
+
+    /// Ends a member. Its connection, if it has one, is the caller's to close.
+    fn depart(&mut self, name: &GatewayName, departure: Departure, out: &mut Outbox<MasterOutput>) {
+        if self.roster.remove(name).is_none() {
+            return;
+        }
+        self.is_changed = true;
+        self.views.change();
+        self.everybody_wants_a_view();
+        out.push(MasterOutput::Event(Event::MemberLeft { name: name.clone(), departure }));
+    }
+
+    /// Ends a connection, tells the peer why if it may know, and ends the member behind it.
+    fn close(&mut self, now: Instant, id: PeerId, problem: Problem, out: &mut Outbox<MasterOutput>) {
+        let Problem { reason, .. } = problem;
+        if let Some(refusal) = reason.refusal() {
+            self.refuse(id, refusal, out);
+        }
+        let Some(peer) = self.peers.remove(&id) else { return };
+        if reason != CloseReason::ClosedByPeer {
+            out.push(MasterOutput::Close { peer: id, reason });
+        }
+        if let Some(until) = peer.stage.until() {
+            self.settle(id, peer.from, until);
+            if !self.is_stopped {
+                self.refused(now, peer.from, problem, out);
+            }
+            return;
+        }
+        let Stage::Member(member) = peer.stage else { return };
+        // A member of this name may be another one by now.
+        if self.roster.get(&member.name).is_some_and(|record| record.peer == Some(id)) {
+            self.depart(&member.name, Departure::Lost(reason), out);
+            if matches!(
+                reason,
+                CloseReason::Malformed
+                    | CloseReason::Sequence
+                    | CloseReason::TooLong
+                    | CloseReason::Unexpected
+                    | CloseReason::UnknownFrame
+                    | CloseReason::WrongSeal
+            ) {
+                self.refused(now, peer.from, problem, out);
+            }
+        }
+    }
+
+    /// Tells a peer that it is no member.
+    fn refuse(&mut self, id: PeerId, refusal: Refusal, out: &mut Outbox<MasterOutput>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match &mut peer.stage {
+            Stage::AwaitOffer { .. } | Stage::AwaitProof { .. } => {
+                // Whoever has sent something else than an offer does not speak our language.
+                if refusal != Refusal::Protocol && refusal != Refusal::Stopped {
+                    let octets = Octets::Own(rejected_frame(refusal));
+                    out.push(MasterOutput::Write { peer: id, octets });
+                }
+            }
+            Stage::AwaitRegister { .. } | Stage::Member(_) => {
+                self.tell(id, &FromMaster::Refused(refusal), out);
+            }
+        }
+    }
+
+    /// Counts a refusal and says so, if it was not said just before.
+    fn refused(&mut self, now: Instant, from: SocketAddr, problem: Problem, out: &mut Outbox<MasterOutput>) {
+        let Problem { reason, detail } = problem;
+        if let Some(said) = self.refusals.count(now, reason, (from, detail)) {
+            out.push(refused_event(said));
+        }
+    }
+
+    /// Sends a sealed frame.
+    fn tell(&mut self, id: PeerId, message: &FromMaster<'_>, out: &mut Outbox<MasterOutput>) {
+        if let Some(channel) = self.peers.get_mut(&id).and_then(|peer| peer.stage.channel()) {
+            let mut octets = Vec::new();
+            channel.seal(message.kind(), &message.to_body(), &mut octets);
+            out.push(MasterOutput::Write { peer: id, octets: Octets::Own(octets) });
+        }
+    }
+
+    fn wants_a_view(&mut self, id: PeerId) {
+        if let Some(Peer { stage: Stage::Member(member), .. }) = self.peers.get_mut(&id)
+            && !member.waits_for_view
+        {
+            member.waits_for_view = true;
+            self.views.enqueue(id);
+        }
+    }
+
+    fn everybody_wants_a_view(&mut self) {
+        for (id, peer) in &mut self.peers {
+            if let Stage::Member(member) = &mut peer.stage
+                && !member.waits_for_view
+            {
+                member.waits_for_view = true;
+                self.views.enqueue(*id);
+            }
+        }
+    }
+
+    fn send_views(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
+        let peers = &mut self.peers;
+        self.views.slice(now, &self.roster, |id, generation, parts| {
+            let Some(Peer { stage: Stage::Member(member), .. }) = peers.get_mut(&id) else { return false };
+            member.waits_for_view = false;
+            member.view = generation;
+            seal_parts(id, &mut member.channel, parts, out);
+            true
+        });
+    }
+
+    /// Tells every slave that the master is alive, and whether its view is still right.
+    fn send_alive(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) -> bool {
+        let oldest = self.roster.oldest(now);
+        let mut is_anybody_there = false;
+        for (id, peer) in &mut self.peers {
+            let Stage::Member(member) = &mut peer.stage else { continue };
+            is_anybody_there = true;
+            let generation = member.view;
+            let vouched = self.views.is_current(generation).then_some(Vouched { generation, oldest });
+            let message = FromMaster::Alive(vouched);
+            let mut octets = Vec::new();
+            member.channel.seal(message.kind(), &message.to_body(), &mut octets);
+            out.push(MasterOutput::Write { peer: *id, octets: Octets::Own(octets) });
+        }
+        is_anybody_there
+    }
+
+    fn local_registration(&mut self, now: Instant, wanted: Registration, out: &mut Outbox<MasterOutput>) {
+        let Some(before) = self.roster.get(&self.local).cloned() else { return };
+        if before.registration == wanted {
+            return;
+        }
+        // What this node is configured to be, it is: whoever claims the same has to go.
+        let same_name = self.roster.get(&wanted.name).filter(|member| !member.is_local);
+        let same_address = self.roster.iter().filter(|member| {
+            !member.is_local
+                && member.registration.name != wanted.name
+                && member.registration.addresses.overlaps(&wanted.addresses)
+        });
+        let losers: Vec<_> = same_name
+            .into_iter()
+            .map(|member| (CloseReason::DuplicateName, member))
+            .chain(same_address.map(|member| (CloseReason::DuplicateAddress, member)))
+            .map(|(reason, member)| (reason, member.registration.name.clone(), member.peer))
+            .collect();
+        for (reason, name, peer) in losers {
+            match peer {
+                Some(peer) => self.close(now, peer, reason.into(), out),
+                None => self.depart(&name, Departure::Superseded, out),
+            }
+        }
+        self.roster.remove(&self.local);
+        self.local = wanted.name.clone();
+        self.roster.put(MemberRecord { registration: wanted, ..before });
+        self.is_changed = true;
+        self.views.change();
+        self.everybody_wants_a_view();
+    }
+
+    fn drain(&mut self, name: &GatewayName, drain: bool, out: &mut Outbox<MasterOutput>) {
+        if self.roster.drain(name, drain) != Some(true) {
+            return;
+        }
+        self.is_changed = true;
+        out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
+        if let Some(peer) = self.roster.get(name).and_then(|member| member.peer) {
+            let order = if drain { Order::Drain } else { Order::Undrain };
+            self.tell(peer, &FromMaster::Order(order), out);
+        }
+        self.views.change();
+        self.everybody_wants_a_view();
+    }
+
+    fn reconfigure(
+        &mut self,
+        now: Instant,
+        settings: Settings,
+        limits: Limits,
+        out: &mut Outbox<MasterOutput>,
+    ) {
+        let settings = within_range(settings);
+        let is_other_time = settings.holdtime != self.settings.holdtime;
+        self.settings = settings;
+        self.limits = limits;
+        if !is_other_time {
+            return;
+        }
+        let holdtime = self.settings.holdtime;
+        self.roster.set_holdtime(holdtime);
+        self.alive_at = self.alive_at.map(|_| now + self.alive_interval());
+        let members: Vec<_> = self.roster.iter().filter_map(|member| member.peer).collect();
+        for peer in members {
+            self.tell(peer, &FromMaster::Accepted { master: self.local.clone(), holdtime }, out);
+        }
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
+        self.is_stopped = true;
+        // The last word on who is there: the next master starts with it.
+        self.send_alive(now, out);
+        while let Some((id, _)) = self.peers.first_key_value() {
+            let id = *id;
+            self.refuse(id, Refusal::Stopped, out);
+            self.peers.remove(&id);
+            out.push(MasterOutput::Close { peer: id, reason: CloseReason::Stopped });
+        }
+        self.pending.clear();
+        self.sources.clear();
+    }
+
+    fn timeout(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
+        while self.pending.first().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, peer)) = self.pending.pop_first()
+        {
+            self.close(now, peer, CloseReason::HandshakeTimeout.into(), out);
+        }
+        while let Some(name) = self.roster.next_silent(now) {
+            match self.roster.get(&name).and_then(|member| member.peer) {
+                Some(peer) => self.close(now, peer, CloseReason::Silent.into(), out),
+                None => self.depart(&name, Departure::NotReturned, out),
+            }
+        }
+        if self.alive_at.is_some_and(|at| at <= now) {
+            if self.views.is_idle() {
+                self.everybody_wants_a_view();
+            }
+            let is_anybody_there = self.send_alive(now, out);
+            self.alive_at = is_anybody_there.then(|| now + self.alive_interval());
+        }
+        let said: Vec<_> = self.refusals.due(now).map(refused_event).collect();
+        for event in said {
+            out.push(event);
+        }
+    }
+}
+
+impl Machine for Master {
+    type Input<'a> = MasterInput<'a>;
+    type Output = MasterOutput;
+
+    fn step(&mut self, now: Now, input: MasterInput<'_>, out: &mut Outbox<MasterOutput>) {
+        if self.is_stopped {
+            return;
+        }
+        let now = now.mono;
+        match input {
+            MasterInput::Accepted { peer, from } => self.accept(now, peer, from, out),
+            MasterInput::Bytes { peer, octets } => self.bytes(now, peer, octets, out),
+            MasterInput::Closed { peer } => self.close(now, peer, CloseReason::ClosedByPeer.into(), out),
+            MasterInput::Drain { name, drain } => self.drain(&name, drain, out),
+            MasterInput::Local(report) => {
+                self.roster.heard(&self.local, now);
+                self.is_changed |= self.roster.reported(&self.local, report, now);
+            }
+            MasterInput::LocalRegistration(registration) => self.local_registration(now, registration, out),
+            MasterInput::Reconfigure { settings, limits } => self.reconfigure(now, settings, limits, out),
+            MasterInput::Stop => self.stop(now, out),
+            MasterInput::Timeout => self.timeout(now, out),
+        }
+        if self.is_stopped {
+            return;
+        }
+        self.send_views(now, out);
+        if std::mem::take(&mut self.is_changed) {
+            out.push(MasterOutput::MembersChanged);
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        if self.is_stopped {
+            return None;
+        }
+        let deadlines = [
+            (self.pending.first().map(|(at, _)| *at), "CLB handshake"),
+            (self.roster.deadline(), "CLB holdtime"),
+            (self.alive_at, "CLB sign of life"),
+            (self.views.deadline(), "CLB view"),
+            (self.refusals.deadline(), "CLB refusals to be told"),
+        ];
+        let deadlines = deadlines.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
+        deadlines.min_by_key(|deadline| deadline.at)
+    }
+}
+
+impl From<Conflict> for Problem {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Name => CloseReason::DuplicateName.into(),
+            Conflict::Address => CloseReason::DuplicateAddress.into(),
+        }
+    }
+}
+
+/// Whatever the settings say: there is time between two signs of life.
+fn within_range(settings: Settings) -> Settings {
+    let (least, most) = Settings::HOLDTIME;
+    Settings { holdtime: settings.holdtime.clamp(least, most), ..settings }
+}
+
+const fn refused_event(
+    (reason, (from, detail), count): Said<(SocketAddr, Option<DecodeError>)>,
+) -> MasterOutput {
+    MasterOutput::Event(Event::PeerRefused { from, reason, detail, count })
+}
+
+#[cfg(test)]
+mod tests;
