@@ -12,9 +12,7 @@ mod config;
 mod event;
 mod frame;
 pub mod llg;
-mod load;
 mod master;
-pub mod policy;
 mod reason;
 mod report;
 mod slave;
@@ -27,7 +25,6 @@ pub use self::config::{
     OverloadLimit, Policy, Settings, SlaveSettings,
 };
 pub use self::event::{Departure, Event};
-pub use self::load::Load;
 pub use self::master::{Limits, Master, MasterInput, MasterOutput, MemberRecord, Octets, PeerId};
 pub use self::reason::{CloseReason, LeaveReason, Refusal};
 pub use self::report::{Availability, BasisPoints, Registration, Report};
@@ -35,5 +32,9 @@ pub use self::slave::{ConnectionId, Slave, SlaveInput, SlaveOutput};
 pub use self::view::{MAX_MEMBERS, View, ViewEntry};
 pub use self::wire::Order;
 
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod lan;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,8 @@ pub struct PeerId(pub u64);
 pub struct Limits {
     /// Members, this node included: at most [`MAX_MEMBERS`].
     pub members: usize,
-    /// Connections that have not registered yet. The oldest one makes room for a new one.
+    /// Connections that have not registered yet. The oldest one makes room for a new one. By
+    /// default all members of the largest cluster can come at once.
     pub pending: usize,
     /// Of these, from one address.
     pub pending_per_source: usize,
@@ -27,7 +28,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { members: MAX_MEMBERS, pending: 256, pending_per_source: 8 }
+        Self { members: MAX_MEMBERS, pending: MAX_MEMBERS, pending_per_source: 8 }
     }
 }
 

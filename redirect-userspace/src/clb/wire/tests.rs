@@ -219,7 +219,8 @@ proptest! {
             prop_assert_eq!(FromMaster::decode(kind, &again), Ok(Some(message.clone())));
         }
         if let Ok(offer) = Offer::decode(&body) {
-            prop_assert_eq!(split(&offer.to_frame()), Ok((kind::OFFER, &body[..])));
+            let frame = offer.to_frame();
+            prop_assert_eq!(split(&frame), Ok((kind::OFFER, &body[..])));
         }
     }
 }
