@@ -451,6 +451,9 @@ fn the_key_of_before_a_reload_is_accepted_until_its_timeout() {
     let with = |authentication| Settings { authentication, ..settings() };
     let mut desk = Desk::up(with(md5("old", None, 0)), 2);
     desk.give(1_000, Input::Reconfigure(with(md5("new", None, 60))));
+    // Another reload that has nothing to do with the key.
+    let unrelated = Settings { priority: 99, ..with(md5("new", None, 60)) };
+    desk.give(1_500, Input::Reconfigure(unrelated));
     let mut hear = |ms, key: &str| {
         let settings = Settings { priority: 110, ..with(md5(key, None, 0)) };
         let payload = sealed(&settings, 3, message(&settings, 3, Opcode::Hello, State::Active));
