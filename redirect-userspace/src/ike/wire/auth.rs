@@ -1,10 +1,11 @@
 //! Authentication payload (`RFC 7296 §3.8`, `RFC 7427 §3`).
 
 use std::borrow::Cow;
+use std::fmt::{Debug, Formatter};
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-use super::{EncodeError, fit, wire_enum};
+use super::{EncodeError, Opaque, fit, wire_enum};
 
 wire_enum! {
     /// How one side proves who it is.
@@ -37,7 +38,7 @@ wire_enum! {
 /// │                      Authentication data                      │
 /// └───────────────────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Auth<'a> {
     /// The method.
     pub method: AuthMethod,
@@ -67,6 +68,12 @@ impl<'a> Auth<'a> {
         out.u8(self.method.into());
         out.zeros(3);
         out.octets(&self.data);
+    }
+}
+
+impl Debug for Auth<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auth({:?}, {:?})", self.method, Opaque(&self.data))
     }
 }
 

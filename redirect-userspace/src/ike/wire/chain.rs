@@ -1,5 +1,7 @@
 //! Payloads one after the other, each naming the type of the next (`RFC 7296 §3.2`).
 
+use std::fmt::{Debug, Formatter};
+
 use common::ike::{
     CRITICAL, PAYLOAD_KE, PAYLOAD_LENGTH, PAYLOAD_NONCE, PAYLOAD_NONE, PAYLOAD_NOTIFY, PAYLOAD_SA,
     PAYLOAD_VENDOR,
@@ -7,7 +9,7 @@ use common::ike::{
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-use super::{EncodeError, Notify, NotifyContent, NotifyType, Payload, fit, wire_enum};
+use super::{EncodeError, Notify, NotifyContent, NotifyType, Opaque, Payload, fit, wire_enum};
 
 /// Most payloads a message has.
 pub const MAX_PAYLOADS: usize = 64;
@@ -83,7 +85,7 @@ impl PayloadType {
 /// │                             Body                              │
 /// └───────────────────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RawPayload<'a> {
     /// Its type, from what stands before it.
     pub kind: PayloadType,
@@ -109,8 +111,16 @@ impl<'a> RawPayload<'a> {
     }
 }
 
+impl Debug for RawPayload<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, is_critical, next, body } = self;
+        let critical = if *is_critical { ", critical" } else { "" };
+        write!(f, "RawPayload({kind:?}{critical}, next {next:?}, {:?})", Opaque(body))
+    }
+}
+
 /// Payloads that follow each other exactly to the end of their octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chain<'a> {
     first: Option<PayloadType>,
     octets: &'a [u8],
@@ -182,6 +192,12 @@ impl<'a> Chain<'a> {
     }
 }
 
+impl Debug for Chain<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
 impl<'a> IntoIterator for Chain<'a> {
     type Item = RawPayload<'a>;
     type IntoIter = Payloads<'a>;
@@ -201,7 +217,7 @@ impl<'a> IntoIterator for &Chain<'a> {
 }
 
 /// The payloads of a [`Chain`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Payloads<'a> {
     next: Option<PayloadType>,
     reader: Reader<'a>,
@@ -215,6 +231,12 @@ impl<'a> Payloads<'a> {
         let payload = RawPayload::read(kind, &mut self.reader)?;
         self.next = payload.next.filter(|_| !kind.is_envelope());
         Ok(Some(payload))
+    }
+}
+
+impl Debug for Payloads<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
     }
 }
 

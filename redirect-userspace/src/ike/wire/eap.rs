@@ -1,10 +1,11 @@
 //! EAP payload (`RFC 7296 §3.16`, `RFC 3748 §4`).
 
 use std::borrow::Cow;
+use std::fmt::{Debug, Formatter};
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-use super::wire_enum;
+use super::{Opaque, wire_enum};
 
 wire_enum! {
     /// What an EAP packet is.
@@ -44,7 +45,7 @@ wire_enum! {
     }
 }
 
-/// An EAP packet, to be handed on as it is.
+/// An EAP packet, to be handed on as it is. It may have passwords in it.
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -53,7 +54,7 @@ wire_enum! {
 /// │     Type      │                  Type data                    │
 /// └───────────────────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Eap<'a> {
     /// What it is.
     pub code: EapCode,
@@ -116,6 +117,13 @@ impl<'a> Eap<'a> {
     /// Appends a payload's body.
     pub fn encode(&self, out: &mut Writer) {
         out.octets(&self.packet);
+    }
+}
+
+impl Debug for Eap<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { code, identifier, kind, packet } = self;
+        write!(f, "Eap({code:?}, {identifier}, {kind:?}, {:?})", Opaque(packet))
     }
 }
 

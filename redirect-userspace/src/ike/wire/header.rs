@@ -1,6 +1,6 @@
 //! The IKE header and its numbers (`RFC 7296 §3.1`).
 
-use std::fmt::{Display, Formatter};
+use std::fmt::{Debug, Display, Formatter};
 use std::num::{NonZeroU32, NonZeroU64};
 
 use common::ike::{self, FLAG_INITIATOR, FLAG_RESPONSE, IKE_LENGTH, VERSION_2};
@@ -137,7 +137,7 @@ impl MessageId {
 
 impl Display for MessageId {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        Display::fmt(&self.0, f)
     }
 }
 
@@ -326,7 +326,7 @@ impl Header {
 }
 
 /// A datagram that is an IKEv2 message as far as its outside goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     /// Header.
     pub header: Header,
@@ -373,6 +373,12 @@ impl<'a> Message<'a> {
     pub fn before(&self, content: &[u8]) -> &'a [u8] {
         let end = self.octets.len().saturating_sub(content.len());
         self.octets.get(..end).unwrap_or_default()
+    }
+}
+
+impl Debug for Message<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message").field("header", &self.header).field("payloads", &self.payloads).finish()
     }
 }
 

@@ -13,6 +13,8 @@
 //! - A number that is not known is kept as it came ([`Unlisted`]), and is written as it came.
 //! - Reserved fields are written as zero and ignored when read (`RFC 7296 §3.1`).
 //! - Decoding what was encoded gives the same value.
+//! - `Debug` does not show proofs, tickets, tokens and EAP packets, nor payloads that nobody has
+//!   looked into.
 //!
 //! # References
 //!
@@ -40,7 +42,7 @@ mod vendor;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::{Display, Formatter};
+use std::fmt::{Debug, Display, Formatter};
 
 pub use auth::{Auth, AuthMethod, Signature};
 pub use cert::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest};
@@ -86,7 +88,18 @@ impl<T: Copy> Unlisted<T> {
 
 impl<T: Display> Display for Unlisted<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        Display::fmt(&self.0, f)
+    }
+}
+
+/// Octets that may give something away, such as proofs that a password can be guessed from. `Debug`
+/// shows how many they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Opaque<'a>(pub &'a [u8]);
+
+impl Debug for Opaque<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} octets", self.0.len())
     }
 }
 
@@ -166,7 +179,7 @@ macro_rules! wire_enum {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
                     $(Self::$variant => f.pad($text),)+
-                    Self::Unknown(other) => other.fmt(f),
+                    Self::Unknown(other) => std::fmt::Display::fmt(other, f),
                 }
             }
         }

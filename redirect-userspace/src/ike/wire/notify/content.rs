@@ -3,7 +3,7 @@
 use super::{
     ChildProtocol, ChildSpi, Cookie, DecodeError, EncodeError, Fqdn, GatewayAddress, HashAlgorithms,
     IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, IpAddr, Ipv4Addr, Ipv6Addr, MessageId, NonZeroU32, Nonce,
-    Notify, NotifyContent, NotifyType, Reader, Writer, fit, unicast,
+    Notify, NotifyContent, NotifyType, Opaque, Reader, Writer, fit, unicast,
 };
 
 /// Looks into SPI and data of a notify.
@@ -53,12 +53,12 @@ pub(super) fn read<'a>(notify: &Notify<'a>) -> Result<NotifyContent<'a>, DecodeE
         NotifyType::RedirectedFrom => NotifyContent::RedirectedFrom(address(&mut data, what)?),
         NotifyType::TicketLtOpaque => {
             let lifetime = data.u32(what)?;
-            NotifyContent::TicketLtOpaque { lifetime, ticket: filled(data.rest(), what)? }
+            NotifyContent::TicketLtOpaque { lifetime, ticket: Opaque(filled(data.rest(), what)?) }
         }
-        NotifyType::TicketOpaque => NotifyContent::TicketOpaque(filled(data.rest(), what)?),
+        NotifyType::TicketOpaque => NotifyContent::TicketOpaque(Opaque(filled(data.rest(), what)?)),
         // RFC 6290 §4.1
         NotifyType::QuickCrashDetection => {
-            NotifyContent::QuickCrashDetection(between(16, 128, data.rest(), what)?)
+            NotifyContent::QuickCrashDetection(Opaque(between(16, 128, data.rest(), what)?))
         }
         NotifyType::SignatureHashAlgorithms => {
             let octets = filled(data.rest(), what)?;
@@ -71,7 +71,7 @@ pub(super) fn read<'a>(notify: &Notify<'a>) -> Result<NotifyContent<'a>, DecodeE
             let kind = data.u8(what)?.into();
             NotifyContent::PpkIdentity { kind, id: filled(data.rest(), what)? }
         }
-        NotifyType::NoPpkAuth => NotifyContent::NoPpkAuth(filled(data.rest(), what)?),
+        NotifyType::NoPpkAuth => NotifyContent::NoPpkAuth(Opaque(filled(data.rest(), what)?)),
         NotifyType::AdditionalKeyExchange => NotifyContent::AdditionalKeyExchange(filled(data.rest(), what)?),
         // RFC 4555 §4.2.1, RFC 9242 §3.1: data that comes nevertheless is ignored.
         NotifyType::InvalidIkeSpi
@@ -167,18 +167,17 @@ impl NotifyContent<'_> {
             Self::RedirectedFrom(IpAddr::V6(address)) => identity(out, IDENTITY_IPV6, &address.octets())?,
             Self::TicketLtOpaque { lifetime, ticket } => {
                 out.u32(*lifetime);
-                out.octets(ticket);
+                out.octets(ticket.0);
             }
             Self::SignatureHashAlgorithms(algorithms) => out.octets(&algorithms.0),
             Self::PpkIdentity { kind, id } => {
                 out.u8((*kind).into());
                 out.octets(id);
             }
-            Self::Cookie2(octets)
-            | Self::TicketOpaque(octets)
-            | Self::QuickCrashDetection(octets)
-            | Self::NoPpkAuth(octets)
-            | Self::AdditionalKeyExchange(octets) => out.octets(octets),
+            Self::Cookie2(octets) | Self::AdditionalKeyExchange(octets) => out.octets(octets),
+            Self::TicketOpaque(octets) | Self::QuickCrashDetection(octets) | Self::NoPpkAuth(octets) => {
+                out.octets(octets.0);
+            }
             Self::ChildSaNotFound(..) | Self::RekeySa(..) | Self::Plain(_) => {}
         }
         Ok(())

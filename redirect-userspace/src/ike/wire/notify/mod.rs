@@ -3,6 +3,7 @@
 mod content;
 
 use std::borrow::Cow;
+use std::fmt::{Debug, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
@@ -14,7 +15,9 @@ use common::ike::{
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::gateway::{Fqdn, GatewayAddress, unicast};
 
-use super::{ChildProtocol, ChildSpi, EncodeError, KeyExchangeMethod, MessageId, Nonce, fit, wire_enum};
+use super::{
+    ChildProtocol, ChildSpi, EncodeError, KeyExchangeMethod, MessageId, Nonce, Opaque, fit, wire_enum,
+};
 
 wire_enum! {
     /// What is notified.
@@ -173,7 +176,7 @@ impl NotifyType {
 /// │                       Notification data                       │
 /// └───────────────────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Notify<'a> {
     /// What is notified.
     pub kind: NotifyType,
@@ -231,6 +234,13 @@ impl<'a> Notify<'a> {
     }
 }
 
+impl Debug for Notify<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, protocol, spi, data } = self;
+        write!(f, "Notify({kind:?}, protocol {protocol}, SPI {spi:02x?}, {:?})", Opaque(data))
+    }
+}
+
 /// What a notify says beyond its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotifyContent<'a> {
@@ -283,12 +293,12 @@ pub enum NotifyContent<'a> {
         /// Seconds.
         lifetime: u32,
         /// The ticket; not empty.
-        ticket: &'a [u8],
+        ticket: Opaque<'a>,
     },
     /// A ticket; not empty.
-    TicketOpaque(&'a [u8]),
+    TicketOpaque(Opaque<'a>),
     /// A token: 16 to 128 octets.
-    QuickCrashDetection(&'a [u8]),
+    QuickCrashDetection(Opaque<'a>),
     /// Hash functions for signatures.
     SignatureHashAlgorithms(HashAlgorithms<'a>),
     /// A postquantum preshared key.
@@ -299,7 +309,7 @@ pub enum NotifyContent<'a> {
         id: &'a [u8],
     },
     /// Authentication data; not empty.
-    NoPpkAuth(&'a [u8]),
+    NoPpkAuth(Opaque<'a>),
     /// What the responder said, to be repeated; not empty.
     AdditionalKeyExchange(&'a [u8]),
     /// Nothing, or nothing that is known.

@@ -5,7 +5,6 @@ mod payloads;
 mod random;
 mod sa;
 
-use std::fmt::Debug;
 use std::num::NonZeroU64;
 
 use crate::codec::{DecodeError, Writer};

@@ -355,3 +355,22 @@ fn an_eap_packet_is_handed_on_as_it_is() {
     let short: Result<_, DecodeError> = Eap::decode(&[1, 7]);
     fails(short, "EAP length");
 }
+
+#[test]
+fn what_may_give_something_away_is_not_shown() {
+    let (first, octets) = encode_chain(|chain| {
+        chain.push(&Payload::Auth(Auth { method: AuthMethod::SharedKey, data: b"hunter2"[..].into() }))?;
+        chain.push(&Payload::Eap(Eap::new(&b"\x02\x01\0\x0c\x06hunter2"[..]).unwrap()))?;
+        chain.notify(&NotifyContent::TicketOpaque(Opaque(b"hunter2")))
+    })
+    .unwrap();
+    let chain = Chain::decode(first, &octets).unwrap();
+    let payloads: Vec<_> = chain.iter().map(|raw| Payload::decode(&raw).unwrap()).collect();
+    let contents: Vec<_> = chain.notifies().map(|notify| notify.content().unwrap()).collect();
+
+    let shown = format!("{chain:?} {payloads:?} {contents:?}");
+
+    // As letters or as numbers.
+    assert!(!shown.contains("hunter2") && !shown.contains("104, 117, 110"), "{shown}");
+    assert!(shown.contains("Eap(Response, 1, Some(Unknown(Unlisted(6))), 12 octets)"), "{shown}");
+}
