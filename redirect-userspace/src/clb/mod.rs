@@ -12,7 +12,9 @@ mod config;
 mod event;
 mod frame;
 pub mod llg;
+mod load;
 mod master;
+pub mod policy;
 mod reason;
 mod report;
 mod slave;
@@ -25,6 +27,7 @@ pub use self::config::{
     OverloadLimit, Policy, Settings, SlaveSettings,
 };
 pub use self::event::{Departure, Event};
+pub use self::load::Load;
 pub use self::master::{Limits, Master, MasterInput, MasterOutput, MemberRecord, Octets, PeerId};
 pub use self::reason::{CloseReason, LeaveReason, Refusal};
 pub use self::report::{Availability, BasisPoints, Registration, Report};

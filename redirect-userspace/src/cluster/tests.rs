@@ -1,12 +1,12 @@
 //! The cluster, step by step and at random.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::gateway::GatewayAddress;
+use crate::rng::Rng;
 
 /// A cluster, its clock and the fast path that it talks to.
 struct Script {
@@ -17,7 +17,11 @@ struct Script {
 
 impl Script {
     fn new() -> Self {
-        Self { cluster: Cluster::new(Settings::default()), now: Now::default(), fast_path: FastPath::new() }
+        Self {
+            cluster: Cluster::new(Settings::default(), Rng::from_number(1)),
+            now: Now::default(),
+            fast_path: FastPath::new(),
+        }
     }
 
     fn give(&mut self, input: Input<'_>) -> Vec<Output> {
@@ -52,7 +56,7 @@ impl Script {
 
     fn gateway(&self, name: &str) -> GatewaySnapshot {
         self.cluster
-            .snapshot()
+            .snapshot(self.now)
             .gateways
             .into_iter()
             .find(|gateway| gateway.member.name.as_str() == name)
@@ -96,7 +100,12 @@ impl FastPath {
                 }
                 self.tables.push(table.clone());
             }
-            Output::Event(_) => (),
+            Output::Close { .. }
+            | Output::Dial { .. }
+            | Output::Event(_)
+            | Output::Listen { .. }
+            | Output::Unlisten
+            | Output::Write { .. } => (),
         }
     }
 
@@ -135,7 +144,13 @@ fn numbered(count: usize, network: u8) -> Vec<Member> {
 fn event(outputs: &[Output]) -> Vec<String> {
     let text = |output: &Output| match output {
         Output::Event(event) => Some(event.to_string()),
-        Output::SetGateway { .. } | Output::Publish(_) => None,
+        Output::Close { .. }
+        | Output::Dial { .. }
+        | Output::Listen { .. }
+        | Output::Publish(_)
+        | Output::SetGateway { .. }
+        | Output::Unlisten
+        | Output::Write { .. } => None,
     };
     outputs.iter().filter_map(text).collect()
 }
@@ -328,7 +343,7 @@ fn redirects_to_a_member_that_left_are_not_lost() {
 
     script.give(Input::Redirects(&script.fast_path.redirects.clone()));
 
-    assert_eq!(script.cluster.snapshot().former_redirects, 515);
+    assert_eq!(script.cluster.snapshot(script.now).former_redirects, 515);
 }
 
 #[test]
@@ -338,20 +353,20 @@ fn of_two_members_with_one_name_the_first_counts() {
     script.members(&[member("gw1", "10.0.0.1"), member("gw1", "10.0.0.2")]);
 
     assert_eq!(script.gateway("gw1").member.addresses, addresses("10.0.0.1"));
-    assert_eq!(script.cluster.snapshot().gateways.len(), 1);
+    assert_eq!(script.cluster.snapshot(script.now).gateways.len(), 1);
 }
 
 #[test]
 fn the_status_says_whether_anybody_takes_clients() {
     let mut script = Script::new();
-    assert_eq!(script.cluster.snapshot().status, Status::Starting);
+    assert_eq!(script.cluster.snapshot(script.now).status, Status::Starting);
 
     let outputs = script.members(&[]);
     assert_eq!(event(&outputs), ["table 1: 0 gateways, 0 slots moved"]);
-    assert_eq!(script.cluster.snapshot().status, Status::NoGateway);
+    assert_eq!(script.cluster.snapshot(script.now).status, Status::NoGateway);
 
     script.members(&[member("gw1", "10.0.0.1")]);
-    assert_eq!(script.cluster.snapshot().status, Status::Up);
+    assert_eq!(script.cluster.snapshot(script.now).status, Status::Up);
 }
 
 #[test]
@@ -367,7 +382,7 @@ fn new_settings_are_seen_and_move_nothing() {
     let outputs = script.give(Input::Configure(settings));
 
     assert_eq!(outputs, []);
-    assert_eq!(script.cluster.snapshot().settings, settings);
+    assert_eq!(script.cluster.snapshot(script.now).settings, settings);
 }
 
 #[test]
@@ -378,7 +393,7 @@ fn members_that_find_no_index_get_one_when_others_have_rested() {
     let outputs = script.members(&numbered(MAX_MEMBERS, 2));
 
     let waiting = |script: &Script| {
-        script.cluster.snapshot().gateways.iter().filter(|gateway| gateway.index.is_none()).count()
+        script.cluster.snapshot(script.now).gateways.iter().filter(|gateway| gateway.index.is_none()).count()
     };
     assert_eq!(waiting(&script), MAX_MEMBERS - 32);
     let no_index = event(&outputs).iter().filter(|event| event.ends_with("waits for a free index")).count();
@@ -392,7 +407,8 @@ fn members_that_find_no_index_get_one_when_others_have_rested() {
     }
 
     assert_eq!(waiting(&script), 0);
-    let slots: BTreeSet<_> = script.cluster.snapshot().gateways.iter().map(|gateway| gateway.slots).collect();
+    let slots: BTreeSet<_> =
+        script.cluster.snapshot(script.now).gateways.iter().map(|gateway| gateway.slots).collect();
     assert_eq!(slots, BTreeSet::from([2, 3]));
 }
 
@@ -411,12 +427,12 @@ fn an_early_timeout_changes_nothing() {
     assert_eq!(script.give(Input::Timeout), []);
     script.members(&numbered(MAX_MEMBERS, 1));
     script.members(&numbered(MAX_MEMBERS, 2));
-    let before = (script.cluster.snapshot(), script.cluster.deadline());
+    let before = (script.cluster.snapshot(script.now), script.cluster.deadline());
 
     let outputs = script.give(Input::Timeout);
 
     assert_eq!(outputs, []);
-    assert_eq!((script.cluster.snapshot(), script.cluster.deadline()), before);
+    assert_eq!((script.cluster.snapshot(script.now), script.cluster.deadline()), before);
 }
 
 #[test]
@@ -493,7 +509,7 @@ proptest! {
             });
             prop_assert_eq!(&outputs[0], &outputs[1]);
 
-            let snapshot = script.cluster.snapshot();
+            let snapshot = script.cluster.snapshot(script.now);
             if let Some(deadline) = script.cluster.deadline() {
                 prop_assert!(!matches!(happening, Happening::Wait(_)) || deadline.at > script.now.mono);
             }

@@ -11,8 +11,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod proposal;
 pub mod pool;
+pub mod proposal;
 pub mod rules;
 pub mod selector;
 pub mod wire;

@@ -94,11 +94,8 @@ impl Hooks {
                 for script in &scripts {
                     let result = run(script, group.as_str(), job).await;
                     // A full channel means that nobody reads: nobody misses it then.
-                    let _unread = outcomes.try_send(Outcome {
-                        group: group.clone(),
-                        script: script.clone(),
-                        result,
-                    });
+                    let _unread =
+                        outcomes.try_send(Outcome { group: group.clone(), script: script.clone(), result });
                 }
             }
         });

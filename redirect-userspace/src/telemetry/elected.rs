@@ -123,9 +123,9 @@ impl Elected {
             | Self::TookOver { .. }
             | Self::VipAcquired { .. }
             | Self::VipReleased { .. } => Severity::Info,
-            Self::AllOverloaded { .. }
-            | Self::HookFailed { .. }
-            | Self::RealTimeDenied { .. } => Severity::Warn,
+            Self::AllOverloaded { .. } | Self::HookFailed { .. } | Self::RealTimeDenied { .. } => {
+                Severity::Warn
+            }
             Self::ListenFailed { .. } | Self::VipConflict { .. } | Self::VipFailed { .. } => Severity::Error,
         }
     }

@@ -24,9 +24,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clb::Event as ClbEvent;
 use crate::control::AttachMode;
 use crate::gateway::GatewayName;
-use crate::clb::Event as ClbEvent;
 use crate::hsrp::{Event as HsrpEvent, GroupName};
 use crate::time::UnixTime;
 

@@ -45,6 +45,12 @@ impl ConnectionId {
         Self(LAST.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The connection with this number.
+    #[must_use]
+    pub const fn from_value(value: u64) -> Self {
+        Self(value)
+    }
+
     /// The number.
     #[must_use]
     pub const fn value(self) -> u64 {

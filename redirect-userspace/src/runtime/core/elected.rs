@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use crate::clb::{ClusterName, ConnectionId, Master, PeerId, Registration};
 use crate::cluster::{Election, Input, Peer};
 use crate::config::Config;
-use crate::fastpath::FastPath as _;
 use crate::control::{ClusterView, CoreRequest, StandbyView};
+use crate::fastpath::FastPath as _;
 use crate::gateway::GatewayName;
 use crate::hsrp::{GroupName, State};
 use crate::net::schedule::Scheduling;
@@ -104,9 +104,8 @@ impl Core {
         self.elections.hooks.retain(|group, _| !is_gone(group));
         for group in &groups {
             let name = group.settings.name.clone();
-            let hooks = || {
-                Hooks::new(name.clone(), group.notify.clone(), self.elections.outcome_sender.clone())
-            };
+            let hooks =
+                || Hooks::new(name.clone(), group.notify.clone(), self.elections.outcome_sender.clone());
             if group.notify.is_empty() {
                 self.elections.hooks.remove(&name);
             } else {
@@ -231,6 +230,11 @@ impl Core {
     /// Takes in what happened to a connection.
     pub(super) fn converse(&mut self, event: TcpEvent) -> Result<()> {
         match event {
+            TcpEvent::Accepted { id, from } if self.is_own_address(from.ip()) => {
+                // What we sent to the master before, and now are it.
+                self.close(Peer::Slave(PeerId(id.value())));
+                Ok(())
+            }
             TcpEvent::Accepted { id, from } => self.step(Input::Accepted { peer: PeerId(id.value()), from }),
             TcpEvent::Connected { id, local: _ } => match self.elections.is_own(id) {
                 Some(connection) => self.step(Input::Connected(connection)),
@@ -261,14 +265,27 @@ impl Core {
         }
     }
 
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        let own = self.config.node.addresses.as_ref();
+        let is_ours = own.is_some_and(|own| match address {
+            IpAddr::V4(address) => own.ipv4() == Some(address),
+            IpAddr::V6(address) => own.ipv6() == Some(address),
+        });
+        is_ours || self.vips().contains(&address)
+    }
+
     fn peer(&self, id: crate::net::tcp::ConnectionId) -> Peer {
-        self.elections.is_own(id).map_or(Peer::Slave(PeerId(id.value())), Peer::Master)
+        match self.elections.is_own(id) {
+            Some(connection) => Peer::Master(connection),
+            None => Peer::Slave(PeerId(id.value())),
+        }
     }
 
     /// Opens the master's port, or tries to: what holds it may let go of it.
     pub(super) fn listen(&mut self, at: SocketAddr) {
         // The cluster looks after members and their limits, the connections after octets.
-        let limits = Limits { connections: 2_048, per_peer: 32, queue: Master::MAX_BACKLOG, ..Limits::default() };
+        let limits =
+            Limits { connections: 2_048, per_peer: 32, queue: Master::MAX_BACKLOG, ..Limits::default() };
         match Connections::listen(at, limits, self.elections.event_sender.clone()) {
             Ok(listener) => {
                 self.elections.listener = Some(listener);
@@ -353,7 +370,7 @@ impl Core {
         shown.iter().map(|shown| StandbyView::new(&shown.interface, &shown.group)).collect()
     }
 
-    pub(super) fn hooked(&mut self, outcome: Outcome) {
+    pub(super) fn hooked(&self, outcome: Outcome) {
         let Outcome { group, script, result } = outcome;
         self.record(&Event::Elected(match result {
             Ok(()) => Elected::HookRan { group, script },

@@ -16,6 +16,7 @@ use crate::hsrp::{
     Event, Group, Input, Interface, Output, RouterSnapshot, Settings, SourceMac, State, Version,
 };
 use crate::machine::{Deadline, Machine as _, Outbox};
+use crate::net::duplicate::{self, Duplicate};
 use crate::net::ethernet::{self, Sender, Source};
 use crate::net::hsrp::{Channel, Sockets};
 use crate::net::monitor::{Change, InterfaceState, Monitor};
@@ -26,6 +27,8 @@ use crate::time::{Instant, Now};
 
 /// How often the groups are shown even if nothing happens: their times run.
 const SHOW: Duration = Duration::from_millis(200);
+/// How long other hosts have to claim a virtual address.
+const ASKING: Duration = Duration::from_secs(1);
 
 /// Everything that the thread owns.
 pub(super) struct Voice {
@@ -126,7 +129,11 @@ impl Voice {
     fn deadline(&self) -> Instant {
         let groups = self.groups.iter().filter_map(|running| running.group.deadline());
         let first = groups.map(|Deadline { at, .. }| at).min();
-        let own = (self.shown_at + SHOW).min(if self.is_muted { self.shown_at + SHOW } else { self.heard + PATIENCE });
+        let own = (self.shown_at + SHOW).min(if self.is_muted {
+            self.shown_at + SHOW
+        } else {
+            self.heard + PATIENCE
+        });
         first.map_or(own, |first| first.min(own))
     }
 
@@ -211,12 +218,12 @@ impl Voice {
     fn restore(&mut self) {
         for running in &mut self.groups {
             let vips = running.group.virtual_addresses();
-            if let (State::Active, Some(place)) = (running.group.state(), &mut running.place) {
-                if let Err(error) = place.addresses.acquire(&vips) {
-                    let group = running.group.settings().name.clone();
-                    // A core that has gone needs no news.
-                    let _gone = self.news.send(News::Trouble { group, why: format!("{error:#}") });
-                }
+            if let (State::Active, Some(place)) = (running.group.state(), &mut running.place)
+                && let Err(error) = place.addresses.acquire(&vips)
+            {
+                let group = running.group.settings().name.clone();
+                // A core that has gone needs no news.
+                let _gone = self.news.send(News::Trouble { group, why: format!("{error:#}") });
             }
         }
     }
@@ -225,13 +232,7 @@ impl Voice {
         let HsrpGroup { interface, settings, notify: _ } = group;
         let interface = interface.to_string();
         let group = Group::new(settings, self.rng.fork(), self.boot);
-        self.groups.push(Running {
-            interface,
-            group,
-            place: None,
-            standing: None,
-            trouble: None,
-        });
+        self.groups.push(Running { interface, group, place: None, standing: None, trouble: None });
         let position = self.groups.len() - 1;
         self.tracks(position);
         self.settle(position);
@@ -315,8 +316,10 @@ impl Voice {
             self.step(position, Input::Interface(None));
             self.unsettle(position);
         }
-        let is_alone = self.groups.iter().all(|other| other.place.as_ref().is_none_or(|at| at.index != index));
+        let is_alone =
+            self.groups.iter().all(|other| other.place.as_ref().is_none_or(|at| at.index != index));
         let Some(running) = self.groups.get_mut(position) else { return };
+        let is_new = running.place.is_none();
         match &mut running.place {
             Some(place) => place.interface = interface.clone(),
             None => match Place::open(&running.group, index, interface.clone(), is_alone) {
@@ -328,6 +331,29 @@ impl Voice {
             },
         }
         self.step(position, Input::Interface(Some(interface)));
+        let uses_bia = self.groups.get(position).is_some_and(|running| running.group.settings().use_bia);
+        if is_new && !uses_bia {
+            self.look_for_others(position);
+        }
+    }
+
+    /// Asks the link, beside everything else, whether a host that is not in the group has one of
+    /// the virtual addresses.
+    fn look_for_others(&self, position: usize) {
+        let Some(running) = self.groups.get(position) else { return };
+        let Some(place) = &running.place else { return };
+        let group = running.group.settings().name.clone();
+        let own = [place.interface.mac, running.group.virtual_mac()];
+        let vips = running.group.vips();
+        let (interface, news) = (place.index, self.news.clone());
+        tokio::spawn(async move {
+            // An interface that goes away meanwhile has nobody on it.
+            let found = duplicate::find(interface, &own, &vips, ASKING).await.unwrap_or_default();
+            for Duplicate { vip, mac } in found {
+                // A core that has gone needs no news.
+                let _gone = news.send(News::Conflict { group: group.clone(), vip, by: mac });
+            }
+        });
     }
 
     fn unsettle(&mut self, position: usize) {
@@ -378,6 +404,9 @@ impl Voice {
         }
         for event in events {
             self.tell(News::Event { group: group.clone(), event, priority });
+        }
+        if is_new && standing.0 == State::Active {
+            self.look_for_others(position);
         }
         if is_new {
             let (state, active, vips) = standing;
