@@ -87,6 +87,27 @@ impl Group {
         }
     }
 
+    /// The word for it in a proposal, as strongSwan's users know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modp2048 => "modp2048",
+            Self::Modp3072 => "modp3072",
+            Self::Modp4096 => "modp4096",
+            Self::P256 => "ecp256",
+            Self::P384 => "ecp384",
+            Self::P521 => "ecp521",
+            Self::Curve25519 => "x25519",
+        }
+    }
+
+    /// The group a word stands for. Curve25519 has two.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name == "curve25519" { "x25519" } else { name };
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+
     /// Octets of a public value.
     // RFC 7296 §3.4: MODP values are as long as the prime. RFC 5903 §7: x and y, each as long as
     // the field. RFC 8031 §3.1: the u-coordinate.

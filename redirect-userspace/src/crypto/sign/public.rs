@@ -59,6 +59,11 @@ impl PublicKey {
         self.form
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::crypto) const fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// The curve of an ECDSA key.
     #[must_use]
     pub const fn curve(&self) -> Option<Curve> {
