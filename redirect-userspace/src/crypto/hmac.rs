@@ -12,6 +12,7 @@ use hmac::digest::Digest as _;
 use hmac::{Hmac, KeyInit as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
+use zerocopy::IntoBytes as _;
 use zeroize::Zeroize as _;
 
 /// Octets of the longest code.
@@ -65,8 +66,9 @@ impl Keyed {
 
 /// Copies as much as both have.
 fn copy(from: &[u8], to: &mut [u8]) {
-    for (place, octet) in to.iter_mut().zip(from) {
-        *place = *octet;
+    let length = from.len().min(to.len());
+    if let (Some(from), Some(to)) = (from.get(..length), to.get_mut(..length)) {
+        to.copy_from_slice(from);
     }
 }
 
@@ -74,34 +76,34 @@ fn code(mut mac: impl hmac::Mac, parts: &[&[u8]]) -> Code {
     for part in parts {
         mac.update(part);
     }
-    let mut output = mac.finalize().into_bytes();
-    let code = Code::new(&output);
-    output.zeroize();
-    code
+    // Zeroed on drop, as long as nobody takes the octets out of it.
+    let output = mac.finalize();
+    Code::new(output.as_bytes())
 }
 
 /// What an HMAC gives: up to [`MAX_LENGTH`] octets, zeroed on drop.
 #[derive(Clone)]
 pub(super) struct Code {
-    octets: [u8; MAX_LENGTH],
+    /// The octets, as words because those are zeroed eight times as fast.
+    words: [u64; MAX_LENGTH / 8],
     length: usize,
 }
 
 impl Code {
     /// Takes the first [`MAX_LENGTH`] octets of `from`.
     pub(super) fn new(from: &[u8]) -> Self {
-        let mut octets = [0; MAX_LENGTH];
-        copy(from, &mut octets);
-        Self { octets, length: from.len().min(MAX_LENGTH) }
+        let mut words = [0_u64; MAX_LENGTH / 8];
+        copy(from, words.as_mut_bytes());
+        Self { words, length: from.len().min(MAX_LENGTH) }
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
+        self.words.as_bytes().get(..self.length).unwrap_or_default()
     }
 }
 
 impl Drop for Code {
     fn drop(&mut self) {
-        self.octets.zeroize();
+        self.words.zeroize();
     }
 }

@@ -45,6 +45,7 @@ use crate::rng::Rng;
 use cipher::{KeyError, Protection, TrafficKeys};
 use kex::{Group, KeyExchange, KeyExchangeError};
 use prf::{Prf, PrfKey};
+use sign::{PrivateKey, PublicKey, Scheme, SignatureError};
 
 /// Permission to use SHA-1 where `RFC 8247` still tolerates it: in HMAC, and in RSA signatures of
 /// authentication method 1. Whoever reads the configuration makes it; algorithms carry it.
@@ -109,6 +110,40 @@ impl Provider {
             Self::Real => TrafficKeys::new(protection, encr, integ),
             #[cfg(any(test, feature = "testing"))]
             Self::Null => TrafficKeys::null(protection, encr, integ),
+        }
+    }
+
+    /// Signs.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Key`], [`SignatureError::Library`]
+    pub fn sign(self, key: &PrivateKey, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        match self {
+            Self::Real => key.sign(scheme, message),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Null => Ok(null::signature(key.public(), message)),
+        }
+    }
+
+    /// Checks that the owner of the key signed `message`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Key`], [`SignatureError::Mismatch`]
+    pub fn verify(
+        self,
+        key: &PublicKey,
+        scheme: Scheme,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        match self {
+            Self::Real => key.verify(scheme, message, signature),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Null if signature == null::signature(key, message) => Ok(()),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Null => Err(SignatureError::Mismatch),
         }
     }
 }

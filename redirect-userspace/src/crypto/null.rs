@@ -2,14 +2,15 @@
 //! without paying for it, and through the integrity check with whatever it made up.
 //!
 //! Lengths are those of the algorithms that are named. Both sides of a key exchange arrive at the
-//! same secret, and a PRF gives something else for another key or other data, so that machines
-//! built on it agree, and notice when they do not. Nothing is encrypted, check values are zero,
+//! same secret, and a PRF and a signature are something else for another key or other data, so that
+//! machines built on it agree, and notice when they do not. Nothing is encrypted, check values are zero,
 //! and [`super::cipher::Opener`] takes any.
 
 #![forbid(unsafe_code)]
 
 use super::hmac::Code;
 use super::kex::{Group, KeyExchange, KeyExchangeError};
+use super::sign::PublicKey;
 use crate::rng::Rng;
 use crate::secret::Secret;
 
@@ -65,6 +66,11 @@ impl Exchange {
     }
 }
 
+/// A signature: what a PRF makes of the message when its key is the public key.
+pub(super) fn signature(key: &PublicKey, message: &[u8]) -> Vec<u8> {
+    Mixer::new(key.octets()).code(32, &[message]).as_slice().to_vec()
+}
+
 impl KeyExchange {
     pub(super) fn null(group: Group, rng: &mut Rng) -> Self {
         Self::from_null(Exchange::new(group, rng))
@@ -84,6 +90,7 @@ mod tests {
     use super::super::Provider;
     use super::super::cipher::{Around, Encr, Protection};
     use super::super::prf::Prf;
+    use super::super::sign::{PrivateKey, Scheme, SignatureError};
     use super::*;
 
     #[test]
@@ -111,6 +118,21 @@ mod tests {
         assert!(code(b"key", b"data").is_same(code(b"key", b"data").expose()));
         assert!(!code(b"key", b"data").is_same(code(b"yek", b"data").expose()));
         assert!(!code(b"key", b"data").is_same(code(b"key", b"atad").expose()));
+    }
+
+    #[test]
+    fn a_signature_is_that_of_its_message_and_key() {
+        let key = |pem: &[u8]| PrivateKey::from_pem(pem).unwrap();
+        let (key, other) =
+            (key(include_bytes!("testdata/p256.pem")), key(include_bytes!("testdata/p384.pem")));
+        let sign = |key: &PrivateKey| Provider::Null.sign(key, Scheme::Ed25519, b"message").unwrap();
+        let verify = |message: &[u8], signature: &[u8]| {
+            Provider::Null.verify(key.public(), Scheme::Ed25519, message, signature)
+        };
+
+        assert_eq!(verify(b"message", &sign(&key)), Ok(()));
+        assert_eq!(verify(b"else", &sign(&key)), Err(SignatureError::Mismatch));
+        assert_eq!(verify(b"message", &sign(&other)), Err(SignatureError::Mismatch));
     }
 
     #[test]

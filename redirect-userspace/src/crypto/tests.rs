@@ -7,21 +7,26 @@ use super::*;
 const LEGACY: Legacy = Legacy::permit();
 
 #[test]
-fn every_algorithm_is_found_by_its_number() {
+fn every_algorithm_is_found_by_its_number_and_by_its_name() {
     for prf in [Prf::HmacSha1(LEGACY), Prf::HmacSha256, Prf::HmacSha384, Prf::HmacSha512] {
         assert_eq!(Prf::from_transform(prf.transform(), Some(LEGACY)), Some(prf));
+        assert_eq!(Prf::from_name(prf.name(), Some(LEGACY)), Some(prf));
     }
     for integ in
         [Integ::HmacSha1_96(LEGACY), Integ::HmacSha256_128, Integ::HmacSha384_192, Integ::HmacSha512_256]
     {
         assert_eq!(Integ::from_transform(integ.transform(), Some(LEGACY)), Some(integ));
+        assert_eq!(Integ::from_name(integ.name(), Some(LEGACY)), Some(integ));
     }
-    for encr in [Encr::AesCbc128, Encr::AesCbc256, Encr::AesGcm128, Encr::AesGcm256, Encr::ChaCha20Poly1305] {
+    for encr in Encr::ALL {
         assert_eq!(Encr::from_transform(encr.transform(), encr.key_bits()), Some(encr));
+        assert_eq!(Encr::from_name(encr.name()), Some(encr));
     }
     for group in Group::ALL {
         assert_eq!(Group::from_transform(group.transform()), Some(group));
+        assert_eq!(Group::from_name(group.name()), Some(group));
     }
+    assert_eq!(Group::from_name("curve25519"), Some(Group::Curve25519));
 }
 
 // test of RFC 8247 §2
@@ -49,6 +54,8 @@ fn weak_algorithms_are_not_there() {
 fn sha1_is_only_for_those_who_are_permitted_to() {
     assert_eq!(Prf::from_transform(2, None), None);
     assert_eq!(Integ::from_transform(2, None), None);
+    assert_eq!(Prf::from_name("prfsha1", None), None);
+    assert_eq!(Integ::from_name("sha1", None), None);
     assert_eq!(Prf::from_transform(5, None), Some(Prf::HmacSha256));
     assert_eq!(Integ::from_transform(12, None), Some(Integ::HmacSha256_128));
 }

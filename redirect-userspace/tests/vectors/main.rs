@@ -16,6 +16,8 @@
 
 mod captures;
 mod conformance;
+mod crypto_kdf;
+mod crypto_wycheproof;
 mod data;
 mod frame;
 mod hsrp;

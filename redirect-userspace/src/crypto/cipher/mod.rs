@@ -41,6 +41,10 @@ pub enum Encr {
 }
 
 impl Encr {
+    /// Every algorithm, in the order of its numbers.
+    pub const ALL: [Self; 5] =
+        [Self::AesCbc128, Self::AesCbc256, Self::AesGcm128, Self::AesGcm256, Self::ChaCha20Poly1305];
+
     /// The algorithm with this transform ID and Key Length attribute (bits).
     // RFC 7296 §3.3.5: a cipher with a fixed key length has no such attribute.
     #[must_use]
@@ -73,6 +77,24 @@ impl Encr {
             Self::AesCbc256 | Self::AesGcm256 => Some(256),
             Self::ChaCha20Poly1305 => None,
         }
+    }
+
+    /// The word for it in a proposal, as strongSwan's users know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AesCbc128 => "aes128",
+            Self::AesCbc256 => "aes256",
+            Self::AesGcm128 => "aes128gcm16",
+            Self::AesGcm256 => "aes256gcm16",
+            Self::ChaCha20Poly1305 => "chacha20poly1305",
+        }
+    }
+
+    /// The algorithm a word stands for.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encr| encr.name() == name)
     }
 
     /// Whether it protects integrity as well.

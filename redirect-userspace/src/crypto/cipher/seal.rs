@@ -10,6 +10,8 @@ use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
 
+use zeroize::Zeroizing;
+
 use super::{AEAD_IV_LENGTH, Encr, KeyError, Protection, SALT_LENGTH, TAG_LENGTH};
 use crate::crypto::integ::{IntegError, IntegKey};
 
@@ -264,14 +266,14 @@ impl From<IntegError> for CipherError {
 /// An AEAD of the library, for both directions.
 struct Aead {
     key: LessSafeKey,
-    salt: [u8; SALT_LENGTH],
+    salt: Zeroizing<[u8; SALT_LENGTH]>,
 }
 
 impl Aead {
     fn new(algorithm: &'static Algorithm, material: &[u8]) -> Result<Self, KeyError> {
         let (key, salt) = material.split_last_chunk().ok_or(KeyError::Library)?;
         let key = UnboundKey::new(algorithm, key).map_err(|_unspecified| KeyError::Library)?;
-        Ok(Self { key: LessSafeKey::new(key), salt: *salt })
+        Ok(Self { key: LessSafeKey::new(key), salt: Zeroizing::new(*salt) })
     }
 
     // RFC 5282 §4: the nonce is the salt and the IV.

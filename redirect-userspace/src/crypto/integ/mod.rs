@@ -49,6 +49,29 @@ impl Integ {
         }
     }
 
+    /// The word for it in a proposal, as strongSwan's users know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha1_96(_) => "sha1",
+            Self::HmacSha256_128 => "sha256",
+            Self::HmacSha384_192 => "sha384",
+            Self::HmacSha512_256 => "sha512",
+        }
+    }
+
+    /// The algorithm a word stands for.
+    #[must_use]
+    pub fn from_name(name: &str, legacy: Option<Legacy>) -> Option<Self> {
+        match (name, legacy) {
+            ("sha1", Some(legacy)) => Some(Self::HmacSha1_96(legacy)),
+            ("sha256", _) => Some(Self::HmacSha256_128),
+            ("sha384", _) => Some(Self::HmacSha384_192),
+            ("sha512", _) => Some(Self::HmacSha512_256),
+            _ => None,
+        }
+    }
+
     /// Octets of a key.
     #[must_use]
     pub const fn key_length(self) -> usize {

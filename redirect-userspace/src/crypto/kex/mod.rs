@@ -87,6 +87,27 @@ impl Group {
         }
     }
 
+    /// The word for it in a proposal, as strongSwan's users know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modp2048 => "modp2048",
+            Self::Modp3072 => "modp3072",
+            Self::Modp4096 => "modp4096",
+            Self::P256 => "ecp256",
+            Self::P384 => "ecp384",
+            Self::P521 => "ecp521",
+            Self::Curve25519 => "x25519",
+        }
+    }
+
+    /// The group a word stands for. Curve25519 has two.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name == "curve25519" { "x25519" } else { name };
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+
     /// Octets of a public value.
     // RFC 7296 §3.4: MODP values are as long as the prime. RFC 5903 §7: x and y, each as long as
     // the field. RFC 8031 §3.1: the u-coordinate.
@@ -156,6 +177,24 @@ impl KeyExchange {
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn from_null(exchange: null::Exchange) -> Self {
         Self { public: exchange.public.clone(), private: Private::Null(exchange) }
+    }
+
+    /// Our half with a given private value, for vectors; the MODP groups have none.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyExchangeError::Library`] when it is no private value of the group.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn from_private(group: Group, private: &[u8]) -> Result<Self, KeyExchangeError> {
+        let curve = match group {
+            Group::P256 => Curve::P256,
+            Group::P384 => Curve::P384,
+            Group::P521 => Curve::P521,
+            Group::Curve25519 => Curve::X25519,
+            Group::Modp2048 | Group::Modp3072 | Group::Modp4096 => return Err(KeyExchangeError::Library),
+        };
+        let exchange = CurveExchange::from_scalar(curve, private)?;
+        Ok(Self { public: exchange.public()?, private: Private::Curve(exchange) })
     }
 
     /// Its group.

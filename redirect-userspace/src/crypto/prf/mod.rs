@@ -51,6 +51,29 @@ impl Prf {
         }
     }
 
+    /// The word for it in a proposal, as strongSwan's users know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha1(_) => "prfsha1",
+            Self::HmacSha256 => "prfsha256",
+            Self::HmacSha384 => "prfsha384",
+            Self::HmacSha512 => "prfsha512",
+        }
+    }
+
+    /// The function a word stands for.
+    #[must_use]
+    pub fn from_name(name: &str, legacy: Option<Legacy>) -> Option<Self> {
+        match (name, legacy) {
+            ("prfsha1", Some(legacy)) => Some(Self::HmacSha1(legacy)),
+            ("prfsha256", _) => Some(Self::HmacSha256),
+            ("prfsha384", _) => Some(Self::HmacSha384),
+            ("prfsha512", _) => Some(Self::HmacSha512),
+            _ => None,
+        }
+    }
+
     /// Octets of what it gives.
     #[must_use]
     pub const fn output_length(self) -> usize {

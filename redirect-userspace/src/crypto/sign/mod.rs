@@ -128,6 +128,15 @@ impl Curve {
             Self::P521 => Sha2::Sha512,
         }
     }
+
+    /// Octets of x, and of y.
+    const fn coordinate_length(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
 }
 
 /// How a signature is made.

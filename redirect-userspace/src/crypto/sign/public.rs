@@ -47,9 +47,7 @@ impl PublicKey {
         let key = info.bit_string("public key")?;
         info.finish("SubjectPublicKeyInfo")?;
         let form = Form::from_identifier(identifier)?;
-        if form == Form::Rsa {
-            check_rsa(key)?;
-        }
+        form.check(key)?;
         Ok(Self { form, octets: key.into() })
     }
 
@@ -59,6 +57,11 @@ impl PublicKey {
 
     pub(super) const fn form(&self) -> Form {
         self.form
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::crypto) const fn octets(&self) -> &[u8] {
+        &self.octets
     }
 
     /// The curve of an ECDSA key.
@@ -84,6 +87,24 @@ impl PublicKey {
 }
 
 impl Form {
+    /// Whether a key of this kind can look like this. That a point is on its curve shows when a
+    /// signature is verified with it.
+    fn check(self, key: &[u8]) -> Result<(), PublicKeyError> {
+        let is_length = match (self, key) {
+            (Self::Rsa, _) => return check_rsa(key),
+            // SEC 1 §2.3.3: both coordinates, or one and which of two the other is.
+            (Self::Ecdsa(curve), [4, rest @ ..]) => rest.len() == 2 * curve.coordinate_length(),
+            (Self::Ecdsa(curve), [2 | 3, rest @ ..]) => rest.len() == curve.coordinate_length(),
+            (Self::Ecdsa(_), _) => false,
+            (Self::Ed25519, _) => key.len() == ED25519_KEY_LENGTH,
+        };
+        if is_length {
+            Ok(())
+        } else {
+            Err(DecodeError::Length { what: "public key", value: key.len() }.into())
+        }
+    }
+
     /// The kind of key that an AlgorithmIdentifier in a SubjectPublicKeyInfo or PKCS#8 key names.
     pub(super) fn from_identifier(mut identifier: Der<'_>) -> Result<Self, PublicKeyError> {
         let what = "key algorithm";
@@ -188,5 +209,6 @@ pub enum PublicKeyError {
     },
 }
 
+const ED25519_KEY_LENGTH: usize = 32;
 const MIN_RSA_BITS: usize = 2_048;
 const MAX_RSA_BITS: usize = 8_192;

@@ -17,16 +17,11 @@ pub(super) fn sign(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let message = BoxedUint::from_be_slice_vartime(&encode(message, key.length)?);
 
     // RFC 8017 §5.2.1, 2.b, the second form: half the length, an eighth of the work, twice.
-    let one = Key::power(&message, &key.p, &key.exponent_p)?;
-    let two = Key::power(&message, &key.q, &key.exponent_q)?;
-    let p = BoxedMontyParams::new(key.p.clone());
-    let form = |number: &BoxedUint| {
-        let modulus = NonZero::new((*key.p).clone()).into_option()?;
-        Some(BoxedMontyForm::new(number.rem(&modulus), &p))
-    };
-    let difference = form(&one)?.sub(&form(&two)?);
-    let h = Zeroizing::new(difference.mul(&form(&key.coefficient)?).retrieve());
-    let signature = h.concatenating_mul(&*key.q).concatenating_add(&*two);
+    let one = key.p.power(&message, &key.exponent_p);
+    let two = key.q.power(&message, &key.exponent_q);
+    let difference = key.p.form(&one).sub(&key.p.form(&two));
+    let h = Zeroizing::new(difference.mul(&key.p.form(&key.coefficient)).retrieve());
+    let signature = h.concatenating_mul(&**key.q.modulus).concatenating_add(&*two);
 
     // Padded to the length of the modulus; what is cut off is zero.
     let octets = signature.to_be_bytes();
@@ -41,8 +36,8 @@ pub(super) fn sign(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
 struct Key {
     /// Octets of the modulus.
     length: usize,
-    p: Odd<BoxedUint>,
-    q: Odd<BoxedUint>,
+    p: Prime,
+    q: Prime,
     exponent_p: Zeroizing<BoxedUint>,
     exponent_q: Zeroizing<BoxedUint>,
     coefficient: Zeroizing<BoxedUint>,
@@ -56,22 +51,39 @@ impl Key {
         let [_version, modulus, _public, _private] =
             [number("version")?, number("modulus")?, number("exponent")?, number("exponent")?];
         let [p, q] = [number("prime")?, number("prime")?];
+        let (p, q) = (Prime::new(p)?, Prime::new(q)?);
         let secret = |octets: &[u8]| Zeroizing::new(BoxedUint::from_be_slice_vartime(octets));
         Some(Self {
             length: modulus.len(),
-            p: Odd::new(BoxedUint::from_be_slice_vartime(p)).into_option()?,
-            q: Odd::new(BoxedUint::from_be_slice_vartime(q)).into_option()?,
+            p,
+            q,
             exponent_p: secret(number("exponent")?),
             exponent_q: secret(number("exponent")?),
             coefficient: secret(number("coefficient")?),
         })
     }
+}
 
-    /// `base` to the power of `exponent` modulo `prime`.
-    fn power(base: &BoxedUint, prime: &Odd<BoxedUint>, exponent: &BoxedUint) -> Option<Zeroizing<BoxedUint>> {
-        let modulus = NonZero::new((**prime).clone()).into_option()?;
-        let params = BoxedMontyParams::new(prime.clone());
-        Some(Zeroizing::new(BoxedMontyForm::new(base.rem(&modulus), &params).pow(exponent).retrieve()))
+/// A prime, and what computing modulo it takes.
+struct Prime {
+    modulus: Zeroizing<NonZero<BoxedUint>>,
+    /// Shared by all numbers modulo the prime, and therefore not zeroed by the library.
+    params: BoxedMontyParams,
+}
+
+impl Prime {
+    fn new(octets: &[u8]) -> Option<Self> {
+        let odd = Zeroizing::new(Odd::new(BoxedUint::from_be_slice_vartime(octets)).into_option()?);
+        let modulus = Zeroizing::new(NonZero::new(BoxedUint::clone(&odd)).into_option()?);
+        Some(Self { modulus, params: BoxedMontyParams::new(Odd::clone(&odd)) })
+    }
+
+    fn form(&self, number: &BoxedUint) -> Zeroizing<BoxedMontyForm> {
+        Zeroizing::new(BoxedMontyForm::new(number.rem(&*self.modulus), &self.params))
+    }
+
+    fn power(&self, base: &BoxedUint, exponent: &BoxedUint) -> Zeroizing<BoxedUint> {
+        Zeroizing::new(self.form(base).pow(exponent).retrieve())
     }
 }
 

@@ -175,6 +175,31 @@ fn keys_that_cannot_be_used_are_refused_with_a_reason() {
     ));
 }
 
+// test of RFC 5480 §2.2 and RFC 8410 §4
+#[test]
+fn public_keys_have_the_length_of_their_kind() {
+    let spki = |algorithm: &str, key: &[u8]| {
+        let algorithm = hex(algorithm);
+        let length = |count: usize| u8::try_from(count).unwrap();
+        let bits = [&[tag::BIT_STRING, length(key.len() + 1), 0], key].concat();
+        let body = [algorithm, bits].concat();
+        PublicKey::from_spki(&[&[tag::SEQUENCE, length(body.len())], &body[..]].concat())
+            .map(|key| key.curve())
+    };
+    let p256 = |key: &[u8]| spki("301306072a8648ce3d020106082a8648ce3d030107", key);
+    let ed25519 = |key: &[u8]| spki("300506032b6570", key);
+    let wrong = |value| Err(PublicKeyError::Malformed(DecodeError::Length { what: "public key", value }));
+
+    assert_eq!(p256(&[4; 65]), Ok(Some(Curve::P256)));
+    assert_eq!(p256(&[3; 33]), Ok(Some(Curve::P256)));
+    assert_eq!(p256(&[4; 64]), wrong(64));
+    assert_eq!(p256(&[2; 65]), wrong(65));
+    assert_eq!(p256(&[6; 65]), wrong(65));
+    assert_eq!(p256(&[]), wrong(0));
+    assert_eq!(ed25519(&[7; 32]), Ok(None));
+    assert_eq!(ed25519(&[7; 33]), wrong(33));
+}
+
 #[test]
 fn whatever_octets_come_as_a_key_they_are_taken_or_refused() {
     let mut rng = crate::rng::Rng::from_number(1);

@@ -81,7 +81,7 @@ impl CurveExchange {
         Ok(Self { curve, private })
     }
 
-    fn public(&self) -> Result<Box<[u8]>, KeyExchangeError> {
+    pub(super) fn public(&self) -> Result<Box<[u8]>, KeyExchangeError> {
         let public = self.private.compute_public_key().map_err(|_unspecified| KeyExchangeError::Library)?;
         match (self.curve.is_ecp(), public.as_ref()) {
             (true, [UNCOMPRESSED, coordinates @ ..]) => Ok(coordinates.into()),
