@@ -192,18 +192,22 @@ const BPF_RETURN: u16 = 0x06;
 
 #[cfg(test)]
 mod tests {
-    use super::super::ethernet::announcement;
+    use super::super::ethernet::announcements;
     use super::*;
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
     #[test]
-    fn announcements_and_answers_are_claims() {
+    fn every_announcement_is_a_claim() {
         let vip4: IpAddr = "10.50.0.5".parse().unwrap();
         let vip6: IpAddr = "fd50::5".parse().unwrap();
 
-        assert_eq!(answered(&announcement(MAC, vip4, false)), Ok(Duplicate { vip: vip4, mac: MAC }));
-        assert_eq!(advertised(&announcement(MAC, vip6, false)), Ok(Duplicate { vip: vip6, mac: MAC }));
+        for frame in announcements(MAC, vip4, false) {
+            assert_eq!(answered(&frame), Ok(Duplicate { vip: vip4, mac: MAC }));
+        }
+        for frame in announcements(MAC, vip6, false) {
+            assert_eq!(advertised(&frame), Ok(Duplicate { vip: vip6, mac: MAC }));
+        }
     }
 
     #[test]
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_advertisement_from_behind_a_router_does_not_count() {
-        let mut frame = announcement(MAC, "fd50::5".parse().unwrap(), false);
+        let mut frame = announcements(MAC, "fd50::5".parse().unwrap(), false).remove(0);
         frame[21] = 254;
 
         assert_eq!(advertised(&frame), Err(DecodeError::Value { what: "hop limit", value: 254 }));
@@ -225,8 +229,8 @@ mod tests {
 
     #[test]
     fn frames_that_end_early_are_errors_at_every_length() {
-        let arp = announcement(MAC, "10.50.0.5".parse().unwrap(), false);
-        let advertisement = announcement(MAC, "fd50::5".parse().unwrap(), false);
+        let arp = announcements(MAC, "10.50.0.5".parse().unwrap(), false).remove(0);
+        let advertisement = announcements(MAC, "fd50::5".parse().unwrap(), false).remove(0);
 
         // The target's part of an ARP frame and the option of an advertisement say nothing here.
         assert!((0..32).all(|length| answered(&arp[..length]).is_err()));

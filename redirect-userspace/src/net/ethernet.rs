@@ -87,15 +87,21 @@ pub fn hsrp(from: Source, channel: Channel, payload: &[u8]) -> Result<Vec<u8>, F
     }
 }
 
-/// Tells the link that `vip` is at `mac`: an ARP reply that nobody asked for, or an unsolicited
-/// neighbour advertisement that overrides what is known (`RFC 4861 §7.2.6`).
+/// What tells the link that `vip` is at `mac`.
+///
+/// In IPv4, an ARP reply that nobody asked for, as Cisco's routers send it, and the announcement
+/// of `RFC 5227 §2.3`, which is a question: hosts that run Linux do not take such a reply at its
+/// word while what they know is less than a second old. In IPv6, an unsolicited neighbour
+/// advertisement that overrides what is known (`RFC 4861 §7.2.6`).
 ///
 /// `is_router` is whether this machine forwards IPv6 packets. Hosts that hear otherwise take it
 /// out of their list of routers.
 #[must_use]
-pub fn announcement(mac: MacAddress, vip: IpAddr, is_router: bool) -> Vec<u8> {
+pub fn announcements(mac: MacAddress, vip: IpAddr, is_router: bool) -> Vec<Vec<u8>> {
     match vip {
-        IpAddr::V4(vip) => arp(ARP_REPLY, mac, vip, BROADCAST, vip),
+        IpAddr::V4(vip) => {
+            vec![arp(ARP_REPLY, mac, vip, BROADCAST, vip), arp(ARP_REQUEST, mac, vip, NOBODY, vip)]
+        }
         IpAddr::V6(vip) => {
             let flags = if is_router { NA_ROUTER | NA_OVERRIDE } else { NA_OVERRIDE };
             let mut body = Writer::new();
@@ -103,7 +109,7 @@ pub fn announcement(mac: MacAddress, vip: IpAddr, is_router: bool) -> Vec<u8> {
             body.octets(&vip.octets());
             body.octets(&[OPTION_TARGET_MAC, 1]);
             body.octets(&mac.0);
-            icmpv6(mac, vip, ALL_NODES, &body.into_octets())
+            vec![icmpv6(mac, vip, ALL_NODES, &body.into_octets())]
         }
     }
 }
@@ -114,7 +120,7 @@ pub fn announcement(mac: MacAddress, vip: IpAddr, is_router: bool) -> Vec<u8> {
 #[must_use]
 pub fn probe(mac: MacAddress, vip: IpAddr) -> Vec<u8> {
     match vip {
-        IpAddr::V4(vip) => arp(ARP_REQUEST, mac, Ipv4Addr::UNSPECIFIED, MacAddress([0; 6]), vip),
+        IpAddr::V4(vip) => arp(ARP_REQUEST, mac, Ipv4Addr::UNSPECIFIED, NOBODY, vip),
         IpAddr::V6(vip) => {
             let [.., a, b, c] = vip.octets();
             let [high, low] = u16::from_be_bytes([0xff, a]).to_be_bytes();
@@ -276,6 +282,7 @@ pub(super) const ICMPV6_ADVERTISEMENT: u8 = 136;
 pub(super) const HOP_LIMIT: u8 = 255;
 
 const BROADCAST: MacAddress = MacAddress([0xff; 6]);
+const NOBODY: MacAddress = MacAddress([0; 6]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ARP_ETHERNET: u16 = 1;
 const ARP_REQUEST: u16 = 1;
@@ -351,21 +358,24 @@ mod tests {
     }
 
     #[test]
-    fn a_gratuitous_arp_is_a_reply_to_all_from_the_virtual_mac() {
-        let frame = announcement(VIRTUAL, [10, 50, 0, 5].into(), false);
+    fn a_vip_is_announced_by_an_arp_reply_and_a_question_from_the_virtual_mac() {
+        let frames = announcements(VIRTUAL, [10, 50, 0, 5].into(), false);
 
-        let expected = "ffffffffffff 00000c9ff001 0806
+        let reply = "ffffffffffff 00000c9ff001 0806
             0001 0800 06 04 0002
             00000c9ff001 0a320005 ffffffffffff 0a320005";
-        assert_eq!(frame, octets(expected));
+        let question = "ffffffffffff 00000c9ff001 0806
+            0001 0800 06 04 0001
+            00000c9ff001 0a320005 000000000000 0a320005";
+        assert_eq!(frames, [octets(reply), octets(question)]);
     }
 
     #[test]
     fn an_unsolicited_advertisement_overrides_and_names_the_mac() {
         let vip: IpAddr = "fd50::5".parse().unwrap();
 
-        let host = announcement(VIRTUAL6, vip, false);
-        let router = announcement(VIRTUAL6, vip, true);
+        let host = announcements(VIRTUAL6, vip, false);
+        let router = announcements(VIRTUAL6, vip, true);
 
         let expected = |sum: &str, flags: &str| {
             let headers = "333300000001 000573a00001 86dd
@@ -374,8 +384,8 @@ mod tests {
             let option = "000000 fd500000000000000000000000000005 0201 000573a00001";
             octets(&format!("{headers} 88 00 {sum} {flags} {option}"))
         };
-        assert_eq!(host, expected("e84d", "20"));
-        assert_eq!(router, expected("684d", "a0"));
+        assert_eq!(host, [expected("e84d", "20")]);
+        assert_eq!(router, [expected("684d", "a0")]);
     }
 
     #[test]

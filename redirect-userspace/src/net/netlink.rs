@@ -65,6 +65,9 @@ impl Netlink {
     ///
     /// The kernel cannot be asked.
     pub(super) fn carry_out(&mut self, orders: Vec<Order>) -> io::Result<Vec<io::Result<()>>> {
+        if orders.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = self.sequence.wrapping_add(1);
         let mut results: Vec<Option<io::Result<()>>> = orders.iter().map(|_| None).collect();
         let mut octets = Vec::new();

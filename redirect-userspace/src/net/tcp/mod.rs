@@ -28,7 +28,7 @@ use nix::sys::socket::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -167,7 +167,7 @@ impl Connections {
     }
 
     /// Connects to `to`, gives up after `patience`, and tells `events`. What is written meanwhile
-    /// is sent once there is a connection.
+    /// is sent once there is a connection. Failing is an event as well: [`TcpEvent::Closed`].
     ///
     /// Must be called within a tokio runtime.
     #[must_use]
@@ -180,21 +180,19 @@ impl Connections {
         let registry = Arc::new(Registry::new(limits));
         let id = ConnectionId::next();
         let outgoing = registry.add(id, to.ip());
+        // Here and not in the task: a socket belongs to the network namespace it is made in.
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let task = {
             let registry = Arc::clone(&registry);
             async move {
-                let why = match timeout(patience, TcpStream::connect(to)).await {
-                    Err(_elapsed) => Closed::TimedOut,
-                    Ok(Err(error)) => Closed::Failed(error.kind()),
-                    Ok(Ok(stream)) => match stream.local_addr() {
-                        Err(error) => Closed::Failed(error.kind()),
-                        Ok(local) => {
-                            if events.send(TcpEvent::Connected { id, local }).await.is_err() {
-                                return;
-                            }
-                            converse(stream, id, limits, outgoing, &events).await
+                let why = match connect(socket, to, patience).await {
+                    Err(why) => why,
+                    Ok((stream, local)) => {
+                        if events.send(TcpEvent::Connected { id, local }).await.is_err() {
+                            return;
                         }
-                    },
+                        converse(stream, id, limits, outgoing, &events).await
+                    }
                 };
                 registry.lock().remove(&id);
                 // Nobody listens any more: then it does not matter either.
@@ -373,6 +371,18 @@ async fn accept(listener: TcpListener, registry: Arc<Registry>, events: Sender<T
             let _unheard = events.send(TcpEvent::Closed { id, why }).await;
         });
     }
+}
+
+async fn connect(
+    socket: io::Result<TcpSocket>,
+    to: SocketAddr,
+    patience: Duration,
+) -> Result<(TcpStream, SocketAddr), Closed> {
+    let failed = |error: io::Error| Closed::Failed(error.kind());
+    let connecting = socket.map_err(failed)?.connect(to);
+    let stream = timeout(patience, connecting).await.map_err(|_elapsed| Closed::TimedOut)?.map_err(failed)?;
+    let local = stream.local_addr().map_err(failed)?;
+    Ok((stream, local))
 }
 
 /// The whole life of a connection.

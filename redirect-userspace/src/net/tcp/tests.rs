@@ -186,7 +186,7 @@ async fn too_many_peers_are_turned_away_at_once() {
     assert_eq!(read_to_end(third).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 
     let other = |address: [u8; 4]| async move {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((address, 0))).unwrap();
         socket.connect(local).await.unwrap()
     };
@@ -253,7 +253,7 @@ async fn what_cannot_be_dialled_is_closed_with_the_reason() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_answer_is_given_up() {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
     socket.bind(loopback()).unwrap();
     // Nobody accepts, and the kernel holds a few connections at most before it ignores the rest.
     let full = socket.listen(0).unwrap();

@@ -21,31 +21,23 @@
 //! - What is left of a daemon that was killed can be found by its looks alone and be undone:
 //!   macvlans by kind, parent and name; addresses on the interface itself by their protocol
 //!   number; how ARP was set up on the interface before us, by the alias of a macvlan.
-//! - The kernel carries out every order before the call returns. There is nothing to wait for.
+//! - The kernel carries out every order before the call returns. There is nothing to wait for,
+//!   except for the macvlan to be switched off, which takes 15 ms and is left to a thread.
+
+mod orders;
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use rtnetlink::packet_core::{
-    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
-};
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
-    CacheInfo,
-};
-use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
-};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use tracing::warn;
 
-use super::ethernet::announcement;
+use super::ethernet::announcements;
 use super::netlink::{ArpConduct, Link, Netlink, Order, Which};
 use crate::hsrp::MacAddress;
 
@@ -73,6 +65,9 @@ pub struct VirtualAddresses {
     /// What carries the addresses: the macvlan, or the interface itself.
     device: Device,
     held: Vec<IpAddr>,
+    /// Whether the macvlan is on, or may be.
+    is_on: bool,
+    switch: OffSwitch,
 }
 
 #[derive(Clone, Debug)]
@@ -92,9 +87,10 @@ impl VirtualAddresses {
     /// of a bridge or a bond, for instance; we may not.
     pub fn prepare(place: Place) -> Result<Self> {
         let mut netlink = Netlink::open().context("opening a netlink socket")?;
+        let switch = OffSwitch::Idle(Netlink::open().context("opening a netlink socket")?);
         let device = make_ready(&mut netlink, place)
             .with_context(|| format!("preparing group {} on interface {}", place.group, place.interface))?;
-        Ok(Self { netlink, place, device, held: Vec::new() })
+        Ok(Self { netlink, place, device, held: Vec::new(), is_on: false, switch })
     }
 
     /// Takes `vips`, and lets go of those that were held and are not among them. Nothing happens
@@ -105,8 +101,9 @@ impl VirtualAddresses {
     ///
     /// # Errors
     ///
-    /// The kernel refuses an address, all of which are then named; the others are held.
+    /// The kernel refuses addresses, all of which are then named; the others are held.
     pub fn acquire(&mut self, vips: &[IpAddr]) -> Result<()> {
+        self.switch.wait();
         let stale: Vec<IpAddr> = self.held.iter().filter(|held| !vips.contains(held)).copied().collect();
         let refused = match self.take(&stale, vips)? {
             Taken::All(refused) => refused,
@@ -123,26 +120,26 @@ impl VirtualAddresses {
         Ok(())
     }
 
-    /// The frames that tell the link where the addresses are now, one for each that is held. To
-    /// be sent on the interface, not on the macvlan.
+    /// The frames that tell the link where the addresses are now. To be sent on the interface, not
+    /// on the macvlan.
     #[must_use]
     pub fn announcements(&self) -> Vec<Vec<u8>> {
         let Device { mac, is_router, .. } = self.device;
-        self.held.iter().map(|vip| announcement(mac, *vip, is_router)).collect()
+        self.held.iter().flat_map(|vip| announcements(mac, *vip, is_router)).collect()
     }
 
     /// Lets go of the addresses. What is not there does not matter.
     ///
     /// # Errors
     ///
-    /// The kernel refuses to remove an address: it may still be ours.
+    /// The kernel refuses to remove addresses, which are then named: they may still be ours.
     pub fn release(&mut self) -> Result<()> {
         let held = std::mem::take(&mut self.held);
-        let mut orders: Vec<Order> = held.iter().map(|vip| self.without(*vip)).collect();
-        if self.place.virtual_mac.is_some() {
-            orders.push(switched(self.device.index, false));
-        }
+        let orders = held.iter().map(|vip| orders::remove(self.device.index, *vip)).collect();
         let results = self.netlink.carry_out(orders).context("asking the kernel")?;
+        if std::mem::take(&mut self.is_on) {
+            self.switch.press(self.device.index);
+        }
         let refused: Vec<_> = held
             .iter()
             .zip(results)
@@ -159,6 +156,7 @@ impl VirtualAddresses {
     /// The kernel refuses.
     pub fn remove(mut self) -> Result<()> {
         let released = self.release();
+        self.switch.wait();
         if self.place.virtual_mac.is_some() {
             let ours = macvlans(&mut self.netlink, self.place.interface).context("listing interfaces")?;
             let (mine, others): (Vec<_>, Vec<_>) =
@@ -174,7 +172,8 @@ impl VirtualAddresses {
         self.device.index
     }
 
-    /// The MAC address that the virtual addresses are at.
+    /// The MAC address that the virtual addresses are at. With `use-bia`, the one that the
+    /// interface had when this was prepared.
     #[must_use]
     pub const fn mac(&self) -> MacAddress {
         self.device.mac
@@ -187,19 +186,20 @@ impl VirtualAddresses {
     }
 
     fn take(&mut self, stale: &[IpAddr], vips: &[IpAddr]) -> Result<Taken> {
-        let mut orders: Vec<Order> = stale.iter().map(|vip| self.without(*vip)).collect();
-        let leading = orders.len() + usize::from(self.place.virtual_mac.is_some());
-        if self.place.virtual_mac.is_some() {
-            // Up first: an IPv6 address on an interface that is down joins no group and would not
+        let index = self.device.index;
+        let mut all: Vec<Order> = stale.iter().map(|vip| orders::remove(index, *vip)).collect();
+        let has_macvlan = self.place.virtual_mac.is_some();
+        if has_macvlan {
+            // On first: an IPv6 address on an interface that is off joins no group and would not
             // be found.
-            orders.push(switched(self.device.index, true));
+            all.push(orders::switched(index, true));
+            self.is_on = true;
         }
-        orders.extend(vips.iter().map(|vip| self.with(*vip)));
-        let mut results = self.netlink.carry_out(orders).context("asking the kernel")?;
+        let leading = all.len();
+        all.extend(vips.iter().map(|vip| orders::add(index, *vip)));
+        let mut results = self.netlink.carry_out(all).context("asking the kernel")?;
         let for_vips = results.split_off(leading.min(results.len()));
-        if self.place.virtual_mac.is_some()
-            && let Some(Err(error)) = results.pop()
-        {
+        if has_macvlan && let Some(Err(error)) = results.pop() {
             if is_missing(&error) {
                 return Ok(Taken::NoDevice);
             }
@@ -211,15 +211,42 @@ impl VirtualAddresses {
         let refused = vips.iter().zip(for_vips).filter_map(|(vip, it)| it.err().map(|error| (*vip, error)));
         Ok(Taken::All(refused.collect()))
     }
+}
 
-    fn with(&self, vip: IpAddr) -> Order {
-        // Taken twice is taken once.
-        let flags = NLM_F_CREATE | NLM_F_REPLACE;
-        Order { message: RouteNetlinkMessage::NewAddress(address(self.device.index, vip)), flags }
+/// Switches the macvlan off without making anybody wait. The kernel waits meanwhile until no
+/// processor uses the macvlan any more.
+enum OffSwitch {
+    Idle(Netlink),
+    Busy(JoinHandle<Netlink>),
+    /// Its thread could not be started, or has ended in disorder.
+    Broken,
+}
+
+impl OffSwitch {
+    fn press(&mut self, index: u32) {
+        self.wait();
+        let Self::Idle(mut netlink) = std::mem::replace(self, Self::Broken) else { return };
+        let work = move || {
+            match netlink.do_one(orders::switched(index, false)) {
+                Ok(()) => {}
+                Err(error) if is_missing(&error) => {}
+                Err(error) => warn!(%error, "the macvlan of a virtual MAC stays on"),
+            }
+            netlink
+        };
+        match thread::Builder::new().name("vip-off".to_owned()).spawn(work) {
+            Ok(thread) => *self = Self::Busy(thread),
+            Err(error) => warn!(%error, "the macvlan of a virtual MAC stays on"),
+        }
     }
 
-    fn without(&self, vip: IpAddr) -> Order {
-        Order::new(RouteNetlinkMessage::DelAddress(address(self.device.index, vip)))
+    /// Waits until the macvlan is off.
+    fn wait(&mut self) {
+        *self = match std::mem::replace(self, Self::Broken) {
+            Self::Busy(thread) => thread.join().map_or(Self::Broken, Self::Idle),
+            Self::Broken => Netlink::open().map_or(Self::Broken, Self::Idle),
+            idle @ Self::Idle(_) => idle,
+        };
     }
 }
 
@@ -248,9 +275,7 @@ pub fn clean(interface: u32) -> Result<Vec<String>> {
 
     let addresses = netlink.addresses(Some(interface)).context("listing addresses")?;
     for found in addresses.iter().filter(|address| address.protocol == ADDRESS_PROTOCOL) {
-        let mut message = address(interface, found.address);
-        message.header.prefix_len = found.prefix;
-        match netlink.do_one(Order::new(RouteNetlinkMessage::DelAddress(message))) {
+        match netlink.do_one(orders::remove_prefix(interface, found.address, found.prefix)) {
             Ok(()) => removed.push(format!("address {}", found.address)),
             Err(error) if is_absence(&error) => {}
             Err(error) => return Err(error).with_context(|| format!("removing {}", found.address)),
@@ -287,7 +312,7 @@ fn make_ready(netlink: &mut Netlink, place: Place) -> Result<Device> {
             delete(netlink, &other)?;
         }
     }
-    create(netlink, place, mac, &name).with_context(|| {
+    netlink.do_one(orders::create(place.interface, mac, &name)).with_context(|| {
         format!("giving {} the MAC address {mac} on a macvlan (`use-bia` does without)", parent.name)
     })?;
     let link = netlink.link(Which::Name(&name))?.with_context(|| format!("{name} has vanished"))?;
@@ -299,22 +324,6 @@ fn make_ready(netlink: &mut Netlink, place: Place) -> Result<Device> {
     Ok(Device { index: link.index, mac, is_router: link.is_router })
 }
 
-fn create(netlink: &mut Netlink, place: Place, mac: MacAddress, name: &str) -> Result<()> {
-    let mut message = LinkMessage::default();
-    message.attributes = vec![
-        LinkAttribute::IfName(name.to_owned()),
-        LinkAttribute::Link(place.interface),
-        LinkAttribute::Address(mac.0.to_vec()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::MacVlan),
-            LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)])),
-        ]),
-    ];
-    netlink
-        .do_one(Order { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL })?;
-    Ok(())
-}
-
 /// Settles who answers for what. On the macvlan and on the interface, ARP is answered for the
 /// addresses of that one only (`arp_ignore`): otherwise the interface would give its own MAC for
 /// the VIP, and the macvlan the virtual one for everything else. The interface does not name the
@@ -322,21 +331,17 @@ fn create(netlink: &mut Netlink, place: Place, mac: MacAddress, name: &str) -> R
 fn set_up(netlink: &mut Netlink, parent: &Link, link: &Link, place: Place, before: ArpConduct) -> Result<()> {
     // First, so that what is changed next can be undone whatever happens.
     let alias = format!("redirectd group {} on {}, before: {}", place.group, parent.name, Conduct(before));
-    set(netlink, link.index, LinkAttribute::IfAlias(alias)).context("noting how ARP was set up")?;
+    netlink.do_one(orders::alias(link.index, alias)).context("noting how ARP was set up")?;
 
-    // Answers to clients leave by the interface, not by the macvlan, which the strict filter for
-    // reverse paths would hold against their requests.
-    let own = [(ARP_IGNORE, 1), (ARP_ANNOUNCE, 2), (RP_FILTER, RP_FILTER_LOOSE)];
-    set(netlink, link.index, conduct(&own)).context("setting up ARP on the macvlan")?;
+    netlink.do_one(orders::secluded(link.index)).context("setting up ARP on the macvlan")?;
     let now = ArpConduct { ignore: before.ignore.max(1), announce: before.announce.max(2) };
     if parent.arp != now {
-        set_arp(netlink, parent.index, now).with_context(|| format!("setting up ARP on {}", parent.name))?;
+        let done = netlink.do_one(orders::arp(parent.index, now));
+        done.with_context(|| format!("setting up ARP on {}", parent.name))?;
     }
 
-    // No address of its own: its only ones are the virtual ones.
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    let mode = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
-    match set(netlink, link.index, mode) {
+    // Its only addresses are the virtual ones.
+    match netlink.do_one(orders::without_link_local(link.index)) {
         Ok(()) => no_autoconfiguration(&link.name),
         // The kernel has no IPv6. If there is an IPv6 VIP, taking it will say so.
         Err(error) if is(&error, Errno::EAFNOSUPPORT) => {}
@@ -360,7 +365,7 @@ fn no_autoconfiguration(name: &str) {
 fn dismantle(netlink: &mut Netlink, parent: u32, links: &[Link], none_is_left: bool) -> Result<()> {
     if none_is_left && let Some(before) = links.iter().find_map(Link::recorded) {
         // While the macvlan that bears the record is still there.
-        match set_arp(netlink, parent, before) {
+        match netlink.do_one(orders::arp(parent, before)) {
             Ok(()) => {}
             Err(error) if is_absence(&error) => {}
             Err(error) => return Err(error).context("restoring the interface's conduct in ARP"),
@@ -370,9 +375,7 @@ fn dismantle(netlink: &mut Netlink, parent: u32, links: &[Link], none_is_left: b
 }
 
 fn delete(netlink: &mut Netlink, link: &Link) -> Result<()> {
-    let mut message = LinkMessage::default();
-    message.header.index = link.index;
-    match netlink.do_one(Order::new(RouteNetlinkMessage::DelLink(message))) {
+    match netlink.do_one(orders::delete(link.index)) {
         Ok(()) => Ok(()),
         Err(error) if is_absence(&error) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("deleting {}", link.name)),
@@ -404,78 +407,6 @@ fn is_our_name(name: &str, parent: u32) -> bool {
 /// Cisco's range for IPv6 groups.
 const fn is_ipv6_mac(mac: MacAddress) -> bool {
     matches!(mac.0, [0x00, 0x05, 0x73, 0xa0, ..])
-}
-
-fn switched(index: u32, on: bool) -> Order {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.header.change_mask = LinkFlags::Up;
-    if on {
-        message.header.flags = LinkFlags::Up;
-    }
-    Order::new(RouteNetlinkMessage::SetLink(message))
-}
-
-fn set(netlink: &mut Netlink, index: u32, attribute: LinkAttribute) -> io::Result<()> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes.push(attribute);
-    netlink.do_one(Order::new(RouteNetlinkMessage::SetLink(message)))
-}
-
-fn set_arp(netlink: &mut Netlink, index: u32, to: ArpConduct) -> io::Result<()> {
-    set(netlink, index, conduct(&[(ARP_IGNORE, to.ignore), (ARP_ANNOUNCE, to.announce)]))
-}
-
-/// The settings under `net.ipv4.conf`, by their numbers. Netlink can write them where `/proc/sys`
-/// is read-only, as it is in most containers.
-fn conduct(settings: &[(u16, i32)]) -> LinkAttribute {
-    let settings: Vec<DefaultNla> = settings
-        .iter()
-        .map(|(setting, value)| DefaultNla::new(*setting, value.to_ne_bytes().to_vec()))
-        .collect();
-    let mut octets = vec![0; settings.as_slice().buffer_len()];
-    settings.as_slice().emit(&mut octets);
-    let settings = AfSpecInet::Other(DefaultNla::new(INET_CONF | NLA_F_NESTED, octets));
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])])
-}
-
-fn address(index: u32, vip: IpAddr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.index = index;
-    message.header.scope = AddressScope::Universe;
-    // No network comes with it: the way there is the interface's business.
-    let mut flags = AddressFlags::Noprefixroute;
-    match vip {
-        IpAddr::V4(_) => {
-            message.header.family = AddressFamily::Inet;
-            message.header.prefix_len = 32;
-        }
-        IpAddr::V6(vip) => {
-            message.header.family = AddressFamily::Inet6;
-            message.header.flags = AddressHeaderFlags::Nodad;
-            // The election has found out whose it is; a test would cost a second.
-            flags |= AddressFlags::Nodad;
-            message.header.prefix_len = 128;
-            if vip.is_unicast_link_local() {
-                // There is a link on each interface. Without its route, nothing could be answered.
-                message.header.prefix_len = 64;
-                message.header.scope = AddressScope::Link;
-                flags.remove(AddressFlags::Noprefixroute);
-            }
-            // Not preferred: nothing that this machine begins itself comes from it.
-            let mut lifetime = CacheInfo::default();
-            lifetime.ifa_valid = u32::MAX;
-            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
-        }
-    }
-    message.attributes.extend([
-        AddressAttribute::Local(vip),
-        AddressAttribute::Address(vip),
-        AddressAttribute::Flags(flags),
-        AddressAttribute::Protocol(AddressProtocol::Other(ADDRESS_PROTOCOL)),
-    ]);
-    message
 }
 
 impl Link {
@@ -538,20 +469,10 @@ const IPV4_PREFIX: &str = "rd4-";
 const IPV6_PREFIX: &str = "rd6-";
 /// `IFNAMSIZ` without the zero at the end.
 const LONGEST_NAME: usize = 15;
-/// `IFLA_INET_CONF`
-const INET_CONF: u16 = 1;
-/// `IPV4_DEVCONF_RP_FILTER`
-const RP_FILTER: u16 = 8;
-/// The source must be reachable by any interface. The greater of this and the setting for all
-/// interfaces holds, so that 0 would not do where the setting for all is strict.
-const RP_FILTER_LOOSE: i32 = 2;
-/// `IPV4_DEVCONF_ARP_ANNOUNCE`
-const ARP_ANNOUNCE: u16 = 18;
-/// `IPV4_DEVCONF_ARP_IGNORE`
-const ARP_IGNORE: u16 = 19;
-
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::link::LinkMessage;
+
     use super::*;
 
     const MAC4: MacAddress = MacAddress([0, 0, 0x0c, 0x9f, 0xf0, 1]);
@@ -588,21 +509,6 @@ mod tests {
         for alias in ["", "before: ", "before: arp_ignore=1", "before: arp_ignore=x arp_announce=0"] {
             link.alias = Some(alias.to_owned());
             assert_eq!(link.recorded(), None, "{alias}");
-        }
-    }
-
-    #[test]
-    fn addresses_bring_no_network_except_link_local_ones() {
-        for (vip, prefix, brings_network) in
-            [("10.50.0.5", 32, false), ("fd50::5", 128, false), ("fe80::5:73ff:fea0:1", 64, true)]
-        {
-            let message = address(7, vip.parse().unwrap());
-            let flags = message.attributes.iter().find_map(|attribute| {
-                if let AddressAttribute::Flags(flags) = attribute { Some(*flags) } else { None }
-            });
-
-            assert_eq!(message.header.prefix_len, prefix, "{vip}");
-            assert_eq!(flags.unwrap().contains(AddressFlags::Noprefixroute), !brings_network, "{vip}");
         }
     }
 
