@@ -543,8 +543,12 @@ impl Master {
             }
         }
         self.roster.remove(&self.local);
+        let is_renamed = self.local != wanted.name;
         self.local = wanted.name.clone();
         self.roster.put(MemberRecord { registration: wanted, ..before });
+        if is_renamed {
+            self.introduce(out);
+        }
         self.is_changed = true;
         self.views.change();
         self.everybody_wants_a_view();
@@ -578,12 +582,17 @@ impl Master {
         if !is_other_time {
             return;
         }
-        let holdtime = self.settings.holdtime;
-        self.roster.set_holdtime(holdtime);
+        self.roster.set_holdtime(self.settings.holdtime);
         self.alive_at = self.alive_at.map(|_| now + self.alive_interval());
+        self.introduce(out);
+    }
+
+    /// Tells every slave who the master is and how long it may be silent.
+    fn introduce(&mut self, out: &mut Outbox<MasterOutput>) {
+        let (master, holdtime) = (self.local.clone(), self.settings.holdtime);
         let members: Vec<_> = self.roster.iter().filter_map(|member| member.peer).collect();
         for peer in members {
-            self.tell(peer, &FromMaster::Accepted { master: self.local.clone(), holdtime }, out);
+            self.tell(peer, &FromMaster::Accepted { master: master.clone(), holdtime }, out);
         }
     }
 

@@ -166,8 +166,6 @@ impl Slave {
     pub const JUMP: BasisPoints = BasisPoints::saturating(500);
     /// Shortest time between two reports because of jumps.
     pub const JUMP_INTERVAL: Duration = SlaveSettings::UPDATE.0;
-    /// Membership that lasts for this long was a success: the next failure is the first one again.
-    const STABLE: Duration = Duration::from_secs(10);
 
     /// A slave that knows of no master yet.
     #[must_use]
@@ -547,7 +545,8 @@ impl Slave {
         }
         self.deframer = Deframer::default();
         if let Stage::Member(session) = std::mem::replace(&mut self.stage, Stage::Idle) {
-            if now.since(session.since) >= Self::STABLE {
+            // A membership that has lasted was a success: this failure is the first one again.
+            if now.since(session.since) >= session.holdtime {
                 self.backoff.reset();
             }
             let event = Event::Disconnected { master: session.master, reason, refusal };
