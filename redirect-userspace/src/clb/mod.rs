@@ -3,7 +3,23 @@
 //! The members report their load to the master, which owns the virtual IP; the master turns the
 //! loads into shares, and the shares into the table that the fast path reads.
 //!
+//! Two machines talk to each other: a [`Slave`] finds the master and reports to it, a [`Master`]
+//! keeps the members. [`protocol`] is what they say, octet by octet. A node is one of the two at
+//! a time; when its role changes, one machine is dropped and the other one built, so that no
+//! load survives by accident. What does survive is the [`View`] of the members.
+//!
 //! [`llg`] fills the table. It neither knows nor cares where the shares come from.
+//!
+//! # Picture
+//!
+//! ```text
+//!            Register, Update, Hello                     members()
+//!  Slave ───────────────────────────────▶ Master ───────────────────▶ shares ─▶ llg ─▶ fast path
+//!        ◀───────────────────────────────
+//!            View: all members, with ages
+//!    │
+//!    └─ view(): what the next Master begins with
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +30,7 @@ mod frame;
 pub mod llg;
 mod load;
 mod master;
-pub mod policy;
+pub mod protocol;
 mod reason;
 mod report;
 mod slave;

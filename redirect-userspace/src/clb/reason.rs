@@ -92,6 +92,11 @@ named! {
 }
 
 impl CloseReason {
+    /// Whether there is nothing left to close.
+    pub(crate) const fn is_closed_already(self) -> bool {
+        matches!(self, Self::ClosedByPeer | Self::ConnectFailed)
+    }
+
     /// What the peer is told before the connection is closed, if anything.
     pub(crate) const fn refusal(self) -> Option<Refusal> {
         match self {

@@ -20,6 +20,7 @@
 //! ```
 
 mod io;
+mod membership;
 mod peer;
 mod roster;
 mod views;
@@ -37,7 +38,7 @@ use super::report::{Registration, Report};
 use super::throttle::{Said, Throttle};
 use super::view::View;
 use super::wire::{
-    AgedReport, Challenge, FromMaster, FromSlave, Offer, Order, Vouched, kind, proof_frame, rejected_frame,
+    AgedReport, Challenge, FromMaster, FromSlave, Offer, Vouched, kind, proof_frame, rejected_frame,
 };
 use crate::codec::DecodeError;
 use crate::gateway::GatewayName;
@@ -46,9 +47,9 @@ use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
 pub use self::io::{Limits, MasterInput, MasterOutput, Octets, PeerId};
-use self::peer::{Heard, MemberPeer, Peer, Stage, seal_parts};
+use self::peer::{Heard, Peer, Stage, seal_parts};
 pub use self::roster::MemberRecord;
-use self::roster::{Conflict, Roster, ago, fresh};
+use self::roster::{Roster, ago, fresh};
 use self::views::Views;
 
 /// The master.
@@ -300,107 +301,6 @@ impl Master {
         Some(name)
     }
 
-    /// A peer that has proven that it knows the key says who it is.
-    fn register(
-        &mut self,
-        now: Instant,
-        id: PeerId,
-        registration: Registration,
-        AgedReport { report, age }: AgedReport,
-        out: &mut Outbox<MasterOutput>,
-    ) -> Result<(), Problem> {
-        let give_way = self.roster.judge(&registration)?;
-        let before = self.roster.get(&registration.name).cloned();
-        if before.is_none() && self.roster.len().saturating_sub(give_way.len()) >= self.limits.members {
-            return Err(CloseReason::Full.into());
-        }
-        for name in &give_way {
-            self.depart(name, Departure::Superseded, out);
-        }
-        let is_back = before.as_ref().is_some_and(|before| {
-            before.is_inherited && before.registration.addresses == registration.addresses
-        });
-        let is_as_before = before.as_ref().is_some_and(|before| before.registration == registration);
-        if let Some(older) = before.as_ref().and_then(|before| before.peer) {
-            self.close(now, older, CloseReason::Replaced.into(), out);
-        }
-
-        let Some(peer) = self.peers.remove(&id) else { return Ok(()) };
-        let Stage::AwaitRegister { until, channel } = peer.stage else { return Ok(()) };
-        self.settle(id, peer.from, until);
-        let name = registration.name.clone();
-        let member = MemberPeer { name: name.clone(), channel, view: 0, waits_for_view: false };
-        self.peers.insert(id, Peer { stage: Stage::Member(member), ..peer });
-
-        let mut record = fresh(registration, report, now, Some(id));
-        record.reported_at = ago(now, age);
-        if let Some(before) = before.filter(|_| is_back) {
-            record.joined_at = before.joined_at;
-            record.drained_by_operator = before.drained_by_operator;
-        }
-        self.roster.put(record);
-        self.is_changed = true;
-        if !is_back {
-            out.push(MasterOutput::Event(Event::MemberJoined { name: name.clone(), from: peer.from }));
-        }
-        let master = self.local.clone();
-        let holdtime = self.settings.holdtime;
-        self.tell(id, &FromMaster::Accepted { master, holdtime }, out);
-        if self.roster.get(&name).is_some_and(|member| member.drained_by_operator) {
-            self.tell(id, &FromMaster::Order(Order::Drain), out);
-        }
-        if self.alive_at.is_none() {
-            self.alive_at = Some(now + self.alive_interval());
-        }
-        if !is_as_before || !is_back {
-            self.views.change();
-            self.everybody_wants_a_view();
-        } else {
-            self.wants_a_view(id);
-        }
-        Ok(())
-    }
-
-    /// A member says who it is now.
-    fn register_again(
-        &mut self,
-        now: Instant,
-        name: &GatewayName,
-        registration: Registration,
-        AgedReport { report, age }: AgedReport,
-        out: &mut Outbox<MasterOutput>,
-    ) -> Result<(), Problem> {
-        if registration.name != *name {
-            return Err(CloseReason::Unexpected.into());
-        }
-        let give_way = self.roster.address_owners(&registration)?;
-        for name in &give_way {
-            self.depart(name, Departure::Superseded, out);
-        }
-        let Some(before) = self.roster.get(name) else { return Ok(()) };
-        let is_new = before.registration != registration;
-        let record = MemberRecord { registration, report, reported_at: ago(now, age), ..before.clone() };
-        self.roster.put(record);
-        self.is_changed = true;
-        if is_new {
-            out.push(MasterOutput::Event(Event::MemberChanged { name: name.clone() }));
-            self.views.change();
-            self.everybody_wants_a_view();
-        }
-        Ok(())
-    }
-
-    /// Ends a member. Its connection, if it has one, is the caller's to close.
-    fn depart(&mut self, name: &GatewayName, departure: Departure, out: &mut Outbox<MasterOutput>) {
-        if self.roster.remove(name).is_none() {
-            return;
-        }
-        self.is_changed = true;
-        self.views.change();
-        self.everybody_wants_a_view();
-        out.push(MasterOutput::Event(Event::MemberLeft { name: name.clone(), departure }));
-    }
-
     /// Ends a connection, tells the peer why if it may know, and ends the member behind it.
     fn close(&mut self, now: Instant, id: PeerId, problem: Problem, out: &mut Outbox<MasterOutput>) {
         let Problem { reason, .. } = problem;
@@ -408,7 +308,7 @@ impl Master {
             self.refuse(id, refusal, out);
         }
         let Some(peer) = self.peers.remove(&id) else { return };
-        if reason != CloseReason::ClosedByPeer {
+        if !reason.is_closed_already() {
             out.push(MasterOutput::Close { peer: id, reason });
         }
         if let Some(until) = peer.stage.until() {
@@ -518,52 +418,6 @@ impl Master {
         is_anybody_there
     }
 
-    fn local_registration(&mut self, now: Instant, wanted: Registration, out: &mut Outbox<MasterOutput>) {
-        let Some(before) = self.roster.get(&self.local).cloned() else { return };
-        if before.registration == wanted {
-            return;
-        }
-        // What this node is configured to be, it is: whoever claims the same has to go.
-        let same_name = self.roster.get(&wanted.name).filter(|member| !member.is_local);
-        let same_address = self.roster.iter().filter(|member| {
-            !member.is_local
-                && member.registration.name != wanted.name
-                && member.registration.addresses.overlaps(&wanted.addresses)
-        });
-        let losers: Vec<_> = same_name
-            .into_iter()
-            .map(|member| (CloseReason::DuplicateName, member))
-            .chain(same_address.map(|member| (CloseReason::DuplicateAddress, member)))
-            .map(|(reason, member)| (reason, member.registration.name.clone(), member.peer))
-            .collect();
-        for (reason, name, peer) in losers {
-            match peer {
-                Some(peer) => self.close(now, peer, reason.into(), out),
-                None => self.depart(&name, Departure::Superseded, out),
-            }
-        }
-        self.roster.remove(&self.local);
-        self.local = wanted.name.clone();
-        self.roster.put(MemberRecord { registration: wanted, ..before });
-        self.is_changed = true;
-        self.views.change();
-        self.everybody_wants_a_view();
-    }
-
-    fn drain(&mut self, name: &GatewayName, drain: bool, out: &mut Outbox<MasterOutput>) {
-        if self.roster.drain(name, drain) != Some(true) {
-            return;
-        }
-        self.is_changed = true;
-        out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
-        if let Some(peer) = self.roster.get(name).and_then(|member| member.peer) {
-            let order = if drain { Order::Drain } else { Order::Undrain };
-            self.tell(peer, &FromMaster::Order(order), out);
-        }
-        self.views.change();
-        self.everybody_wants_a_view();
-    }
-
     fn reconfigure(
         &mut self,
         now: Instant,
@@ -578,13 +432,9 @@ impl Master {
         if !is_other_time {
             return;
         }
-        let holdtime = self.settings.holdtime;
-        self.roster.set_holdtime(holdtime);
+        self.roster.set_holdtime(self.settings.holdtime);
         self.alive_at = self.alive_at.map(|_| now + self.alive_interval());
-        let members: Vec<_> = self.roster.iter().filter_map(|member| member.peer).collect();
-        for peer in members {
-            self.tell(peer, &FromMaster::Accepted { master: self.local.clone(), holdtime }, out);
-        }
+        self.introduce(out);
     }
 
     fn stop(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
@@ -672,15 +522,6 @@ impl Machine for Master {
         ];
         let deadlines = deadlines.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
         deadlines.min_by_key(|deadline| deadline.at)
-    }
-}
-
-impl From<Conflict> for Problem {
-    fn from(conflict: Conflict) -> Self {
-        match conflict {
-            Conflict::Name => CloseReason::DuplicateName.into(),
-            Conflict::Address => CloseReason::DuplicateAddress.into(),
-        }
     }
 }
 

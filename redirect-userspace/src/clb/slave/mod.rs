@@ -19,22 +19,20 @@
 
 mod backoff;
 mod io;
+mod stage;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::auth::{Channel, Handshake, Side};
+use super::auth::{Handshake, PROOF, Side};
 use super::config::{ClusterName, Settings, SlaveSettings};
 use super::event::Event;
-use super::frame::{Deframer, MAX_FROM_MASTER, MAX_HANDSHAKE, split};
+use super::frame::Deframer;
 use super::reason::{CloseReason, LeaveReason, Problem, Refusal};
 use super::report::{BasisPoints, Registration, Report};
 use super::throttle::{Said, Throttle};
 use super::view::{Assembly, Held, View};
-use super::wire::{
-    AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS, decode_proof, decode_rejected, kind,
-    proof_frame,
-};
+use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS, kind, proof_frame};
 use crate::gateway::GatewayName;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
@@ -42,6 +40,7 @@ use crate::time::{Instant, Now};
 
 use self::backoff::{Backoff, spread};
 pub use self::io::{ConnectionId, SlaveInput, SlaveOutput};
+use self::stage::{Heard, Session, Stage};
 
 /// A slave.
 pub struct Slave {
@@ -63,102 +62,6 @@ pub struct Slave {
     failures: Throttle<(SocketAddr, Option<Refusal>)>,
 }
 
-/// How far the slave is.
-enum Stage {
-    /// There is no master.
-    Idle,
-    /// It dials later.
-    Waiting { until: Instant },
-    /// The connection is not open yet.
-    Dialling { until: Instant },
-    /// It has offered to talk.
-    AwaitChallenge { until: Instant, offer: Vec<u8> },
-    /// It has proven that it knows the key.
-    AwaitProof { until: Instant, handshake: Handshake },
-    /// The master has proven it too, and knows who the slave is.
-    AwaitAccepted { until: Instant, channel: Channel },
-    /// It is a member of the cluster.
-    Member(Session),
-}
-
-struct Session {
-    master: GatewayName,
-    channel: Channel,
-    /// How long the master lets us be silent, and we the master.
-    holdtime: Duration,
-    since: Instant,
-    heard_at: Instant,
-    sent_at: Instant,
-    /// The report that was sent last, when, and when the next one is due.
-    reported: Report,
-    updated_at: Instant,
-    update_at: Instant,
-}
-
-/// A frame that was understood.
-enum Heard<'a> {
-    Challenge { frame: Vec<u8>, challenge: Challenge },
-    Rejected(Refusal),
-    Proof([u8; super::auth::PROOF]),
-    Message(FromMaster<'a>),
-    Skipped,
-}
-
-impl Stage {
-    const fn is_connection(&self) -> bool {
-        match self {
-            Self::Idle | Self::Waiting { .. } => false,
-            Self::Dialling { .. }
-            | Self::AwaitChallenge { .. }
-            | Self::AwaitProof { .. }
-            | Self::AwaitAccepted { .. }
-            | Self::Member(_) => true,
-        }
-    }
-
-    const fn longest_frame(&self) -> usize {
-        match self {
-            Self::Idle
-            | Self::Waiting { .. }
-            | Self::Dialling { .. }
-            | Self::AwaitChallenge { .. }
-            | Self::AwaitProof { .. } => MAX_HANDSHAKE,
-            Self::AwaitAccepted { .. } | Self::Member(_) => MAX_FROM_MASTER,
-        }
-    }
-
-    /// Understands a frame as far as the stage allows.
-    fn read<'a>(&mut self, frame: &'a [u8]) -> Result<Heard<'a>, Problem> {
-        match self {
-            Self::Idle | Self::Waiting { .. } | Self::Dialling { .. } => Err(CloseReason::Unexpected.into()),
-            Self::AwaitChallenge { .. } => match split(frame)? {
-                (kind::CHALLENGE, body) => {
-                    let challenge = Challenge::decode(body)?;
-                    Ok(Heard::Challenge { frame: frame.to_vec(), challenge })
-                }
-                (kind::REJECTED, body) => Ok(Heard::Rejected(decode_rejected(body)?)),
-                _ => Err(CloseReason::Unexpected.into()),
-            },
-            Self::AwaitProof { .. } => match split(frame)? {
-                (kind::MASTER_PROOF, body) => Ok(Heard::Proof(decode_proof(body)?)),
-                (kind::REJECTED, body) => Ok(Heard::Rejected(decode_rejected(body)?)),
-                _ => Err(CloseReason::Unexpected.into()),
-            },
-            Self::AwaitAccepted { channel, .. } | Self::Member(Session { channel, .. }) => {
-                let (kind, body) = channel.open(frame)?;
-                Ok(FromMaster::decode(kind, body)?.map_or(Heard::Skipped, Heard::Message))
-            }
-        }
-    }
-}
-
-impl Session {
-    /// Time between two signs of life: three of them fit into the hold time, whatever the setting.
-    fn hello_interval(&self, settings: &SlaveSettings) -> Duration {
-        settings.hello.max(SlaveSettings::HELLO.0).min(self.holdtime / 3)
-    }
-}
-
 impl Slave {
     /// Time from the opening of a connection within which the master must have taken us in.
     pub const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -166,8 +69,6 @@ impl Slave {
     pub const JUMP: BasisPoints = BasisPoints::saturating(500);
     /// Shortest time between two reports because of jumps.
     pub const JUMP_INTERVAL: Duration = SlaveSettings::UPDATE.0;
-    /// Membership that lasts for this long was a success: the next failure is the first one again.
-    const STABLE: Duration = Duration::from_secs(10);
 
     /// A slave that knows of no master yet.
     #[must_use]
@@ -312,7 +213,7 @@ impl Slave {
     fn proof(
         &mut self,
         now: Instant,
-        proof: &[u8; super::auth::PROOF],
+        proof: &[u8; PROOF],
         out: &mut Outbox<SlaveOutput>,
     ) -> Result<(), Problem> {
         let Stage::AwaitProof { until, handshake } = &self.stage else { return Ok(()) };
@@ -518,36 +419,13 @@ impl Slave {
         refusal: Option<Refusal>,
         out: &mut Outbox<SlaveOutput>,
     ) {
-        match reason {
-            CloseReason::ClosedByPeer | CloseReason::ConnectFailed => {}
-            CloseReason::Cluster
-            | CloseReason::ConnectTimeout
-            | CloseReason::DuplicateAddress
-            | CloseReason::DuplicateName
-            | CloseReason::Evicted
-            | CloseReason::Full
-            | CloseReason::HandshakeTimeout
-            | CloseReason::Left
-            | CloseReason::Malformed
-            | CloseReason::MasterChanged
-            | CloseReason::Refused
-            | CloseReason::Replaced
-            | CloseReason::Sequence
-            | CloseReason::Silent
-            | CloseReason::SourceLimit
-            | CloseReason::Stopped
-            | CloseReason::TooLong
-            | CloseReason::UnknownFrame
-            | CloseReason::Unexpected
-            | CloseReason::Version
-            | CloseReason::WrongKey
-            | CloseReason::WrongSeal => {
-                out.push(SlaveOutput::Close { connection: self.connection, reason });
-            }
+        if !reason.is_closed_already() {
+            out.push(SlaveOutput::Close { connection: self.connection, reason });
         }
         self.deframer = Deframer::default();
         if let Stage::Member(session) = std::mem::replace(&mut self.stage, Stage::Idle) {
-            if now.since(session.since) >= Self::STABLE {
+            // A membership that has lasted was a success: this failure is the first one again.
+            if now.since(session.since) >= session.holdtime {
                 self.backoff.reset();
             }
             let event = Event::Disconnected { master: session.master, reason, refusal };
