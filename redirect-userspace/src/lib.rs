@@ -6,10 +6,11 @@
 //! | layer | modules |
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
+//! | cryptography | [`crypto`] |
 //! | protocols | [`hsrp`], [`clb`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
-//! | outside world | [`fastpath`], [`net`], [`telemetry`], [`control`] |
+//! | outside world | [`fastpath`], [`dataplane`], [`net`], [`telemetry`], [`control`] |
 //! | the daemon | [`runtime`] |
 //! | the operator | [`cli`] |
 //! | for people | [`manual`] |
@@ -21,6 +22,8 @@ pub mod rng;
 pub mod secret;
 pub mod time;
 
+pub mod crypto;
+
 pub mod clb;
 pub mod hsrp;
 
@@ -29,6 +32,7 @@ pub mod cluster;
 pub mod config;
 
 pub mod control;
+pub mod dataplane;
 pub mod fastpath;
 pub mod net;
 pub mod telemetry;

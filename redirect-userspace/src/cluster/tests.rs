@@ -1,6 +1,7 @@
 //! The cluster, step by step and at random.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -35,12 +36,12 @@ impl Script {
 
     /// Publishes a table that differs from the one before.
     fn publish_another(&mut self, members: &[Member]) {
-        let generation = self.cluster.generation;
+        let generation = self.cluster.board.generation();
         let weight = if generation.is_multiple_of(2) { 7 } else { 11 };
         let mut members = members.to_vec();
         members[0].weight = Weight::new(weight);
         self.members(&members);
-        assert_eq!(self.cluster.generation, generation.wrapping_add(1));
+        assert_eq!(self.cluster.board.generation(), generation.wrapping_add(1));
     }
 
     fn wait(&mut self) -> Vec<Output> {
@@ -248,7 +249,7 @@ fn the_index_of_a_member_that_left_rests_and_is_cleared() {
 
     script.publish_another(rest);
     assert_eq!(script.fast_path.entries[index.position()], maps::Gateway::EMPTY);
-    assert_eq!(script.cluster.generation, 4);
+    assert_eq!(script.cluster.board.generation(), 4);
 }
 
 #[test]
@@ -421,7 +422,7 @@ fn an_early_timeout_changes_nothing() {
 #[test]
 fn generations_go_on_after_the_last_number() {
     let mut script = Script::new();
-    script.cluster.generation = u32::MAX - 1;
+    script.cluster.board.generation = u32::MAX - 1;
     script.fast_path.tables.push(LlgTable {
         generation: u32::MAX - 1,
         slots: vec![None; SLOTS].into(),
@@ -431,7 +432,7 @@ fn generations_go_on_after_the_last_number() {
     script.members(&members);
     let index = script.index("gw3");
     script.members(&members[..2]);
-    assert_eq!(script.cluster.generation, 0);
+    assert_eq!(script.cluster.board.generation(), 0);
 
     script.publish_another(&members[..2]);
     script.publish_another(&members[..2]);

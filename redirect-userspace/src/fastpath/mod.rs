@@ -63,6 +63,43 @@ pub trait FastPath {
     fn counters(&self) -> Result<Counters>;
 }
 
+/// Moves a list of map entries to what is wanted, so that an entry which is in both lists never
+/// leaves its place: a packet that looks through the map meanwhile finds it. Returns the places to
+/// write, in that order; those beyond the end of the new list become `empty`.
+fn rearrange<T: Copy + PartialEq>(places: &mut Vec<T>, wanted: &[T], empty: T) -> Vec<usize> {
+    let mut written = Vec::new();
+    let before = places.len();
+    let mut free: Vec<usize> = Vec::new();
+    for (index, place) in places.iter_mut().enumerate() {
+        if !wanted.contains(place) {
+            if *place != empty {
+                written.push(index);
+            }
+            *place = empty;
+            free.push(index);
+        }
+    }
+    free.reverse();
+    for entry in wanted {
+        if places.contains(entry) {
+            continue;
+        }
+        let index = free.pop().unwrap_or(places.len());
+        match places.get_mut(index) {
+            Some(place) => *place = *entry,
+            None => places.push(*entry),
+        }
+        if !written.contains(&index) {
+            written.push(index);
+        }
+    }
+    while places.last().is_some_and(|place| *place == empty) {
+        places.pop();
+    }
+    debug_assert!(written.iter().all(|index| *index < before.max(places.len())));
+    written
+}
+
 /// What the fast path has done since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
@@ -96,5 +133,40 @@ impl Counters {
         for (sum, more) in self.redirects.iter_mut().zip(&other.redirects) {
             *sum += more;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_stays_keeps_its_place() {
+        let mut places = vec![1, 2, 3];
+
+        let written = rearrange(&mut places, &[9, 3, 1, 8], 0);
+
+        assert_eq!(places, [1, 9, 3, 8]);
+        assert_eq!(written, [1, 3]);
+    }
+
+    #[test]
+    fn places_at_the_end_are_given_up_and_those_between_become_empty() {
+        let mut places = vec![1, 2, 3];
+
+        assert_eq!(rearrange(&mut places, &[2], 0), [0, 2]);
+        assert_eq!(places, [0, 2]);
+        assert_eq!(rearrange(&mut places, &[4, 2], 0), [0]);
+        assert_eq!(places, [4, 2]);
+        assert_eq!(rearrange(&mut places, &[], 0), [0, 1]);
+        assert!(places.is_empty());
+    }
+
+    #[test]
+    fn what_is_listed_twice_has_one_place() {
+        let mut places = Vec::new();
+
+        assert_eq!(rearrange(&mut places, &[5, 5, 6], 0), [0, 1]);
+        assert_eq!(places, [5, 6]);
     }
 }

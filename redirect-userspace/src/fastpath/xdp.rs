@@ -14,7 +14,7 @@ use common::maps::{self, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Pref
 use common::reason::Reason;
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
-use super::{Counters, FastPath};
+use super::{Counters, FastPath, rearrange};
 
 /// Name of the program, as `bpftool prog` and `ip link` show it.
 pub const PROGRAM: &str = "ikev2_redirect";
@@ -43,6 +43,9 @@ pub struct XdpMaps {
     vips: Array<MapData, [u8; size_of::<Vip>()]>,
     clients: Array<MapData, [u8; size_of::<Prefix>()]>,
     controls: Array<MapData, [u8; size_of::<Control>()]>,
+    /// What `VIPS` and `CLIENTS` hold.
+    vip_places: Vec<Vip>,
+    client_places: Vec<Prefix>,
     counters: PerCpuArray<MapData, u64>,
     redirects: PerCpuArray<MapData, u64>,
     /// Entries of `REDIRECTS` that can be other than zero: reading all of them costs a system
@@ -94,6 +97,8 @@ impl XdpMaps {
             controls: open(&mut ebpf, maps::CONTROL)?,
             counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
             redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
+            vip_places: Vec::new(),
+            client_places: Vec::new(),
             gateways_used: 0,
             lines,
             ebpf,
@@ -168,24 +173,22 @@ pub fn unpin(directory: &Path) {
 impl FastPath for XdpMaps {
     fn set_vips(&mut self, vips: &[Vip]) -> Result<()> {
         ensure!(vips.len() <= MAX_VIPS, "{} VIPs, at most {MAX_VIPS} are possible", vips.len());
-        for (index, vip) in (0..).zip(vips) {
-            set(&mut self.vips, index, vip).context("writing VIPS")?;
+        for index in rearrange(&mut self.vip_places, vips, Vip::EMPTY) {
+            let vip = self.vip_places.get(index).unwrap_or(&Vip::EMPTY);
+            set(&mut self.vips, u32::try_from(index)?, vip).context("writing VIPS")?;
         }
-        self.control.vips = u32::try_from(vips.len())?;
-        self.write_control()?;
-        for index in self.control.vips..u32::try_from(MAX_VIPS)? {
-            set(&mut self.vips, index, &Vip::EMPTY).context("clearing VIPS")?;
-        }
-        Ok(())
+        self.control.vips = u32::try_from(self.vip_places.len())?;
+        self.write_control()
     }
 
     fn set_clients(&mut self, clients: &[Prefix]) -> Result<()> {
         let most = MAX_CLIENTS;
         ensure!(clients.len() <= most, "{} client prefixes, at most {most} are possible", clients.len());
-        for (index, prefix) in (0..).zip(clients) {
-            set(&mut self.clients, index, prefix).context("writing CLIENTS")?;
+        for index in rearrange(&mut self.client_places, clients, Prefix::EMPTY) {
+            let prefix = self.client_places.get(index).unwrap_or(&Prefix::EMPTY);
+            set(&mut self.clients, u32::try_from(index)?, prefix).context("writing CLIENTS")?;
         }
-        self.control.clients = u32::try_from(clients.len())?;
+        self.control.clients = u32::try_from(self.client_places.len())?;
         self.write_control()
     }
 

@@ -1,10 +1,11 @@
 //! Settings of an HSRP group: Cisco's `standby` commands, with their ranges and defaults.
 
 use std::fmt::{Display, Formatter};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::hsrp::MacAddress;
 use crate::secret::Secret;
 
 /// A group, as the operator has configured it. Valid by construction of its parts and by
@@ -49,6 +50,37 @@ impl Settings {
             return Err(SettingsError::Ipv6NeedsVersion2);
         }
         Ok(())
+    }
+
+    /// Whether the election runs in IPv6.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.vips.first().is_some_and(IpAddr::is_ipv6)
+    }
+
+    /// The virtual address that hellos carry; `None` when it is to be learned.
+    ///
+    /// An IPv6 election is about a link-local address: that of the first VIP if it is one, else
+    /// the one that Cisco's `autoconfig` makes of the virtual MAC. It leaves the bit alone that
+    /// `RFC 4291 §2.5.1` flips: group 1 has `fe80::5:73ff:fea0:1`.
+    #[must_use]
+    pub fn election_vip(&self) -> Option<IpAddr> {
+        let vip = *self.vips.first()?;
+        let is_routable = matches!(vip, IpAddr::V6(vip) if !vip.is_unicast_link_local());
+        let group = self.group.value();
+        let derived = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0005, 0x73ff, 0xfea0, group);
+        Some(if is_routable { IpAddr::V6(derived) } else { vip })
+    }
+
+    /// The group's virtual MAC (`RFC 2281 §6.1` for version 1), `use-bia` or not.
+    #[must_use]
+    pub fn virtual_mac(&self) -> MacAddress {
+        let [high, low] = self.group.value().to_be_bytes();
+        MacAddress(match self.version {
+            Version::V1 => [0x00, 0x00, 0x0c, 0x07, 0xac, low],
+            Version::V2 if self.is_ipv6() => [0x00, 0x05, 0x73, 0xa0, high, low],
+            Version::V2 => [0x00, 0x00, 0x0c, 0x9f, 0xf0 | high, low],
+        })
     }
 }
 
@@ -409,7 +441,8 @@ mod tests {
     fn times_that_are_not_whole_seconds_are_told_apart() {
         assert!(!Timers::DEFAULT.is_sub_second());
         assert!(ms(250, 1_000).unwrap().is_sub_second());
-        assert!(ms(1_000, 2_500).unwrap().is_sub_second());
+        assert!(ms(999, 3_000).unwrap().is_sub_second());
+        assert_eq!(ms(1_000, 2_500), Err(TimersError::HoldBelowThreeHellos));
     }
 
     #[test]
@@ -428,20 +461,44 @@ mod tests {
         assert_eq!(Md5Key::new(Secret::new(vec![])), Err(Md5KeyError { length: 0 }));
     }
 
-    #[test]
-    fn version_1_has_256_groups_and_no_ipv6() {
-        let mut settings = Settings {
+    fn settings(version: Version, group: u16, vip: &str) -> Settings {
+        Settings {
             name: "group1".parse().unwrap(),
-            group: GroupNumber::new(256).unwrap(),
-            version: Version::V1,
-            vips: vec!["10.0.0.5".parse().unwrap()],
+            group: GroupNumber::new(group).unwrap(),
+            version,
+            vips: vec![vip.parse().unwrap()],
             priority: 100,
             preempt: None,
             timers: None,
             authentication: Authentication::default(),
             track: Vec::new(),
             use_bia: false,
-        };
+        }
+    }
+
+    #[test]
+    fn the_virtual_mac_tells_version_family_and_group() {
+        let mac = |version, group, vip| settings(version, group, vip).virtual_mac().to_string();
+
+        assert_eq!(mac(Version::V1, 10, "10.0.0.5"), "0000.0c07.ac0a");
+        assert_eq!(mac(Version::V2, 1, "10.0.0.5"), "0000.0c9f.f001");
+        assert_eq!(mac(Version::V2, 4_095, "10.0.0.5"), "0000.0c9f.ffff");
+        assert_eq!(mac(Version::V2, 16, "fd50::5"), "0005.73a0.0010");
+    }
+
+    #[test]
+    fn an_ipv6_election_is_about_a_link_local_address() {
+        let vip = |group, vip| settings(Version::V2, group, vip).election_vip().unwrap().to_string();
+
+        assert_eq!(vip(1, "fd50::5"), "fe80::5:73ff:fea0:1");
+        assert_eq!(vip(0xabc, "fd50::5"), "fe80::5:73ff:fea0:abc");
+        assert_eq!(vip(1, "fe80::77"), "fe80::77");
+        assert_eq!(vip(1, "10.0.0.5"), "10.0.0.5");
+    }
+
+    #[test]
+    fn version_1_has_256_groups_and_no_ipv6() {
+        let mut settings = settings(Version::V1, 256, "10.0.0.5");
         assert_eq!(settings.check(), Err(SettingsError::Group { version: Version::V1, most: 255 }));
 
         settings.version = Version::V2;

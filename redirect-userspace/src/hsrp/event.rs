@@ -8,7 +8,8 @@ use crate::hsrp::State;
 /// Something that happened. The caller knows the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Packets are not used: said once, and again at most every 30 seconds per reason.
+    /// Packets are not used: said once, and again at most every 30 seconds per reason. Packets
+    /// that are as they should be and merely not for this group are only counted.
     Discarded {
         /// Who sent the last one.
         source: IpAddr,
@@ -17,14 +18,15 @@ pub enum Event {
         /// How many since it was said last.
         count: u64,
     },
-    /// Somebody in the group has another virtual IP.
+    /// Somebody in the group has another virtual IP. At most every 30 seconds.
     DifferentVip {
         /// Who.
         source: IpAddr,
         /// Which.
         theirs: IpAddr,
     },
-    /// Somebody sends with our own address: a second router with it, or a loop in the network.
+    /// Somebody sends with our own address or with a virtual one: a second router with it, or a
+    /// loop in the network. At most every 30 seconds.
     DuplicateAddress {
         /// The address.
         address: IpAddr,
@@ -34,7 +36,8 @@ pub enum Event {
         /// The address.
         vip: IpAddr,
     },
-    /// Interfaces that are tracked have changed the priority.
+    /// The priority in force is another one: a tracked interface went up or down, or the operator
+    /// has changed it.
     PriorityChanged {
         /// Before.
         from: u8,
@@ -77,6 +80,8 @@ pub enum Cause {
     HigherStandby,
     /// l: a router with a lower priority is standby.
     LowerStandby,
+    /// b, because the daemon stood still for longer than the others wait for an active router.
+    Stalled,
 }
 
 impl Cause {
@@ -95,6 +100,7 @@ impl Cause {
             Self::Coup => "j/coup from a higher router",
             Self::HigherStandby => "k/hello from a higher standby router",
             Self::LowerStandby => "l/hello from a lower standby router",
+            Self::Stalled => "b/the daemon stood still for longer than the hold time",
         }
     }
 }
@@ -116,7 +122,7 @@ pub enum Discard {
     Malformed,
     /// It came from an address that is not on the interface's network.
     OffSubnet,
-    /// It came from ourselves.
+    /// It came from our own address, or from a virtual one.
     Own,
     /// It is about another group.
     OtherGroup,

@@ -1,25 +1,75 @@
 //! Hot Standby Router Protocol: who owns the virtual IP.
 //!
-//! One machine per standby group and interface. The machine neither knows the
+//! One machine per standby group and interface: [`Group`]. The machine neither knows the
 //! interface nor touches it: it says what to send, and when to take the virtual addresses and to
 //! let go of them.
 //!
+//! # Invariants
+//!
+//! - The table of [`fsm`] alone decides about the state.
+//! - A packet that is malformed, of another group or not authenticated changes nothing but a
+//!   counter.
+//! - Virtual addresses are held between [`Output::AcquireVip`] and [`Output::ReleaseVip`], which
+//!   alternate.
+//!
+//! # Picture
+//!
+//! ```text
+//!            interface up               nobody active, or
+//!  Initial ──────────────▶ Listen ◀──┐  nobody standby
+//!     │                     │  ▲     └───────────────────┐
+//!     │ VIP unknown         │  │ a higher speaker         │ a higher standby
+//!     ▼      active heard   │  │ or standby               │ or speaker
+//!   Learn ──────────────────┘  │                          │
+//!                              │   hold time      ┌───────┴─┐  active silent  ┌────────┐
+//!                            Speak ──────────────▶│ Standby │────────────────▶│ Active │
+//!                              ▲                  └─────────┘   or resigned   └───┬────┘
+//!                              └──────── a higher active router, or its coup ─────┘
+//!
+//!  Listen, Speak, Standby ── a lower active router, and preempt ──▶ Active
+//!  any state ── interface down, or shut down ──▶ Initial
+//! ```
+//!
+//! # Beyond the RFC
+//!
+//! - Speak has no cell for the Active timer. When it runs out there, it is remembered: a router
+//!   that then becomes standby becomes active at once, instead of never.
+//! - A resign carries the state that follows and leaves from the burned-in address, as Cisco's
+//!   does. From the virtual MAC it might come after the successor's first hello and move that
+//!   address back in the switches.
+//! - A change of the priority is said at once, not with the next hello; so a planned hand-over
+//!   does not wait.
+//! - A router that is active and stood still for longer than its hold time starts over, without a
+//!   resign.
+//! - Times of version 1 are whole seconds on the wire. A router whose own times are shorter
+//!   measures by its own.
+//!
 //! # References
 //!
-//! `RFC 2281` (version 1). Version 2, IPv6 and MD5 authentication are Cisco's and were learned
-//! from packets.
+//! `RFC 2281` (version 1): packets §5.1 in [`wire`], authentication in [`auth`], timers §5.4 in
+//! [`Group`], table §5.7 in [`fsm`], MAC addresses §6 in [`Settings::virtual_mac`]. Version 2,
+//! IPv6 and MD5 authentication are Cisco's and were learned from packets.
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod config;
 mod event;
+mod fsm;
+mod group;
+mod notices;
+mod receive;
 mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod wire;
 
 pub use self::config::{
     Authentication, AuthenticationText, AuthenticationTextError, GroupName, GroupNameError, GroupNumber,
     Md5Key, Md5KeyError, Md5Keys, Preempt, Settings, SettingsError, Timers, TimersError, Track, Version,
 };
 pub use self::event::{Cause, Discard, Event};
+pub use self::group::Group;
 pub use self::snapshot::{RouterSnapshot, Snapshot, TrackSnapshot};
 
 use std::fmt::{Display, Formatter};
@@ -69,7 +119,7 @@ impl Display for State {
 }
 
 /// An Ethernet address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacAddress(pub [u8; 6]);
 
 impl Display for MacAddress {
@@ -94,23 +144,27 @@ pub struct Interface {
 /// A fact about the world.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
-    /// The interface: `None` while it is down, gone, or has no address of the group's family.
+    /// The interface: `None` while it is down, gone, or has no address of the group's family. One
+    /// that was removed and made anew was `None` in between. New addresses are taken over as they
+    /// are.
     Interface(Option<Interface>),
-    /// A datagram that was sent to the group's address and port on this interface.
+    /// A datagram that was sent to the group's address and port on this interface. What has
+    /// arrived is handed in before a timeout that is due.
     Packet {
         /// Who sent it.
         source: IpAddr,
         /// What the UDP header was followed by.
         payload: &'a [u8],
     },
-    /// A tracked interface went up or down.
+    /// A tracked interface went up or down. One that nothing has been said about counts as up.
     Tracked {
         /// Which.
         interface: &'a str,
         /// Whether it is up.
         is_up: bool,
     },
-    /// The operator has changed the group. Its name and interface stay.
+    /// The operator has changed the group. Its name and interface stay. What this step says to send
+    /// goes by the addresses of the settings before.
     Reconfigure(Settings),
     /// The group is to run, as it is from the start.
     Start,
@@ -125,7 +179,8 @@ pub enum Input<'a> {
 pub enum Output {
     /// Take these virtual addresses, on the virtual MAC unless the settings say otherwise.
     AcquireVip {
-        /// The addresses, the one of the election first.
+        /// The addresses in the order of the settings, then the link-local one that an IPv6
+        /// election is about if it is not among them.
         vips: Vec<IpAddr>,
     },
     /// Tell the link who has the virtual addresses now: gratuitous ARP, unsolicited neighbour
@@ -133,7 +188,7 @@ pub enum Output {
     AnnounceVip,
     /// Let go of the virtual addresses.
     ReleaseVip,
-    /// Send a datagram to the group's address and port.
+    /// Send a datagram to the group's address and port. It may fail when the interface is down.
     Send {
         /// From which Ethernet address.
         source: SourceMac,

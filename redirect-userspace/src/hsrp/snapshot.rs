@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::hsrp::{Discard, MacAddress, Settings, State, Timers};
+use crate::hsrp::group::Router;
+use crate::hsrp::{Discard, Group, MacAddress, Settings, State, Timers};
+use crate::time::Instant;
 
 /// A group at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,4 +64,46 @@ pub struct TrackSnapshot {
     pub decrement: u8,
     /// Whether it is up; `None` while that is unknown.
     pub is_up: Option<bool>,
+}
+
+impl Group {
+    /// What the operator may see at `now`.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let remote = |router: Option<Router>, due: Option<Instant>| {
+            let Router { address, priority } = router?;
+            Some(RouterSnapshot::Remote { address, priority, expires: due?.since(now) })
+        };
+        let is_up = |name: &str| self.tracked.get(name).copied();
+        let track = self.settings().track.iter().map(|track| TrackSnapshot {
+            interface: track.interface.clone(),
+            decrement: track.decrement,
+            is_up: is_up(&track.interface),
+        });
+        Snapshot {
+            settings: self.settings().clone(),
+            state: self.state(),
+            state_changes: self.state_changes,
+            last_change: self.last_change.map(|last| now.since(last)),
+            vips: self.vips(),
+            virtual_mac: self.virtual_mac(),
+            priority: self.priority(),
+            timers: self.timers(),
+            next_hello: self.due.hello.map(|due| due.since(now)),
+            active: match self.state() {
+                State::Active => Some(RouterSnapshot::Local),
+                State::Initial | State::Learn | State::Listen | State::Speak | State::Standby => {
+                    remote(self.active, self.due.active)
+                }
+            },
+            standby: match self.state() {
+                State::Standby => Some(RouterSnapshot::Local),
+                State::Initial | State::Learn | State::Listen | State::Speak | State::Active => {
+                    remote(self.standby, self.due.standby)
+                }
+            },
+            track: track.collect(),
+            discards: self.notices.discards(),
+        }
+    }
 }

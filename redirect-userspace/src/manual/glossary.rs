@@ -90,7 +90,7 @@
 //! | event | means |
 //! |---|---|
 //! | `hsrp-state-changed` | the group's states before and now, and the event of `RFC 2281 §5.5` that was the cause, with its letter |
-//! | `hsrp-priority-changed` | tracked interfaces have gone or come back |
+//! | `hsrp-priority-changed` | tracked interfaces have gone or come back, or the configuration has another priority |
 //! | `hsrp-learned-vip` | the active router's VIP has been learned |
 //! | `hsrp-different-vip`, `hsrp-duplicate-address` | a neighbour has another VIP; it has our address |
 //! | `hsrp-discarded` | packets were not used, and why; at most once in 30 seconds for each reason |

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
+use crate::rng::Rng;
 use crate::time::{Instant, Now, UnixTime};
 
 /// Time since the daemon started.
@@ -24,6 +25,15 @@ impl Clock {
     pub(super) fn now(self) -> Now {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono: Instant::from_start(self.start.elapsed()), wall: UnixTime::from_epoch(wall) }
+    }
+
+    #[expect(dead_code, reason = "waits for the election")]
+    /// Waits until a deadline has come; for ever without one.
+    pub(super) async fn until(self, deadline: Option<Instant>) {
+        match deadline.and_then(|at| self.start.checked_add(at.since_start())) {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -44,13 +54,13 @@ impl Ticker {
     }
 }
 
-/// A random number from the kernel.
+/// A generator that is seeded by the kernel.
 ///
 /// # Errors
 ///
 /// The kernel has no randomness to give.
-pub(super) fn random() -> Result<u64> {
-    let mut octets = [0; 8];
-    getrandom::fill(&mut octets).context("asking the kernel for randomness")?;
-    Ok(u64::from_ne_bytes(octets))
+pub(super) fn random() -> Result<Rng> {
+    let mut seed = [0; Rng::SEED_LENGTH];
+    getrandom::fill(&mut seed).context("asking the kernel for randomness")?;
+    Ok(Rng::from_seed(seed))
 }

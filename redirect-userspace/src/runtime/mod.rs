@@ -34,9 +34,11 @@ mod attach;
 mod clock;
 mod core;
 mod guard;
+#[cfg_attr(not(test), expect(dead_code, reason = "waits for the election"))]
 mod hooks;
 mod paths;
 mod plan;
+#[cfg_attr(not(test), expect(dead_code, reason = "waits for the election"))]
 mod sample;
 mod signals;
 

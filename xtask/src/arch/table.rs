@@ -130,18 +130,22 @@ pub(crate) const LAYERS: &[Layer] = &[
 
 /// Every dependency of `redirect-userspace` has its homes. Tests may use any of them.
 pub(crate) const DEPENDENCIES: &[Dependency] = &[
+    Dependency { name: "aes", homes: &["crypto"] },
     Dependency {
         name: "anyhow",
         homes: &["cli", "runtime", "net", "fastpath", "dataplane", "control", PROGRAMS],
     },
+    Dependency { name: "aws_lc_rs", homes: &["crypto"] },
     Dependency { name: "aya", homes: &["fastpath::xdp", "fastpath::guard"] },
     Dependency { name: "log", homes: &["fastpath::xdp"] },
     Dependency { name: "aya_obj", homes: &["fastpath::guard"] },
     Dependency { name: "aya_log", homes: &["fastpath::xdp"] },
+    Dependency { name: "cbc", homes: &["crypto"] },
     Dependency { name: "chacha20", homes: &["rng", "crypto"] },
     Dependency { name: "clap", homes: &["cli", PROGRAMS] },
     Dependency { name: "comfy_table", homes: &["cli"] },
     Dependency { name: "common", homes: EVERYWHERE },
+    Dependency { name: "crypto_bigint", homes: &["crypto"] },
     Dependency {
         name: "futures_util",
         homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
@@ -157,11 +161,13 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
         name: "nix",
         homes: &["net", "fastpath", "dataplane", "runtime", "control", "config", "cli::top"],
     },
+    Dependency { name: "pki_types", homes: &["crypto"] },
     Dependency { name: "prometheus_client", homes: &["telemetry"] },
     Dependency { name: "rtnetlink", homes: &["net"] },
     Dependency { name: "rustix", homes: &["net", "fastpath::guard"] },
     Dependency { name: "serde", homes: EVERYWHERE },
     Dependency { name: "serde_json", homes: &["control", "cli", "telemetry", "testing"] },
+    Dependency { name: "sha1", homes: &["crypto"] },
     Dependency { name: "sha2", homes: &["crypto", "clb::auth"] },
     Dependency { name: "subtle", homes: &["crypto", "secret", "clb::auth"] },
     Dependency { name: "terminal_size", homes: &["cli"] },
@@ -176,6 +182,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
         homes: &["telemetry", "net", "fastpath", "dataplane", "control", "runtime", "cli"],
     },
     Dependency { name: "tracing_subscriber", homes: &["telemetry"] },
+    Dependency { name: "webpki", homes: &["crypto"] },
     Dependency { name: "zerocopy", homes: EVERYWHERE },
     Dependency { name: "zeroize", homes: &["secret", "crypto"] },
 ];

@@ -7,20 +7,21 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode};
-use crate::control::{
-    AttachMode, ClusterView, CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot,
-};
-use crate::fastpath::guard::{BEAT, Order, PATIENCE, XdpMode};
+use crate::control::{ClusterView, CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
+use crate::fastpath::guard::BEAT;
 use crate::fastpath::{Counters, FastPath as _};
 use crate::machine::{Machine as _, Outbox};
 use crate::telemetry::{DisarmReason, Event, StopReason, Telemetry};
 
-use super::Load;
-use super::attach::{Interface, attach};
-use super::clock::{Clock, Ticker, random};
-use super::guard::{Guard, News};
-use super::paths::Paths;
-use super::signals::{Request, Signals};
+use crate::runtime::Load;
+use crate::runtime::attach::{Interface, attach};
+use crate::runtime::clock::{Clock, Ticker, random};
+use crate::runtime::guard::{Guard, News};
+use crate::runtime::paths::Paths;
+use crate::runtime::signals::{Request, Signals};
+
+mod interfaces;
+mod reload;
 
 /// Beats between two looks at the counters: the age of what `show` and a scrape see.
 const BEATS_PER_REFRESH: u32 = 2;
@@ -60,7 +61,7 @@ impl Core {
         telemetry: Telemetry,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, (anyhow::Error, Telemetry)> {
-        let paths = match random().and_then(|multiplier| Paths::load(&config, multiplier)) {
+        let paths = match random().and_then(|mut rng| Paths::load(&config, rng.u64())) {
             Ok(paths) => paths,
             Err(error) => {
                 crate::fastpath::xdp::unpin(&config.runtime.bpf_pin);
@@ -221,76 +222,6 @@ impl Core {
         Ok(())
     }
 
-    /// Reads the configuration again and moves to it, or stays with the old one whole.
-    async fn reload(&mut self) -> Result<(), String> {
-        let result = match (self.load)() {
-            Ok(config) => self.adopt(config).await.map_err(|error| format!("{error:#}")),
-            Err(errors) => Err(errors.to_string()),
-        };
-        match &result {
-            Ok(()) => self.record(&Event::Reloaded),
-            Err(why) => self.record(&Event::ReloadFailed { why: why.clone() }),
-        }
-        result
-    }
-
-    async fn adopt(&mut self, config: Config) -> Result<()> {
-        without_groups(&config)?;
-        if config.runtime != self.config.runtime {
-            bail!("runtime: socket, bpf-pin and metrics change only with a restart");
-        }
-        if config.fast_path.mode != self.config.fast_path.mode {
-            bail!("fast-path.mode changes only with a restart");
-        }
-        if config.fast_path.program_log != self.config.fast_path.program_log {
-            bail!("fast-path.program-log changes only with a restart");
-        }
-        // What can fail comes first. New interfaces see the old tables for a moment.
-        let old = self.interfaces.len();
-        for name in &config.fast_path.interfaces {
-            if self.interfaces.iter().any(|interface| interface.name == *name) {
-                continue;
-            }
-            let mode = config.fast_path.mode;
-            match attach(name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await {
-                Ok(interface) => self.interfaces.push(interface),
-                Err(error) => {
-                    for interface in self.interfaces.split_off(old) {
-                        self.release(&interface).await;
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        if let Err(error) = self.paths.relisten(&config.redirect.vips) {
-            // The old VIPs could be bound before.
-            self.paths.relisten(&self.config.redirect.vips)?;
-            for interface in self.interfaces.split_off(old) {
-                self.release(&interface).await;
-            }
-            return Err(error);
-        }
-        for interface in self.interfaces.clone().iter().skip(old) {
-            self.attached(interface);
-        }
-        let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut self.interfaces)
-            .into_iter()
-            .partition(|interface| config.fast_path.interfaces.contains(&interface.name));
-        self.interfaces = kept;
-        for interface in dropped {
-            self.release(&interface).await;
-            self.record(&Event::Detached { interface: interface.name.to_string() });
-        }
-        self.config = config;
-        self.paths.set_vips(&self.config.redirect.vips_to_map())?;
-        self.paths.set_clients(&self.config.redirect.clients_to_map())?;
-        self.step(Input::Configure(self.config.cluster.settings))?;
-        self.step(Input::Members(self.config.members()))?;
-        self.listen_if_needed()?;
-        self.arm()?;
-        self.refresh()
-    }
-
     /// Sockets answer where an interface could not take the program, or where none was named.
     fn listen_if_needed(&mut self) -> Result<()> {
         let without_xdp = self.interfaces.iter().any(|interface| interface.xdp.is_none());
@@ -335,88 +266,6 @@ impl Core {
         Ok(())
     }
 
-    /// The guard has let go: because we were silent, or because it is gone itself.
-    async fn recover(&mut self, news: News) -> Result<()> {
-        match news {
-            News::Lapsed => self.record(&Event::Lapsed { silent_for: PATIENCE }),
-            News::Gone => {
-                for interface in self.interfaces.clone().iter().filter(|i| i.xdp.is_some()) {
-                    self.record(&Event::Detached { interface: interface.name.to_string() });
-                }
-                if let Some(guard) = self.guard.take() {
-                    guard.stop().await;
-                }
-                self.guard_losses += 1;
-                if self.guard_losses > MAX_GUARD_LOSSES {
-                    bail!("the guard ends again and again");
-                }
-                self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);
-            }
-        }
-        // What happened while we were not there comes before any answer.
-        self.refresh()?;
-        for position in 0..self.interfaces.len() {
-            self.attach_again(position).await;
-        }
-        // What could not be attached again is tried again at every inspection.
-        self.arm()
-    }
-
-    /// Notices interfaces that were removed, or made anew under the same name.
-    async fn inspect(&mut self) -> Result<()> {
-        for position in 0..self.interfaces.len() {
-            let Some(interface) = self.interfaces.get_mut(position) else { continue };
-            if interface.is_gone() {
-                let detached = Event::Detached { interface: interface.name.to_string() };
-                let gone = interface.clone();
-                interface.xdp = None;
-                self.release(&gone).await;
-                self.record(&detached);
-            }
-            let is_lost = self.interfaces.get(position).is_some_and(|i| i.xdp.is_none());
-            if is_lost && self.guard.is_some() && !self.paths.is_listening() {
-                self.attach_again(position).await;
-            }
-        }
-        self.arm()
-    }
-
-    async fn attach_again(&mut self, position: usize) {
-        let Some(interface) = self.interfaces.get(position).cloned() else { return };
-        let mode = self.config.fast_path.mode;
-        let name = &interface.name;
-        match attach(name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await {
-            Ok(again) => {
-                if again.xdp.is_some() {
-                    self.guard_losses = 0;
-                    self.attached(&again);
-                }
-                if let Some(place) = self.interfaces.get_mut(position) {
-                    *place = again;
-                }
-            }
-            Err(error) => {
-                let why = format!("{error:#}");
-                // Said once, not at every look.
-                if interface.why != why {
-                    self.record(&Event::AttachFailed { interface: name.to_string(), why: why.clone() });
-                }
-                if let Some(place) = self.interfaces.get_mut(position) {
-                    place.xdp = None;
-                    place.why = why;
-                }
-            }
-        }
-    }
-
-    /// Takes the program off one interface.
-    async fn release(&mut self, interface: &Interface) {
-        if let (Some(guard), Some((index, _))) = (&mut self.guard, interface.xdp) {
-            // A guard that is gone has let go already.
-            let _gone = guard.order(Order::Detach { interface: index }).await;
-        }
-    }
-
     /// Disarms, lets go of everything and says why.
     pub(super) async fn stop(mut self, reason: StopReason) {
         // Detaching follows at once; a map that refuses a write changes nothing about that.
@@ -433,17 +282,6 @@ impl Core {
         if self.paths.has_xdp() {
             crate::fastpath::xdp::unpin(&self.config.runtime.bpf_pin);
         }
-    }
-
-    fn attached(&self, interface: &Interface) {
-        let mode = match interface.xdp {
-            Some((_, XdpMode::Native)) => AttachMode::Native,
-            Some((_, XdpMode::Generic)) => AttachMode::Generic,
-            None if self.config.fast_path.mode == Mode::Off => return,
-            None => AttachMode::Userspace,
-        };
-        let name = interface.name.to_string();
-        self.record(&Event::Attached { interface: name, mode, why: interface.why.clone() });
     }
 
     fn record(&self, event: &Event) {

@@ -1,0 +1,241 @@
+//! Key exchange methods.
+//!
+//! # Picture
+//!
+//! ```text
+//! KeyExchange::generate ──► public() ──► the peer
+//!                │                         │
+//!                └──► agree(its public) ◄──┘  ──► Secret
+//! ```
+//!
+//! # References
+//!
+//! `RFC 7296 §3.4` (encoding), `RFC 3526` (MODP), `RFC 5903` (ECP), `RFC 8031` (Curve25519),
+//! `RFC 6989` (which public values are refused), `RFC 8247 §2.4`.
+
+#![forbid(unsafe_code)]
+
+mod curve;
+mod modp;
+
+use std::fmt::{Debug, Formatter};
+
+#[cfg(any(test, feature = "testing"))]
+use super::null;
+use crate::rng::Rng;
+use crate::secret::Secret;
+use curve::{Curve, CurveExchange};
+use modp::{ModpExchange, Prime};
+
+/// A key exchange method: a transform of type 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// 2048-bit MODP group: 14.
+    Modp2048,
+    /// 3072-bit MODP group: 15.
+    Modp3072,
+    /// 4096-bit MODP group: 16.
+    Modp4096,
+    /// 256-bit random ECP group, P-256: 19.
+    P256,
+    /// 384-bit random ECP group, P-384: 20.
+    P384,
+    /// 521-bit random ECP group, P-521: 21.
+    P521,
+    /// Curve25519: 31.
+    Curve25519,
+}
+
+impl Group {
+    /// Every group, in the order of its numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Modp2048,
+        Self::Modp3072,
+        Self::Modp4096,
+        Self::P256,
+        Self::P384,
+        Self::P521,
+        Self::Curve25519,
+    ];
+
+    /// The group with this transform ID.
+    #[must_use]
+    pub const fn from_transform(id: u16) -> Option<Self> {
+        match id {
+            14 => Some(Self::Modp2048),
+            15 => Some(Self::Modp3072),
+            16 => Some(Self::Modp4096),
+            19 => Some(Self::P256),
+            20 => Some(Self::P384),
+            21 => Some(Self::P521),
+            31 => Some(Self::Curve25519),
+            _ => None,
+        }
+    }
+
+    /// Its transform ID.
+    #[must_use]
+    pub const fn transform(self) -> u16 {
+        match self {
+            Self::Modp2048 => 14,
+            Self::Modp3072 => 15,
+            Self::Modp4096 => 16,
+            Self::P256 => 19,
+            Self::P384 => 20,
+            Self::P521 => 21,
+            Self::Curve25519 => 31,
+        }
+    }
+
+    /// Octets of a public value.
+    // RFC 7296 §3.4: MODP values are as long as the prime. RFC 5903 §7: x and y, each as long as
+    // the field. RFC 8031 §3.1: the u-coordinate.
+    #[must_use]
+    pub const fn public_length(self) -> usize {
+        match self {
+            Self::Modp2048 => 256,
+            Self::Modp3072 => 384,
+            Self::Modp4096 => 512,
+            Self::P256 => 64,
+            Self::P384 => 96,
+            Self::P521 => 132,
+            Self::Curve25519 => 32,
+        }
+    }
+
+    /// Octets of the shared secret.
+    // RFC 5903 §7: x only.
+    #[must_use]
+    pub const fn secret_length(self) -> usize {
+        match self {
+            Self::Modp2048 | Self::Modp3072 | Self::Modp4096 | Self::Curve25519 => self.public_length(),
+            Self::P256 | Self::P384 | Self::P521 => self.public_length() / 2,
+        }
+    }
+}
+
+/// Our half of one key exchange.
+pub struct KeyExchange {
+    public: Box<[u8]>,
+    private: Private,
+}
+
+enum Private {
+    Curve(CurveExchange),
+    Modp(ModpExchange),
+    #[cfg(any(test, feature = "testing"))]
+    Null(null::Exchange),
+}
+
+impl KeyExchange {
+    /// Draws a private value from `rng`, and computes the public one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyExchangeError::Library`]
+    pub fn generate(group: Group, rng: &mut Rng) -> Result<Self, KeyExchangeError> {
+        let curve = |curve, rng| {
+            let (exchange, public) = CurveExchange::generate(curve, rng)?;
+            Ok(Self { public, private: Private::Curve(exchange) })
+        };
+        let modp = |prime, rng| {
+            let (exchange, public) = ModpExchange::generate(prime, rng);
+            Ok(Self { public, private: Private::Modp(exchange) })
+        };
+        match group {
+            Group::Modp2048 => modp(Prime::Modp2048, rng),
+            Group::Modp3072 => modp(Prime::Modp3072, rng),
+            Group::Modp4096 => modp(Prime::Modp4096, rng),
+            Group::P256 => curve(Curve::P256, rng),
+            Group::P384 => curve(Curve::P384, rng),
+            Group::P521 => curve(Curve::P521, rng),
+            Group::Curve25519 => curve(Curve::X25519, rng),
+        }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn from_null(exchange: null::Exchange) -> Self {
+        Self { public: exchange.public.clone(), private: Private::Null(exchange) }
+    }
+
+    /// Its group.
+    #[must_use]
+    pub const fn group(&self) -> Group {
+        match &self.private {
+            Private::Curve(exchange) => exchange.group(),
+            Private::Modp(exchange) => exchange.group(),
+            #[cfg(any(test, feature = "testing"))]
+            Private::Null(exchange) => exchange.group,
+        }
+    }
+
+    /// The public value, as it goes into a KE payload.
+    #[must_use]
+    pub const fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// The shared secret, as it goes into a PRF, from the public value in the peer's KE payload.
+    /// The private value is gone afterwards: it is used for one exchange (`RFC 6989 §2.3` says what
+    /// would have to be done otherwise).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyExchangeError`]
+    pub fn agree(self, peer: &[u8]) -> Result<Secret, KeyExchangeError> {
+        let group = self.group();
+        if peer.len() != group.public_length() {
+            return Err(KeyExchangeError::Length { group, length: peer.len() });
+        }
+        match &self.private {
+            Private::Curve(exchange) => exchange.agree(peer),
+            Private::Modp(exchange) => exchange.agree(peer),
+            #[cfg(any(test, feature = "testing"))]
+            Private::Null(exchange) => exchange.agree(peer),
+        }
+    }
+}
+
+impl Debug for KeyExchange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyExchange({:?}, …)", self.group())
+    }
+}
+
+/// Why a key exchange fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyExchangeError {
+    /// A public value that is too long or too short.
+    #[error("a public value of {group:?} has {} octets, not {length}", group.public_length())]
+    Length {
+        /// The group.
+        group: Group,
+        /// Octets there are.
+        length: usize,
+    },
+    /// A public value with which the secret would be one of a few: 0, 1 or p-1 of a MODP group
+    /// (`RFC 6989 §2.1`).
+    #[error("a public value of {group:?} that would give the secret away")]
+    Degenerate {
+        /// The group.
+        group: Group,
+    },
+    /// A point that is not on the curve (`RFC 6989 §2.3`), or coordinates that are too large.
+    #[error("a point that is not on the curve of {group:?}")]
+    OffCurve {
+        /// The group.
+        group: Group,
+    },
+    /// A secret that is all zero (`RFC 8031 §4`, `RFC 7748 §6.1`).
+    #[error("a public value of {group:?} with which the secret is zero")]
+    ZeroSecret {
+        /// The group.
+        group: Group,
+    },
+    /// The library failed, which it does when it is out of memory.
+    #[error("the cryptographic library failed")]
+    Library,
+}
+
+#[cfg(test)]
+mod tests;
