@@ -10,7 +10,7 @@ use crate::config::file::{Owners, PlacedNode, addresses};
 use crate::config::hsrp::Groups;
 use crate::config::key::secret;
 use crate::config::reader::{At, Section, similar};
-use crate::config::{Cluster, DurationText, Election, Node, StaticMember};
+use crate::config::{Cluster, DurationText, Election, Node, StaticMember, cluster_ip};
 use crate::gateway::{GatewayAddress, GatewayName, Weight};
 use crate::hsrp::GroupName;
 
@@ -195,6 +195,14 @@ fn standby_group(
         let hint = similar(name.value.as_str(), &names).map(|name| format!(", did you mean \"{name}\"?"));
         let hint = hint.unwrap_or_default();
         problems.add(&name.span, format!("no [[hsrp]] has the name \"{}\"{hint}", name.value));
+    }
+    // A group without VIPs learns one.
+    let group = groups.read.iter().find(|group| group.settings.name == name.value);
+    let vips = group.map_or(&[][..], |group| &group.settings.vips);
+    if !vips.is_empty() && cluster_ip(vips).is_none() {
+        let message =
+            format!("the VIP of \"{}\" is link-local: members and clients need another one", name.value);
+        problems.add(&name.span, message);
     }
     Some(name)
 }

@@ -246,8 +246,9 @@ fn timers(section: &mut Section<'_>, problems: &mut Problems) -> Option<Timers> 
     match error {
         TimersError::Hello => problems.add(&hello.span, format!("{error}, not {hello_text}")),
         TimersError::Hold => problems.add(&hold.span, format!("{error}, not {hold_text}")),
-        TimersError::HoldBelowThreeHellos | TimersError::HoldNotAboveHello => problems
-            .add(of_two, format!("{error}: `hold` of {hold_text} does not fit `hello` of {hello_text}")),
+        TimersError::HoldBelowThreeHellos | TimersError::HoldNotAboveHello => {
+            problems.add(of_two, format!("{error}, not {hold_text} with `hello` at {hello_text}"));
+        }
     }
     None
 }

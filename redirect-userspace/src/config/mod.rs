@@ -171,7 +171,7 @@ pub struct HsrpGroup {
 pub struct Election {
     /// The group: one of [`Config::hsrp`].
     pub standby_group: GroupName,
-    /// TCP port of the master, at the group's first VIP.
+    /// TCP port of the master, at the group's [`cluster_ip`].
     pub port: u16,
     /// What every member must agree on; `None` while the operator has shut the cluster down on
     /// this node.
@@ -214,6 +214,13 @@ impl Redirect {
     pub fn clients_to_map(&self) -> Vec<maps::Prefix> {
         self.accept_from.iter().map(ClientPrefix::to_map).collect()
     }
+}
+
+/// The address of a cluster that has these VIPs: the first that members and clients on another
+/// link can reach.
+#[must_use]
+pub fn cluster_ip(vips: &[IpAddr]) -> Option<IpAddr> {
+    vips.iter().copied().find(|vip| unicast(*vip).is_ok())
 }
 
 /// Entries of the VIP map.

@@ -1,14 +1,12 @@
 //! The standby groups in the words of the control socket.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hsrp::{
-    Authentication as Authenticated, Discard, RouterSnapshot, Settings, Snapshot, State, TrackSnapshot,
-};
+use crate::hsrp::{Authentication as Authenticated, Discard, RouterSnapshot, Snapshot, State, TrackSnapshot};
 
 /// One standby group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +182,7 @@ impl StandbyView {
             interface: interface.to_owned(),
             state: (*state).into(),
             vip: vips.iter().map(IpAddr::to_string).collect(),
-            link_local: link_local(settings, vips).map(|address| address.to_string()),
+            link_local: settings.election_vip().filter(IpAddr::is_ipv6).map(|address| address.to_string()),
             virtual_mac: virtual_mac.to_string(),
             use_bia: settings.use_bia,
             priority: *priority,
@@ -246,18 +244,6 @@ impl From<Option<RouterSnapshot>> for Router {
     }
 }
 
-/// The address that an IPv6 group carries on the wire: its first VIP if that is link-local, else
-/// the one that Cisco makes of the group's number.
-fn link_local(settings: &Settings, vips: &[IpAddr]) -> Option<Ipv6Addr> {
-    match vips.first() {
-        Some(IpAddr::V6(vip)) if vip.is_unicast_link_local() => Some(*vip),
-        Some(IpAddr::V6(_)) => {
-            Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5, 0x73ff, 0xfea0, settings.group.value()))
-        }
-        Some(IpAddr::V4(_)) | None => None,
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -267,7 +253,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hsrp::{Authentication, GroupNumber, MacAddress, Md5Key, Md5Keys, Preempt, Timers, Version};
+    use crate::hsrp::{
+        Authentication, GroupNumber, MacAddress, Md5Key, Md5Keys, Preempt, Settings, Timers, Version,
+    };
     use crate::secret::Secret;
 
     #[test]
@@ -340,9 +328,9 @@ mod tests {
         let mut group = snapshot();
         group.settings.group = GroupNumber::new(4095).unwrap();
 
-        group.vips = vec!["fd50::5".parse().unwrap()];
+        group.settings.vips = vec!["fd50::5".parse().unwrap()];
         assert_eq!(StandbyView::new("eth0", &group).link_local.as_deref(), Some("fe80::5:73ff:fea0:fff"));
-        group.vips = vec!["fe80::1".parse().unwrap(), "fd50::5".parse().unwrap()];
+        group.settings.vips = vec!["fe80::1".parse().unwrap(), "fd50::5".parse().unwrap()];
         assert_eq!(StandbyView::new("eth0", &group).link_local.as_deref(), Some("fe80::1"));
     }
 

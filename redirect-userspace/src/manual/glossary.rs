@@ -12,9 +12,13 @@
 //! | *weight* | a member's part of the table in relation to the others; 0 = no new clients |
 //! | *share* | the part of the table's slots that lead to a member, 0 to 1 |
 //! | *up*, *overloaded*, *draining*, *down* | whether a member gets clients; the last three do not. In this version every configured member is up |
+//! | *drain* | to take a member out of service: it keeps its clients and gets no new ones |
+//! | *load* | what a member reports of itself: the part of the SAs it takes that it has (crypto load), and the greater of processors and memory (system load) |
+//! | *session* | an IKE SA or a Child SA, where they are counted: `max-session` |
 //! | *policy* | how loads become shares: `balanced` or `least-loaded`. Without loads both go by weight |
-//! | *overload limit* | the load beyond which a member is not offered |
-//! | *CLB*, *master*, *slave* | cluster load balancing and its two roles. In this version the role is none |
+//! | *overload limit* | the load from which a member is not offered |
+//! | *CLB*, *master*, *slave* | cluster load balancing and its two roles; without an election the role is none |
+//! | *standby group*, *active*, *standby*, *listen*, *speak*, *learn*, *initial* | HSRP's group and its states (`RFC 2281 §5.3`). The active router of the cluster's group is the master |
 //!
 //! # The fast path
 //!
@@ -80,6 +84,32 @@
 //! | `member-up`, `member-down` | it is offered to clients; it is not, with the reason |
 //! | `table-published` | a table is in force: its generation, and how many slots lead elsewhere now |
 //! | `reloaded`, `reload-failed` | a new configuration is in force; it was refused, and why |
+//!
+//! Of standby groups:
+//!
+//! | event | means |
+//! |---|---|
+//! | `hsrp-state-changed` | the group's states before and now, and the event of `RFC 2281 §5.5` that was the cause, with its letter |
+//! | `hsrp-priority-changed` | tracked interfaces have gone or come back, or the configuration has another priority |
+//! | `hsrp-learned-vip` | the active router's VIP has been learned |
+//! | `hsrp-different-vip`, `hsrp-duplicate-address` | a neighbour has another VIP; it has our address |
+//! | `hsrp-discarded` | packets were not used, and why; at most once in 30 seconds for each reason |
+//!
+//! Of a cluster whose master is elected:
+//!
+//! | event | means |
+//! |---|---|
+//! | `role-changed` | this node is master, slave or neither now, and why |
+//! | `vip-acquired`, `vip-released` | the VIP is on the interface; it has left |
+//! | `took-over` | requests to the VIP are answered, and how long that took from the decision |
+//! | `vip-conflict`, `vip-failed` | another host answers for the VIP; the kernel does not let us have it |
+//! | `listen-failed` | members cannot connect to this master |
+//! | `member-joined`, `member-left` | a member has registered with this master; it has not any more, and why |
+//! | `peer-refused` | peers were not let in, and why; at a limited rate |
+//! | `master-connected`, `master-lost` | this slave reports to a master; to none, and why |
+//! | `all-overloaded`, `overload-cleared` | every gateway has reached the overload limit; one has room |
+//! | `hook-ran`, `hook-failed` | a notify hook was told a role; it failed, and why |
+//! | `real-time-denied` | the election has no real-time priority |
 //!
 //! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
 //! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.

@@ -29,7 +29,8 @@
 //! requests that come too early go to the IKE daemon, or are repeated by the client.
 //!
 //! **Rights.** `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON` for XDP. `CAP_NET_BIND_SERVICE` for the
-//! userspace mode. The control socket has mode 0660: its group may read the state and reload.
+//! userspace mode. The control socket has mode 0660: its group may read the state, reload, drain
+//! members and report sessions.
 //!
 //! # Observe
 //!
@@ -90,12 +91,17 @@
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use common::maps::{MAX_CLIENTS, MAX_VIPS, SLOTS};
     use common::reason::Reason;
 
-    use crate::config::{Config, Mode};
+    use crate::clb::{ClusterKey, LoadWeights, OverloadLimit, Settings as ClbSettings, SlaveSettings};
+    use crate::config::{Config, DurationText, Mode};
+    use crate::hsrp::{GroupNumber, Md5Key, Md5Keys, Preempt, Timers, Track};
 
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
@@ -110,7 +116,11 @@ mod tests {
         include_str!("../../tests/e2e/strongswan.rs"),
         include_str!("../../tests/e2e/vlan.rs"),
     ];
-    const USERSPACE_TESTS: &str = include_str!("../fastpath/userspace/tests.rs");
+    const UNIT_TESTS: [&str; 3] = [
+        include_str!("../config/key.rs"),
+        include_str!("../config/tests/elected.rs"),
+        include_str!("../fastpath/userspace/tests.rs"),
+    ];
 
     #[test]
     fn every_reason_has_its_row_in_the_readme() {
@@ -138,11 +148,89 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        assert!(blocks.len() >= 2, "{} configurations", blocks.len());
-        for block in blocks {
-            let config = Config::parse(Path::new("README.md"), block).unwrap();
+        let keys = key_files(&["hsrp.key", "cluster.key"]);
+        let mut elected = 0;
+        for block in &blocks {
+            let block = block.replace("/etc/redirectd/", &format!("{}/", keys.display()));
+            let config = Config::parse(Path::new("README.md"), &block).unwrap();
             let own = config.members().iter().filter(|member| member.is_self).count();
-            assert_eq!(own, 1, "{block}");
+            // A node that takes part in an election is a member by that.
+            let by_election = usize::from(config.cluster.election.is_some());
+            assert_eq!(own + by_election, 1, "{block}");
+            elected += by_election;
+        }
+        std::fs::remove_dir_all(&keys).unwrap();
+        assert!(blocks.len() >= 3 && elected >= 1, "{} configurations, {elected} elected", blocks.len());
+    }
+
+    /// A directory with key files for the configurations that name some.
+    fn key_files(names: &[&str]) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("redirectd-readme-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for name in names {
+            let path = directory.join(name);
+            std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn the_readme_has_the_ranges_that_are_checked() {
+        let between =
+            |range: (Duration, Duration)| format!("{} to {}", DurationText(range.0), DurationText(range.1));
+        let default = SlaveSettings::default();
+        for row in [
+            format!(
+                "| `[cluster]` `key` | {} to {} octets |",
+                ClusterKey::MIN_LENGTH,
+                ClusterKey::MAX_LENGTH
+            ),
+            format!("| `[cluster]` `port` | 1 to 65535 | `{}` |", ClbSettings::DEFAULT_PORT),
+            format!(
+                "| `[cluster]` `holdtime` | {} | `\"{}\"` |",
+                between(ClbSettings::HOLDTIME),
+                DurationText(ClbSettings::DEFAULT_HOLDTIME)
+            ),
+            format!(
+                "| `[cluster.slave]` `hello` | {} | `\"{}\"` |",
+                between(SlaveSettings::HELLO),
+                DurationText(default.hello)
+            ),
+            format!(
+                "| `[cluster.slave]` `update` | {} | `\"{}\"` |",
+                between(SlaveSettings::UPDATE),
+                DurationText(default.update)
+            ),
+            format!(
+                "| `[cluster.slave]` `priority` | 1 to {} | `{}` |",
+                SlaveSettings::MAX_PRIORITY,
+                default.priority
+            ),
+            format!(
+                "| `[cluster.slave]` `max-session` | 1 to {} | `{}` |",
+                SlaveSettings::MAX_MAX_SESSION,
+                default.max_session
+            ),
+            format!(
+                "| `[cluster.master]` `overload-limit` | {} to {} | `{}` |",
+                OverloadLimit::MIN,
+                OverloadLimit::MAX,
+                OverloadLimit::default().percent()
+            ),
+            format!("`crypto-load`, `system-load` | 0 to {} |", LoadWeights::MAX),
+            format!("| `[[hsrp]]` `group` | 0 to 255, in version 2 to {} |", GroupNumber::MAX),
+            format!("`md5` with `key` (1 to {} octets)", Md5Key::MAX_LENGTH),
+            format!("`timeout` ({})", between((Duration::ZERO, Md5Keys::MAX_TIMEOUT))),
+            format!("`delay-reload` ({})", between((Duration::ZERO, Preempt::MAX_DELAY))),
+            format!("(1 to 255, else {})", Track::DEFAULT_DECREMENT),
+            format!(
+                "| `\"{}\"`, `\"{}\"`, or learned |",
+                DurationText(Timers::DEFAULT.hello()),
+                DurationText(Timers::DEFAULT.hold())
+            ),
+        ] {
+            assert!(README.contains(&row), "{row}");
         }
     }
 
@@ -157,7 +245,7 @@ mod tests {
             let is_there = |text: &str| text.contains(&format!("fn {name}("));
 
             named += 1;
-            assert!(TESTS.into_iter().chain([USERSPACE_TESTS]).any(is_there), "{name}");
+            assert!(TESTS.into_iter().chain(UNIT_TESTS).any(is_there), "{name}");
         }
 
         assert!(named > 20, "only {named} tests are named");

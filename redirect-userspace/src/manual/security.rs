@@ -1,12 +1,13 @@
 //! What an attacker may try against the balancer, and what stops it.
 //!
-//! Applies to this version: configured members, redirects in IKE_SA_INIT. The balancer holds no
-//! key, no password and no certificate; there is no secret to lose, in a log or elsewhere.
+//! Applies to this version: redirects in IKE_SA_INIT. The balancer holds no password and no
+//! certificate. Its keys are those of HSRP and of the cluster: see *the keys* below.
 //!
 //! # Who can send what
 //!
 //! - Anybody can send packets to the VIP, with any source address.
-//! - Processes on the node with access to the control socket can read the state and reload.
+//! - Processes on the node with access to the control socket can read the state, reload, take
+//!   members out of service and report this node's sessions.
 //! - Whoever can reach the metrics address can read numbers. By default that is the node itself.
 //! - Whoever can write the configuration or the pinned maps decides where clients go. Both are
 //!   root's.
@@ -72,13 +73,19 @@
 //!
 //! **A hostile control client.** At most 16 connections, each for at most five seconds, and at most
 //! 64 KiB of request. Answers come from snapshots: a client can neither block nor slow down the core.
-//! The only request that changes anything is `reload`, and what it loads is root's file. The socket
-//! has mode 0660. A second daemon is refused while one answers; a file that is no socket is not
+//! `reload` loads root's file and nothing else. `drain` and `undrain` change where new clients go;
+//! reported sessions change this node's own load, and are believed for one hour at most. The socket
+//! has mode 0660: give its group to nobody who must not do that. A second daemon is refused while one answers; a file that is no socket is not
 //! removed.
 //!
 //! **A hostile scraper.** At most 16 connections; the header has five seconds, a connection five
 //! minutes; nothing is read beyond the header. No label or log line comes from a packet, so clients
 //! can fill up neither the metrics nor the log.
+//!
+//! **The keys.** A key file, or a configuration with a key in it, is refused while anybody but its
+//! owner has access to it. No key is in a message, an event, an answer of the control socket or a
+//! debug output; in memory a key is zeroed when it is given up. HSRP's text authentication is no key:
+//! everybody on the link can read it.
 //!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
 //! removed by closing its link, which cannot hit anybody else's.
@@ -107,4 +114,5 @@
 //! | a dead or hanging daemon stops answering within a second | `a_killed_daemon_answers_no_more_within_a_second_and_leaves_nothing`, `a_daemon_that_hangs_answers_no_more_within_a_second` |
 //! | a killed guard is replaced | `a_guard_that_was_killed_is_replaced` |
 //! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |
+//! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

@@ -360,6 +360,26 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_has_its_row_in_the_readme() {
+        const README: &str = include_str!("../../../README.md");
+        let mut snapshot = fixtures::snapshot();
+        snapshot.cluster = fixtures::elected();
+        let (_core, metrics) = published(snapshot);
+
+        let page = metrics.encode().unwrap();
+
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        let names = samples.filter_map(|line| line.split(['{', ' ']).next());
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            let is_row = |line: &&str| {
+                let rest = line.strip_prefix(&format!("| `{name}"));
+                rest.is_some_and(|rest| rest.starts_with(['{', '`']))
+            };
+            assert_eq!(README.lines().filter(is_row).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
     fn a_member_that_is_down_is_shown_as_down() {
         let mut snapshot = fixtures::snapshot();
         snapshot.cluster.gateways[1].state = crate::control::GatewayState::Down;

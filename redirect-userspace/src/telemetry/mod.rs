@@ -434,6 +434,17 @@ mod tests {
     }
 
     #[test]
+    fn every_event_is_explained_in_the_glossary() {
+        const GLOSSARY: &str = include_str!("../manual/glossary.rs");
+
+        for event in fixtures::events() {
+            let explained =
+                |line: &str| line.starts_with("//! | `") && line.contains(&format!("`{}`", event.name()));
+            assert_eq!(GLOSSARY.lines().filter(|line| explained(line)).count(), 1, "{}", event.name());
+        }
+    }
+
+    #[test]
     fn the_words_contain_every_detail() {
         for event in fixtures::events() {
             for (name, value) in event.fields() {

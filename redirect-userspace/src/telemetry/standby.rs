@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Severity;
-use crate::hsrp::{Discard, Event, GroupName};
+use crate::hsrp::{Cause, Discard, Event, GroupName};
 
 /// The name operators see.
 pub(super) const fn name(event: &Event) -> &'static str {
@@ -20,6 +20,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
 /// How much it matters.
 pub(super) const fn severity(event: &Event) -> Severity {
     match event {
+        Event::StateChanged { cause: Cause::Stalled, .. } => Severity::Warn,
         Event::LearnedVip { .. } | Event::PriorityChanged { .. } | Event::StateChanged { .. } => {
             Severity::Info
         }
@@ -105,7 +106,7 @@ pub(super) mod fixtures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hsrp::{Cause, State};
+    use crate::hsrp::State;
 
     #[test]
     fn every_transition_is_told_with_the_letter_of_its_cause() {
@@ -121,6 +122,7 @@ mod tests {
             (Cause::Coup, "j/"),
             (Cause::HigherStandby, "k/"),
             (Cause::LowerStandby, "l/"),
+            (Cause::Stalled, "b/"),
         ];
         for from in State::ALL {
             for to in State::ALL {
@@ -148,6 +150,15 @@ mod tests {
                 "group1: state standby -> active: c/active timer expired",
             ]
         );
+    }
+
+    #[test]
+    fn a_daemon_that_stood_still_is_a_warning() {
+        let changed =
+            |cause| severity(&Event::StateChanged { from: State::Active, to: State::Initial, cause });
+
+        assert_eq!(changed(Cause::Disabled), Severity::Info);
+        assert_eq!(changed(Cause::Stalled), Severity::Warn);
     }
 
     #[test]

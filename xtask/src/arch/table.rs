@@ -126,7 +126,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     ),
     outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
     // Text only; its tests hold the README against the code.
-    outside("manual", &[&["config"]]),
+    outside("manual", &[&["config"], CONFIGS]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
 ];
 

@@ -307,10 +307,10 @@ const GROUP_MISTAKES: &[(&str, &[&str])] = &[
     ("hold = \"256s\"\n", &["7:8: `hold` is 50 ms to 3000 ms, or up to 255 s in whole seconds, not 256s"]),
     (
         "hello = \"20ms\"\nhold = \"50ms\"\n",
-        &["8:8: with times below a second, `hold` is at least three times `hello`: \
-           `hold` of 50ms does not fit `hello` of 20ms"],
+        &["8:8: with times below a second, `hold` is at least three times `hello`, not 50ms \
+               with `hello` at 20ms"],
     ),
-    ("hello = \"10s\"\n", &["7:9: `hold` is longer than `hello`: `hold` of 10s does not fit `hello` of 10s"]),
+    ("hello = \"10s\"\n", &["7:9: `hold` is longer than `hello`, not 10s with `hello` at 10s"]),
     // Authentication.
     ("authentication = {}\n", &["7:18: [hsrp.authentication] needs `text` or `md5`"]),
     ("authentication = \"cisco\"\n", &["7:18: [hsrp.authentication] is a table, not a string"]),
@@ -438,6 +438,21 @@ fn a_cluster_is_bound_to_a_group_that_exists() {
 }
 
 #[test]
+fn a_cluster_has_an_address_that_others_can_reach() {
+    let text = |vips: &str| {
+        cluster("shutdown = true\n").replace("[cluster]", &format!("version = 2\nvip = [{vips}]\n[cluster]"))
+    };
+
+    assert_eq!(
+        mistakes(&text("\"fe80::5\"")),
+        ["11:17: the VIP of \"group1\" is link-local: members and clients need another one"]
+    );
+    let config = parse(&text("\"fe80::5\", \"fd50::5\"")).unwrap();
+    let vips = &config.standby_group().unwrap().settings.vips;
+    assert_eq!(cluster_ip(vips), Some("fd50::5".parse().unwrap()));
+}
+
+#[test]
 fn a_broken_name_is_not_also_a_missing_one() {
     let text = group("name = \"group 1\"\n[cluster]\nstandby-group = \"group1\"\nshutdown = true\n");
 
@@ -508,4 +523,8 @@ fn no_message_shows_a_key() {
 
     assert!(errors.lines().count() >= 5, "{errors}");
     assert!(!errors.contains("sesame"), "{errors}");
+    for broken in ["key = sesame", "key = \"sesame", "key = 'ses\name", "key = \"sesame\" sesame"] {
+        let errors = parse(&after_start(&format!("[cluster]\n{broken}\n"))).unwrap_err().to_string();
+        assert!(!errors.contains("ses"), "{errors}");
+    }
 }
