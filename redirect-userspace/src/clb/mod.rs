@@ -30,6 +30,7 @@ mod frame;
 pub mod llg;
 mod load;
 mod master;
+pub mod policy;
 pub mod protocol;
 mod reason;
 mod report;

@@ -130,7 +130,7 @@ mod tests {
         let inside6 = range("fd99::", "fd99::ffff");
         let all6 = range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
 
-        assert_eq!(narrowed(&[all4()], &[inside.clone()]), Some(vec![inside.clone()]));
+        assert_eq!(narrowed(&[all4()], std::slice::from_ref(&inside)), Some(vec![inside.clone()]));
         assert_eq!(
             narrowed(&[all4(), all6], &[inside6.clone(), inside.clone()]),
             Some(vec![inside, inside6])
@@ -161,10 +161,10 @@ mod tests {
     fn nothing_in_common_is_no_answer() {
         let v4 = range("10.1.0.0", "10.1.0.255");
 
-        assert_eq!(narrowed(&[v4.clone()], &[range("10.2.0.0", "10.2.0.255")]), None);
-        assert_eq!(narrowed(&[v4.clone()], &[range("fd99::", "fd99::ff")]), None);
+        assert_eq!(narrowed(std::slice::from_ref(&v4), &[range("10.2.0.0", "10.2.0.255")]), None);
+        assert_eq!(narrowed(std::slice::from_ref(&v4), &[range("fd99::", "fd99::ff")]), None);
         assert_eq!(narrowed(&[with(v4.clone(), 6, Ports::Any)], &[with(v4.clone(), 17, Ports::Any)]), None);
-        assert_eq!(narrowed(&[], &[v4.clone()]), None);
+        assert_eq!(narrowed(&[], std::slice::from_ref(&v4)), None);
         assert_eq!(narrowed(&[v4], &[]), None);
     }
 
@@ -175,8 +175,8 @@ mod tests {
         let opaque = with(all4(), 6, Ports::Opaque);
 
         let expected = with(all4(), 6, Ports::range(1000, 1023).unwrap());
-        assert_eq!(narrowed(&[web.clone()], &[high.clone()]), Some(vec![expected]));
-        assert_eq!(narrowed(&[opaque.clone()], &[all4()]), Some(vec![opaque.clone()]));
+        assert_eq!(narrowed(std::slice::from_ref(&web), std::slice::from_ref(&high)), Some(vec![expected]));
+        assert_eq!(narrowed(std::slice::from_ref(&opaque), &[all4()]), Some(vec![opaque.clone()]));
         assert_eq!(narrowed(&[opaque], &[web]), None);
     }
 

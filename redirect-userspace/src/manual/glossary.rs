@@ -105,8 +105,11 @@
 //! | `vip-conflict`, `vip-failed` | another host answers for the VIP; the kernel does not let us have it |
 //! | `listen-failed` | members cannot connect to this master |
 //! | `member-joined`, `member-left` | a member has registered with this master; it has not any more, and why |
+//! | `member-registered`, `member-drained` | it has registered with other settings; the operator has drained it at this master, or taken that back |
 //! | `peer-refused` | peers were not let in, and why; at a limited rate |
 //! | `master-connected`, `master-lost` | this slave reports to a master; to none, and why |
+//! | `master-unreachable` | it does not get to the master, and why; at a limited rate |
+//! | `holdtime-differs` | `holdtime` in `[cluster]` is another one at the master, whose counts |
 //! | `all-overloaded`, `overload-cleared` | every gateway has reached the overload limit; one has room |
 //! | `hook-ran`, `hook-failed` | a notify hook was told a role; it failed, and why |
 //! | `real-time-denied` | the election has no real-time priority |

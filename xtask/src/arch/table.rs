@@ -86,7 +86,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
     // The userspace fallback answers on the sockets of `net`.
     outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
-    outside("dataplane", &[BASE, OUTPUTS]),
+    outside("dataplane", &[BASE, OUTPUTS, &["crypto"]]),
     pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
     pure("dataplane::replay", &[BASE, &["crypto"]]),
     // The cluster's words are put into those of the contract here.
@@ -105,7 +105,7 @@ pub(crate) const LAYERS: &[Layer] = &[
         &[
             BASE,
             EVENTS,
-            &["cluster", "control", "hsrp::Cause", "hsrp::Discard", "hsrp::GroupName", "hsrp::State"],
+            &["clb", "cluster", "control", "hsrp::Cause", "hsrp::Discard", "hsrp::GroupName", "hsrp::State"],
         ],
     ),
     outside("runtime", &[BASE, &["crypto"], MACHINES, OUTSIDE]),

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use common::reason::Reason;
 use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode};
-use crate::control::{ClusterView, CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
+use crate::control::{CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
 use crate::fastpath::guard::BEAT;
 use crate::fastpath::{Counters, FastPath as _};
 use crate::machine::{Machine as _, Outbox};

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::fastpath::FastPath as _;
 use crate::telemetry::Event;
 
-use super::{Core, without_groups};
+use super::Core;
+use super::elected::vips_to_map;
 use crate::runtime::attach::attach;
 use crate::runtime::guard::Guard;
 
@@ -26,7 +27,6 @@ impl Core {
     }
 
     pub(super) async fn adopt(&mut self, config: Config) -> Result<()> {
-        without_groups(&config)?;
         if config.runtime != self.config.runtime {
             bail!("runtime: socket, bpf-pin and metrics change only with a restart");
         }
