@@ -158,7 +158,7 @@ impl Charon {
         let role = namespace.role();
         let directory = namespace.lab().directory().join(role);
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        let (config, socket) = (directory.join("strongswan.conf"), directory.join("vici"));
+        let (config, socket) = (directory.join("strongswan.conf"), socket(namespace));
         let follow = if settings.follow_redirects { "yes" } else { "no" };
         let text = format!(
             "charon-systemd {{
@@ -284,8 +284,7 @@ impl Charon {
     ///
     /// When the daemon does not answer.
     pub fn tunnels(&self) -> Result<Vec<Tunnel>> {
-        let events = self.vici()?.stream("list-sas", "list-sa", &Section::new())?;
-        events.iter().flat_map(Section::sections).map(|(name, sa)| Tunnel::read(name, sa)).collect()
+        tunnels(&mut self.vici()?)
     }
 
     /// Waits until a client's tunnel carries data.
@@ -392,6 +391,41 @@ impl Charon {
         let vici = Vici::connect(&self.socket);
         vici.with_context(|| format!("asking charon in {}", self.namespace.role()))
     }
+}
+
+/// Counts the SAs of a daemon that comes and goes.
+#[derive(Clone, Debug)]
+pub struct SaCounter {
+    socket: PathBuf,
+}
+
+impl SaCounter {
+    /// For the daemon in a namespace, whether it runs or not.
+    #[must_use]
+    pub fn of(namespace: &Namespace) -> Self {
+        Self { socket: socket(namespace) }
+    }
+
+    /// How many IKE SAs are established, and how many Child SAs are installed.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn counts(&self) -> Result<(usize, usize)> {
+        let tunnels = tunnels(&mut Vici::connect(&self.socket)?)?;
+        let ike_sas = tunnels.iter().filter(|tunnel| tunnel.state == "ESTABLISHED").count();
+        Ok((ike_sas, tunnels.iter().filter(|tunnel| tunnel.child_state == "INSTALLED").count()))
+    }
+}
+
+/// Where the daemon in a namespace is told what to do.
+fn socket(namespace: &Namespace) -> PathBuf {
+    namespace.lab().directory().join(namespace.role()).join("vici")
+}
+
+fn tunnels(vici: &mut Vici) -> Result<Vec<Tunnel>> {
+    let events = vici.stream("list-sas", "list-sa", &Section::new())?;
+    events.iter().flat_map(Section::sections).map(|(name, sa)| Tunnel::read(name, sa)).collect()
 }
 
 /// What both sides of a connection have in common.

@@ -13,7 +13,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::screen::{Row, Screen};
 use self::stop::Stop;
-use super::balancer::{Member, Redirectd, ShowRedirect};
+use super::balancer::{Member, Redirectd};
+use super::control::ShowRedirect;
 use super::topology::{Cluster, Options as Topology, VIP4, VIP6};
 use super::wait::{Stopwatch, pause};
 
