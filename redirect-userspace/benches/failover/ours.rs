@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use xtask::lab::netns::Namespace;
 use xtask::lab::nodes::{Nodes, Options, Pace};
 

@@ -8,11 +8,15 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod election;
+mod failover;
 mod fault;
+mod hostile;
 mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod visitors;
 mod vlan;
 
 use std::net::IpAddr;

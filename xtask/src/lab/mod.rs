@@ -30,6 +30,7 @@ pub mod load;
 pub mod netns;
 pub mod nodes;
 pub mod process;
+pub mod scapy;
 pub mod strongswan;
 pub mod topology;
 pub mod vici;

@@ -168,10 +168,11 @@ impl Charon {
     # A laboratory's clients share an address and come all at once.
     dos_protection = no
     init_limit_half_open = 0
-    # A lost packet should show as a delay, not as a failed test.
+    # A lost packet should show as a delay, not as a failed test; and who was sent to a gateway
+    # that has just died should soon ask the VIP again.
     retransmit_timeout = 1.0
     retransmit_base = 1.0
-    retransmit_tries = 10
+    retransmit_tries = 4
     plugins {{
         vici {{
             socket = unix://{socket}
@@ -257,6 +258,7 @@ impl Charon {
             .list("remote_addrs", [config.remote])
             .text("local_port", config.port)
             .text("remote_port", config.port)
+            .text("keyingtries", 0)
             .list("vips", ["0.0.0.0", "::"])
             .section("local", Section::new().text("auth", "psk").text("id", &config.name))
             .section("remote", Section::new().text("auth", "psk").text("id", "%any"))
