@@ -51,6 +51,8 @@ pub struct ClientConfig {
     pub port: u16,
     /// Networks it wants to reach, in CIDR notation; gateways narrow them to their own.
     pub inside: Vec<String>,
+    /// Whether it notices that its gateway is gone, and then asks `remote` again.
+    pub is_watchful: bool,
 }
 
 /// An IKE SA with its Child SA, as strongSwan lists it.
@@ -252,8 +254,10 @@ impl Charon {
         let child = Section::new()
             .list("remote_ts", &config.inside)
             .list("esp_proposals", [ESP_PROPOSAL])
-            .text("mode", "tunnel");
+            .text("mode", "tunnel")
+            .text("dpd_action", if config.is_watchful { "start" } else { "none" });
         let connection = connection()
+            .text("dpd_delay", if config.is_watchful { "2s" } else { "0s" })
             .list("local_addrs", [config.local])
             .list("remote_addrs", [config.remote])
             .text("local_port", config.port)
@@ -316,8 +320,9 @@ impl Charon {
     pub fn remove_client(&self, name: &str) -> Result<()> {
         let mut vici = self.vici()?;
         vici.request("unload-conn", &Section::new().text("name", name))?;
-        // Milliseconds; the peer answers sooner.
-        vici.request("terminate", &Section::new().text("ike", name).text("timeout", 5000))?;
+        // Milliseconds; a peer that lives answers sooner, and the others are not waited for.
+        let message = Section::new().text("ike", name).text("timeout", 1000).text("force", "yes");
+        vici.request("terminate", &message)?;
         Ok(())
     }
 

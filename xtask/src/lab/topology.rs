@@ -79,7 +79,7 @@ impl Client {
             IpAddr::V6(_) => self.address6.into(),
         };
         let inside = INSIDE.map(str::to_owned).to_vec();
-        ClientConfig { name: name.to_owned(), local, remote, port, inside }
+        ClientConfig { name: name.to_owned(), local, remote, port, inside, is_watchful: false }
     }
 }
 
