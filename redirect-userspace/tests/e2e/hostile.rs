@@ -47,7 +47,7 @@ fn a_vip_that_another_host_has_is_reported_by_name() {
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_node_with_another_cluster_key_is_refused_and_the_others_are_not_disturbed() {
     let mut nodes = Nodes::build(Options { nodes: 4, ..Options::default() }).unwrap();
-    nodes.nodes[3].settings.cluster_key = "another key".to_owned();
+    nodes.nodes[3].settings.cluster_key = "another key, long enough to be one".to_owned();
     for node in &mut nodes.nodes {
         node.start().unwrap();
     }

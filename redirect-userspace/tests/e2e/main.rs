@@ -18,6 +18,7 @@ mod reload;
 mod strongswan;
 mod visitors;
 mod vlan;
+mod wires;
 
 use std::net::IpAddr;
 use std::time::Duration;
