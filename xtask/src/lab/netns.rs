@@ -191,6 +191,16 @@ impl Namespace {
     }
 }
 
+/// A hardware address that nobody else on the bridge has: locally administered, from a hash of the
+/// role (FNV-1a).
+fn hardware_address(role: &str) -> String {
+    let hash = role.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, ..] = hash.to_le_bytes();
+    format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
+}
+
 /// One interface of `ip -json address`.
 #[derive(Deserialize)]
 struct LinkAddresses {
@@ -230,6 +240,9 @@ impl Switch {
 
     /// Gives a namespace an interface `eth0` on the bridge, with addresses in CIDR notation.
     ///
+    /// Its hardware address follows from the namespace's role, so that a wire that is taken away
+    /// and put back is the same to its neighbours.
+    ///
     /// Native XDP wants no fewer receive queues at one end than transmit queues at the other, so
     /// both ends get one of each.
     ///
@@ -238,9 +251,10 @@ impl Switch {
     /// When a link cannot be made or an address is refused.
     pub fn wire(&self, to: &Namespace, addresses: &[String]) -> Result<()> {
         let queues = "numrxqueues 1 numtxqueues 1";
-        let (port, peer) = (to.role(), to.name());
+        let (port, peer, address) = (to.role(), to.name(), hardware_address(to.role()));
         self.namespace.ip(&format!(
-            "link add name {port} {queues} type veth peer name eth0 netns {peer} {queues}\n\
+            "link add name {port} {queues} type veth \
+                peer name eth0 address {address} netns {peer} {queues}\n\
              link set {port} master {BRIDGE} up"
         ))?;
         self.namespace.without_offloads(port)?;
@@ -329,5 +343,21 @@ impl Switch {
     #[must_use]
     pub const fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_a_hardware_address_of_its_own() {
+        let roles = (1..=20).flat_map(|number| [format!("gw{number}"), format!("c{number}")]);
+
+        let addresses: std::collections::BTreeSet<_> = roles.map(|role| hardware_address(&role)).collect();
+
+        assert_eq!(addresses.len(), 40);
+        assert_eq!(hardware_address("gw1"), hardware_address("gw1"));
+        assert!(addresses.iter().all(|address| address.len() == 17), "{addresses:?}");
     }
 }
