@@ -115,7 +115,8 @@ impl Fleet {
                 member.carry_out(now(), &mut out)?;
                 members.push(member);
             }
-            for (member, is_readable) in members.iter_mut().zip(readable(&members)?) {
+            let readable = readable(&members)?;
+            for (member, is_readable) in members.iter_mut().zip(readable) {
                 if is_readable {
                     member.read(now(), &mut out)?;
                 }
