@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The interface it makes for the virtual MAC.
 const INTERFACE: &str = "vrrp1";
 
+/// Files with the numbers of its processes.
+const PID: &str = "keepalived.pid";
+const VRRP_PID: &str = "vrrp.pid";
+
 /// keepalived in one namespace; ends with its guard.
 #[derive(Debug)]
 pub struct Keepalived {
@@ -47,10 +51,14 @@ impl Keepalived {
     /// When the program is missing.
     pub fn start(&mut self) -> Result<()> {
         let directory = self.config.with_file_name("");
+        for name in [PID, VRRP_PID] {
+            // One that was killed leaves them, and the next one believes in them.
+            let _absent = fs::remove_file(directory.join(name));
+        }
         let mut command = self.namespace.command("keepalived");
         command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]).arg(&self.config);
-        command.arg("--pid").arg(directory.join("keepalived.pid"));
-        command.arg("--vrrp_pid").arg(directory.join("vrrp.pid"));
+        command.arg("--pid").arg(directory.join(PID));
+        command.arg("--vrrp_pid").arg(directory.join(VRRP_PID));
         let log = directory.join("keepalived.log");
         self.process =
             Some(Process::spawn(&format!("keepalived in {}", self.namespace.role()), &mut command, &log)?);
