@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::check::TESTING;
 use crate::exec::{self, Run};
+use crate::setup::{self, Group};
 use crate::{build, paths};
 
 /// One benchmark: a target of cargo's in `redirect-userspace/benches`.
@@ -14,13 +15,24 @@ struct Bench {
     what: &'static str,
     /// Whether it measures the programs that are installed, not only the code in them.
     needs_release: bool,
+    /// What it needs of the machine besides.
+    groups: &'static [Group],
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "fastpath",
-    what: "time per packet, in the kernel and on the host",
-    needs_release: false,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "fastpath",
+        what: "time per packet, in the kernel and on the host",
+        needs_release: false,
+        groups: &[],
+    },
+    Bench {
+        name: "failover",
+        what: "how long nobody answers when the master dies or leaves",
+        needs_release: true,
+        groups: &[Group::Lab, Group::Bench],
+    },
+];
 
 /// The verb `bench`: one benchmark, or all of them.
 pub(crate) fn run(name: Option<&str>) -> Result<()> {
@@ -30,6 +42,8 @@ pub(crate) fn run(name: Option<&str>) -> Result<()> {
         let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
         bail!("there is no benchmark `{}`; there are: {}", name.unwrap_or_default(), names.join(", "));
     }
+    let groups: Vec<Group> = wanted.iter().flat_map(|bench| bench.groups).copied().collect();
+    setup::ensure(&groups)?;
     if wanted.iter().any(|bench| bench.needs_release) {
         build::release()?;
     } else {

@@ -15,13 +15,15 @@ pub(crate) enum Group {
     Lab,
     /// Tests: the demonstration cluster's needs, and tshark as an independent reader of packets.
     Test,
+    /// Benchmarks: what the cluster is compared with.
+    Bench,
     /// The test in a virtual machine with an older kernel.
     Vm,
 }
 
 impl Group {
     /// Every group, in the order in which they are set up.
-    pub(crate) const ALL: [Self; 4] = [Self::Ebpf, Self::Lab, Self::Test, Self::Vm];
+    pub(crate) const ALL: [Self; 5] = [Self::Ebpf, Self::Lab, Self::Test, Self::Bench, Self::Vm];
 
     fn packages(self) -> &'static [Package] {
         match self {
@@ -29,6 +31,7 @@ impl Group {
             Self::Ebpf => &[],
             Self::Lab => LAB,
             Self::Test => TEST,
+            Self::Bench => BENCH,
             Self::Vm => VM,
         }
     }
@@ -143,7 +146,14 @@ const TEST: &[Package] = &[
     program("iproute2", "ip", "network namespaces"),
     program("tshark", "tshark", "an independent decoder of what we send"),
     program("tcpdump", "tcpdump", "captures in namespaces"),
+    file(
+        "python3-scapy",
+        "/usr/lib/python3/dist-packages/scapy/__init__.py",
+        "packets that were not made by us",
+    ),
 ];
+
+const BENCH: &[Package] = &[program("keepalived", "keepalived", "VRRP, beside which a failover is measured")];
 
 const VM: &[Package] = &[
     program("qemu-system-x86", "qemu-system-x86_64", "runs Debian's own kernel beside this one"),

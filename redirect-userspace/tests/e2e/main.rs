@@ -8,12 +8,17 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod election;
+mod failover;
 mod fault;
+mod hostile;
 mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod visitors;
 mod vlan;
+mod wires;
 
 use std::net::IpAddr;
 use std::time::Duration;

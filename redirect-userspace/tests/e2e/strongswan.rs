@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use anyhow::ensure;
 use xtask::lab::balancer::{Member, Redirectd};
 use xtask::lab::load::tally;
 use xtask::lab::strongswan::{Charon, GatewayConfig, Redirect, Settings};
 use xtask::lab::topology::{Cluster, Options, VIP4, VIP6};
+use xtask::lab::wait;
 
 use crate::PATIENCE;
 
@@ -126,4 +128,52 @@ fn a_client_without_redirect_support_is_kept_by_the_node_it_reached() {
     let redirect = daemon.show_redirect().unwrap();
     assert_eq!(redirect.counters["redirected"], 0);
     assert_eq!(redirect.counters["no-redirect-support"], 1);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_client_that_was_sent_to_a_dead_gateway_asks_the_vip_again() {
+    let mut cluster = Cluster::build(Options { gateways: 2, ..Options::default() }).unwrap();
+    let members = members(&cluster);
+    let daemon = Redirectd::start(&cluster, &members[..1]).unwrap();
+    let dead = cluster.gateways.remove(0);
+    drop(dead);
+    let client = &cluster.clients[0];
+    client.charon.add_client(&client.connection("alice", VIP4.into(), 500)).unwrap();
+    client.charon.initiate("alice").unwrap();
+    wait::until("the client was sent to the dead gateway", PATIENCE, || {
+        let redirects = client.charon.redirects(&mut 0)?;
+        ensure!(redirects.len() == 1, "{redirects:?}");
+        Ok(())
+    })
+    .unwrap();
+
+    daemon.reload(&members[1..]).unwrap();
+
+    let tunnel = client.charon.wait_for_tunnel("alice", PATIENCE).unwrap();
+    assert_eq!(tunnel.remote_id, "gw2");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_client_whose_gateway_dies_comes_back_through_the_vip() {
+    let mut cluster = Cluster::build(Options { gateways: 2, ..Options::default() }).unwrap();
+    let members = members(&cluster);
+    let daemon = Redirectd::start(&cluster, &members[..1]).unwrap();
+    let client = &cluster.clients[0];
+    let mut connection = client.connection("alice", VIP4.into(), 500);
+    connection.is_watchful = true;
+    client.charon.add_client(&connection).unwrap();
+    client.charon.initiate("alice").unwrap();
+    assert_eq!(client.charon.wait_for_tunnel("alice", PATIENCE).unwrap().remote_id, "gw1");
+
+    drop(cluster.gateways.remove(0));
+    daemon.reload(&members[1..]).unwrap();
+
+    wait::until("the client has a tunnel to the other gateway", PATIENCE, || {
+        let tunnels = cluster.clients[0].charon.tunnels()?;
+        ensure!(tunnels.iter().any(|tunnel| tunnel.is_up() && tunnel.remote_id == "gw2"), "{tunnels:?}");
+        Ok(())
+    })
+    .unwrap();
 }

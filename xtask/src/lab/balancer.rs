@@ -1,22 +1,20 @@
 //! The daemon under test: `redirectd` in the balancer's namespace, asked through `redirectctl`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::control::{Control, ShowCluster, ShowRedirect};
 use super::netns::Namespace;
-use super::process::{Process, output};
-use super::topology::{BALANCER4, BALANCER6, Cluster, Gateway, VIP4, VIP6, bpf_object, release_binary};
+use super::process::Process;
+use super::topology::{BALANCER4, BALANCER6, Cluster, Gateway, VIP4, VIP6, bpf_object, installed};
 
 /// How long the daemon may take until it answers clients.
 const START: Duration = Duration::from_secs(30);
@@ -51,63 +49,13 @@ impl Member {
     }
 }
 
-/// An answer to `show redirect`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ShowRedirect {
-    /// Interfaces the fast path is on.
-    pub attached: Vec<Attachment>,
-    /// Whether it answers.
-    pub armed: bool,
-    /// Packets by reason.
-    pub counters: BTreeMap<String, u64>,
-    /// Redirects by gateway.
-    pub gateways: Vec<Redirects>,
-}
-
-/// An interface the fast path is on.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Attachment {
-    /// Its name.
-    pub interface: String,
-    /// `native`, `generic` or `userspace`.
-    pub mode: String,
-    /// Id of the program, where there is one.
-    pub program_id: Option<u64>,
-}
-
-/// Redirects to one gateway.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Redirects {
-    /// The gateway.
-    pub name: String,
-    /// Redirects to it since the daemon started.
-    pub redirects: u64,
-}
-
-/// An answer to `show cluster`, as far as the laboratory reads it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ShowCluster {
-    /// The members.
-    pub gateways: Vec<Share>,
-}
-
-/// What a member is given.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Share {
-    /// The member.
-    pub name: String,
-    /// Part of the slots that lead to it, 0 to 1.
-    pub share: f64,
-}
-
 /// A running `redirectd`; ends with its guard.
 #[derive(Debug)]
 pub struct Redirectd {
     process: Process,
     config: PathBuf,
     mode: String,
-    socket: PathBuf,
+    control: Control,
     pins: PathBuf,
 }
 
@@ -139,19 +87,20 @@ impl Redirectd {
     ///
     /// When the program is missing.
     pub fn spawn(namespace: &Namespace, mode: &str, members: &[Member]) -> Result<Self> {
-        let program = existing(&release_binary("redirectd"))?;
+        let program = installed("redirectd")?;
         let directory = namespace.lab().directory().join(namespace.role());
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        let (config, socket) = (directory.join("redirectd.toml"), directory.join("redirectd.sock"));
-        let pins = namespace.lab().pins().join("redirectd");
-        fs::write(&config, configuration(INTERFACES, mode, &socket, &pins, members)?)
+        let (config, control) =
+            (directory.join("redirectd.toml"), Control::new(&directory.join("redirectd.sock")));
+        let pins = namespace.lab().pins().join(format!("redirectd-{}", namespace.role()));
+        fs::write(&config, configuration(INTERFACES, mode, control.socket(), &pins, members)?)
             .with_context(|| format!("writing {}", config.display()))?;
         let process = Process::spawn(
             "redirectd",
             namespace.command(program).arg("--config").arg(&config),
             &directory.join("redirectd.log"),
         )?;
-        Ok(Self { process, config, mode: mode.to_owned(), socket, pins })
+        Ok(Self { process, config, mode: mode.to_owned(), control, pins })
     }
 
     /// Waits until the daemon's fast path answers clients.
@@ -160,9 +109,9 @@ impl Redirectd {
     ///
     /// When it does not get that far.
     pub fn until_ready(&mut self) -> Result<()> {
-        let Self { process, socket, .. } = self;
+        let Self { process, control, .. } = self;
         process.until("redirectd answers clients", START, || {
-            let redirect: ShowRedirect = show(socket, "redirect")?;
+            let redirect = control.redirect()?;
             ensure!(redirect.armed, "{redirect:?}");
             Ok(())
         })
@@ -184,8 +133,7 @@ impl Redirectd {
     /// As [`Redirectd::reload`].
     pub fn reload_on(&self, interfaces: &[&str], members: &[Member]) -> Result<()> {
         self.write(interfaces, members)?;
-        output(control(&self.socket)?.arg("reload"))?;
-        Ok(())
+        self.control.reload()
     }
 
     /// Changes the members and sends SIGHUP, which nobody answers.
@@ -199,7 +147,7 @@ impl Redirectd {
     }
 
     fn write(&self, interfaces: &[&str], members: &[Member]) -> Result<()> {
-        let text = configuration(interfaces, &self.mode, &self.socket, &self.pins, members)?;
+        let text = configuration(interfaces, &self.mode, self.control.socket(), &self.pins, members)?;
         fs::write(&self.config, text).with_context(|| format!("writing {}", self.config.display()))
     }
 
@@ -222,7 +170,7 @@ impl Redirectd {
     ///
     /// When the daemon does not answer.
     pub fn show_redirect(&self) -> Result<ShowRedirect> {
-        show(&self.socket, "redirect")
+        self.control.redirect()
     }
 
     /// Asks for `show cluster`.
@@ -231,7 +179,7 @@ impl Redirectd {
     ///
     /// When the daemon does not answer.
     pub fn show_cluster(&self) -> Result<ShowCluster> {
-        show(&self.socket, "cluster")
+        self.control.cluster()
     }
 
     /// Waits for the daemon to end by itself.
@@ -277,26 +225,7 @@ impl Redirectd {
     }
 }
 
-fn show<T: DeserializeOwned>(socket: &Path, what: &str) -> Result<T> {
-    let text = output(control(socket)?.args(["show", what, "--json"]))?;
-    serde_json::from_str(&text).with_context(|| format!("reading `redirectctl show {what} --json`: {text}"))
-}
-
-/// `redirectctl` with the daemon's socket, which is a file: it needs no namespace.
-fn control(socket: &Path) -> Result<Command> {
-    let mut command = Command::new(existing(&release_binary("redirectctl"))?);
-    command.arg("--socket").arg(socket);
-    Ok(command)
-}
-
-fn existing(program: &Path) -> Result<PathBuf> {
-    program.canonicalize().with_context(|| format!("{}: `cargo xtask build` makes it", program.display()))
-}
-
 /// The balancer's configuration file.
-/// Where clients come from.
-const INTERFACES: &[&str] = &["eth0"];
-
 fn configuration(
     interfaces: &[&str],
     mode: &str,
@@ -334,22 +263,12 @@ vip = ["{VIP4}", "{VIP6}"]
     Ok(text)
 }
 
+/// Where clients come from.
+const INTERFACES: &[&str] = &["eth0"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_of_the_contract_are_read() {
-        let text = r#"{"attached":[{"interface":"eth0","mode":"native","program-id":7,"why":"…"}],
-            "armed":true,"counters":{"redirected":3},
-            "gateways":[{"name":"gw1","addresses":["10.50.0.11"],"redirects":3}]}"#;
-
-        let read: ShowRedirect = serde_json::from_str(text).unwrap();
-
-        assert_eq!(read.attached[0].program_id, Some(7));
-        assert_eq!(read.counters["redirected"], 3);
-        assert_eq!(read.gateways[0].redirects, 3);
-    }
 
     #[test]
     fn every_member_has_a_table_of_its_own_in_the_configuration() {

@@ -80,7 +80,7 @@ fn nonce(spi_i: u64) -> [u8; NONCE] {
 }
 
 /// The finalizer of SplitMix64: a bijection that leaves no trace of the order of its inputs.
-const fn mix(state: u64) -> u64 {
+pub(super) const fn mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)

@@ -21,10 +21,16 @@
 
 pub mod balancer;
 pub mod capture;
+pub mod control;
 pub mod demo;
+pub mod flood;
+pub mod gap;
+pub mod keepalived;
 pub mod load;
 pub mod netns;
+pub mod nodes;
 pub mod process;
+pub mod scapy;
 pub mod strongswan;
 pub mod topology;
 pub mod vici;

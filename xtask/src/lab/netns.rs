@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
+use serde::Deserialize;
 
 use super::process::{command, feed, output};
 use super::{Lab, wait};
@@ -139,6 +140,21 @@ impl Namespace {
         links.get(0).cloned().with_context(|| format!("no {interface} in {}", self.role))
     }
 
+    /// Addresses on all interfaces but the loopback, with the interface they are on.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` fails.
+    pub fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
+        let text = output(command("ip").args(["-n", &self.name, "-json", "address"]))?;
+        let links: Vec<LinkAddresses> = serde_json::from_str(&text).context("reading `ip -json address`")?;
+        let mut found = Vec::new();
+        for link in links.into_iter().filter(|link| link.name != "lo") {
+            found.extend(link.addresses.into_iter().map(|at| (link.name.clone(), at.local)));
+        }
+        Ok(found)
+    }
+
     /// Id of the XDP program on an interface, if there is one.
     ///
     /// # Errors
@@ -175,6 +191,35 @@ impl Namespace {
     }
 }
 
+/// A hardware address that nobody else on the bridge has: locally administered, from a hash of the
+/// role (FNV-1a).
+fn hardware_address(role: &str) -> String {
+    let hash = role.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, ..] = hash.to_le_bytes();
+    format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
+}
+
+/// One interface of `ip -json address`.
+#[derive(Deserialize)]
+struct LinkAddresses {
+    #[serde(rename = "ifname", default)]
+    name: String,
+    #[serde(rename = "addr_info", default)]
+    addresses: Vec<LinkAddress>,
+}
+
+#[derive(Deserialize)]
+struct LinkAddress {
+    local: IpAddr,
+}
+
+/// The bridge everybody is on.
+const BRIDGE: &str = "wire";
+/// The bridge of those who are parted from them.
+const OTHER_BRIDGE: &str = "apart";
+
 /// A bridge in a namespace of its own, to which the others are wired.
 #[derive(Debug)]
 pub struct Switch {
@@ -188,13 +233,15 @@ impl Switch {
     ///
     /// When the namespace or the bridge cannot be made.
     pub fn new(lab: &Lab) -> Result<Self> {
-        let namespace = lab.namespace("switch")?;
-        // Snooping would hold neighbour discovery back until a querier has shown itself.
-        namespace.ip("link add wire type bridge mcast_snooping 0 stp_state 0\nlink set wire up")?;
-        Ok(Self { namespace })
+        let switch = Self { namespace: lab.namespace("switch")? };
+        switch.bridge(BRIDGE)?;
+        Ok(switch)
     }
 
     /// Gives a namespace an interface `eth0` on the bridge, with addresses in CIDR notation.
+    ///
+    /// Its hardware address follows from the namespace's role, so that a wire that is taken away
+    /// and put back is the same to its neighbours.
     ///
     /// Native XDP wants no fewer receive queues at one end than transmit queues at the other, so
     /// both ends get one of each.
@@ -204,10 +251,11 @@ impl Switch {
     /// When a link cannot be made or an address is refused.
     pub fn wire(&self, to: &Namespace, addresses: &[String]) -> Result<()> {
         let queues = "numrxqueues 1 numtxqueues 1";
-        let (port, peer) = (to.role(), to.name());
+        let (port, peer, address) = (to.role(), to.name(), hardware_address(to.role()));
         self.namespace.ip(&format!(
-            "link add name {port} {queues} type veth peer name eth0 netns {peer} {queues}\n\
-             link set {port} master wire up"
+            "link add name {port} {queues} type veth \
+                peer name eth0 address {address} netns {peer} {queues}\n\
+             link set {port} master {BRIDGE} up"
         ))?;
         self.namespace.without_offloads(port)?;
         to.without_offloads("eth0")?;
@@ -231,9 +279,85 @@ impl Switch {
         self.namespace.attach_xdp(to.role(), object)
     }
 
+    /// Takes a wire away with both its ends; [`Switch::wire`] makes another.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn unwire(&self, from: &Namespace) -> Result<()> {
+        self.namespace.ip(&format!("link delete dev {}", from.role()))
+    }
+
+    /// Pulls a cable: both ends of the wire lose their carrier.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn unplug(&self, from: &Namespace) -> Result<()> {
+        self.namespace.ip(&format!("link set {} down", from.role()))
+    }
+
+    /// Puts the cable back.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn plug(&self, to: &Namespace) -> Result<()> {
+        self.namespace.ip(&format!("link set {} up", to.role()))
+    }
+
+    /// Moves wires to a second bridge: whoever is on it no longer hears the others.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn part<'a>(&self, away: impl IntoIterator<Item = &'a Namespace>) -> Result<()> {
+        if self.namespace.link(OTHER_BRIDGE).is_err() {
+            self.bridge(OTHER_BRIDGE)?;
+        }
+        self.rewire(away, OTHER_BRIDGE)
+    }
+
+    /// Moves wires back to the first bridge.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn join<'a>(&self, back: impl IntoIterator<Item = &'a Namespace>) -> Result<()> {
+        self.rewire(back, BRIDGE)
+    }
+
+    fn rewire<'a>(&self, wires: impl IntoIterator<Item = &'a Namespace>, bridge: &str) -> Result<()> {
+        // One batch, so that nobody is alone for longer than the kernel needs.
+        let lines = wires.into_iter().map(|wire| format!("link set {} master {bridge}\n", wire.role()));
+        self.namespace.ip(&lines.collect::<String>())
+    }
+
+    fn bridge(&self, name: &str) -> Result<()> {
+        // Snooping would hold neighbour discovery back until a querier has shown itself.
+        self.namespace
+            .ip(&format!("link add {name} type bridge mcast_snooping 0 stp_state 0\nlink set {name} up"))
+    }
+
     /// The namespace of the bridge.
     #[must_use]
     pub const fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_a_hardware_address_of_its_own() {
+        let roles = (1..=20).flat_map(|number| [format!("gw{number}"), format!("c{number}")]);
+
+        let addresses: std::collections::BTreeSet<_> = roles.map(|role| hardware_address(&role)).collect();
+
+        assert_eq!(addresses.len(), 40);
+        assert_eq!(hardware_address("gw1"), hardware_address("gw1"));
+        assert!(addresses.iter().all(|address| address.len() == 17), "{addresses:?}");
     }
 }

@@ -51,6 +51,8 @@ pub struct ClientConfig {
     pub port: u16,
     /// Networks it wants to reach, in CIDR notation; gateways narrow them to their own.
     pub inside: Vec<String>,
+    /// Whether it notices that its gateway is gone, and then asks `remote` again.
+    pub is_watchful: bool,
 }
 
 /// An IKE SA with its Child SA, as strongSwan lists it.
@@ -158,7 +160,7 @@ impl Charon {
         let role = namespace.role();
         let directory = namespace.lab().directory().join(role);
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        let (config, socket) = (directory.join("strongswan.conf"), directory.join("vici"));
+        let (config, socket) = (directory.join("strongswan.conf"), socket(namespace));
         let follow = if settings.follow_redirects { "yes" } else { "no" };
         let text = format!(
             "charon-systemd {{
@@ -168,10 +170,11 @@ impl Charon {
     # A laboratory's clients share an address and come all at once.
     dos_protection = no
     init_limit_half_open = 0
-    # A lost packet should show as a delay, not as a failed test.
+    # A lost packet should show as a delay, not as a failed test; and who was sent to a gateway
+    # that has just died should soon ask the VIP again.
     retransmit_timeout = 1.0
     retransmit_base = 1.0
-    retransmit_tries = 10
+    retransmit_tries = 4
     plugins {{
         vici {{
             socket = unix://{socket}
@@ -251,12 +254,15 @@ impl Charon {
         let child = Section::new()
             .list("remote_ts", &config.inside)
             .list("esp_proposals", [ESP_PROPOSAL])
-            .text("mode", "tunnel");
+            .text("mode", "tunnel")
+            .text("dpd_action", if config.is_watchful { "start" } else { "none" });
         let connection = connection()
+            .text("dpd_delay", if config.is_watchful { "2s" } else { "0s" })
             .list("local_addrs", [config.local])
             .list("remote_addrs", [config.remote])
             .text("local_port", config.port)
             .text("remote_port", config.port)
+            .text("keyingtries", 0)
             .list("vips", ["0.0.0.0", "::"])
             .section("local", Section::new().text("auth", "psk").text("id", &config.name))
             .section("remote", Section::new().text("auth", "psk").text("id", "%any"))
@@ -284,8 +290,7 @@ impl Charon {
     ///
     /// When the daemon does not answer.
     pub fn tunnels(&self) -> Result<Vec<Tunnel>> {
-        let events = self.vici()?.stream("list-sas", "list-sa", &Section::new())?;
-        events.iter().flat_map(Section::sections).map(|(name, sa)| Tunnel::read(name, sa)).collect()
+        tunnels(&mut self.vici()?)
     }
 
     /// Waits until a client's tunnel carries data.
@@ -315,8 +320,9 @@ impl Charon {
     pub fn remove_client(&self, name: &str) -> Result<()> {
         let mut vici = self.vici()?;
         vici.request("unload-conn", &Section::new().text("name", name))?;
-        // Milliseconds; the peer answers sooner.
-        vici.request("terminate", &Section::new().text("ike", name).text("timeout", 5000))?;
+        // Milliseconds; a peer that lives answers sooner, and the others are not waited for.
+        let message = Section::new().text("ike", name).text("timeout", 1000).text("force", "yes");
+        vici.request("terminate", &message)?;
         Ok(())
     }
 
@@ -392,6 +398,41 @@ impl Charon {
         let vici = Vici::connect(&self.socket);
         vici.with_context(|| format!("asking charon in {}", self.namespace.role()))
     }
+}
+
+/// Counts the SAs of a daemon that comes and goes.
+#[derive(Clone, Debug)]
+pub struct SaCounter {
+    socket: PathBuf,
+}
+
+impl SaCounter {
+    /// For the daemon in a namespace, whether it runs or not.
+    #[must_use]
+    pub fn of(namespace: &Namespace) -> Self {
+        Self { socket: socket(namespace) }
+    }
+
+    /// How many IKE SAs are established, and how many Child SAs are installed.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn counts(&self) -> Result<(usize, usize)> {
+        let tunnels = tunnels(&mut Vici::connect(&self.socket)?)?;
+        let ike_sas = tunnels.iter().filter(|tunnel| tunnel.state == "ESTABLISHED").count();
+        Ok((ike_sas, tunnels.iter().filter(|tunnel| tunnel.child_state == "INSTALLED").count()))
+    }
+}
+
+/// Where the daemon in a namespace is told what to do.
+fn socket(namespace: &Namespace) -> PathBuf {
+    namespace.lab().directory().join(namespace.role()).join("vici")
+}
+
+fn tunnels(vici: &mut Vici) -> Result<Vec<Tunnel>> {
+    let events = vici.stream("list-sas", "list-sa", &Section::new())?;
+    events.iter().flat_map(Section::sections).map(|(name, sa)| Tunnel::read(name, sa)).collect()
 }
 
 /// What both sides of a connection have in common.

@@ -79,7 +79,7 @@ impl Client {
             IpAddr::V6(_) => self.address6.into(),
         };
         let inside = INSIDE.map(str::to_owned).to_vec();
-        ClientConfig { name: name.to_owned(), local, remote, port, inside }
+        ClientConfig { name: name.to_owned(), local, remote, port, inside, is_watchful: false }
     }
 }
 
@@ -142,29 +142,57 @@ impl Cluster {
 }
 
 fn gateway(lab: &Lab, switch: &Switch, number: u8) -> Result<Gateway> {
-    let name = format!("gw{number}");
-    let host = 10 + number;
-    let address4 = Ipv4Addr::new(10, 50, 0, host);
-    // Written as the IPv4 host number reads in decimal: fd50::11.
-    let address6: Ipv6Addr = format!("fd50::{host}").parse().context("a gateway's address")?;
-    let namespace = lab.namespace(&name)?;
-    switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
+    let Site { name, address4, address6, namespace } = Site::build(lab, switch, number)?;
+    let charon = serve(&namespace, &name, number)?;
+    Ok(Gateway { name, address4, address6, charon })
+}
+
+/// A gateway's place on the wire, still without daemons.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) name: String,
+    pub(super) address4: Ipv4Addr,
+    pub(super) address6: Ipv6Addr,
+    pub(super) namespace: Namespace,
+}
+
+impl Site {
+    /// Builds the place of gateway `number`.
+    pub(super) fn build(lab: &Lab, switch: &Switch, number: u8) -> Result<Self> {
+        let name = format!("gw{number}");
+        let host = 10 + number;
+        let address4 = Ipv4Addr::new(10, 50, 0, host);
+        // Written as the IPv4 host number reads in decimal: fd50::11.
+        let address6: Ipv6Addr = format!("fd50::{host}").parse().context("a gateway's address")?;
+        let site = Self { namespace: lab.namespace(&name)?, name, address4, address6 };
+        switch.wire(&site.namespace, &site.networks())?;
+        Ok(site)
+    }
+
+    /// Its addresses in CIDR notation.
+    pub(super) fn networks(&self) -> [String; 2] {
+        [format!("{}/24", self.address4), format!("{}/64", self.address6)]
+    }
+}
+
+/// Starts a strongSwan gateway with an inside network and pools of its own.
+pub(super) fn serve(namespace: &Namespace, name: &str, number: u8) -> Result<Charon> {
     let inside = vec![format!("10.99.{number}.0/24"), format!("fd99:{number}::/64")];
     for network in &inside {
         let host = first_host(network).with_context(|| format!("{network} has no host"))?;
         let (length, flags) = if host.is_ipv4() { (32, "") } else { (128, "nodad") };
-        namespace.ip(&format!("address add {host}/{length} dev lo {flags}"))?;
+        namespace.ip(&format!("address replace {host}/{length} dev lo {flags}"))?;
     }
-    let charon = Charon::start(&namespace, Settings::default())?;
+    let charon = Charon::start(namespace, Settings::default())?;
     charon.serve(&GatewayConfig {
-        identity: name.clone(),
+        identity: name.to_owned(),
         pools: vec![format!("10.98.{number}.0/24"), format!("fd98:{number}::/64")],
         inside,
     })?;
-    Ok(Gateway { name, address4, address6, charon })
+    Ok(charon)
 }
 
-fn client(lab: &Lab, switch: &Switch, number: u8, settings: Settings) -> Result<Client> {
+pub(super) fn client(lab: &Lab, switch: &Switch, number: u8, settings: Settings) -> Result<Client> {
     let address4 = Ipv4Addr::new(10, 50, 0, 100 + number);
     let address6 = Ipv6Addr::new(0xfd50, 0, 0, 0, 0, 0, 1, number.into());
     let namespace = lab.namespace(&format!("c{number}"))?;
@@ -187,6 +215,16 @@ pub fn release_binary(name: &str) -> PathBuf {
         let target = setting("CARGO_TARGET_DIR").unwrap_or_else(|| PathBuf::from("target"));
         workspace().join(target).join("release").join(name)
     })
+}
+
+/// As [`release_binary`], as an absolute path.
+///
+/// # Errors
+///
+/// When it has not been built.
+pub(super) fn installed(name: &str) -> Result<PathBuf> {
+    let program = release_binary(name);
+    program.canonicalize().with_context(|| format!("{}: `cargo xtask build` makes it", program.display()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "`cargo xtask` hands paths to the tests in the environment")]

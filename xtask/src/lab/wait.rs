@@ -34,6 +34,12 @@ pub fn pause() {
     std::thread::sleep(POLL);
 }
 
+/// Lets some time pass, for sources that keep to a schedule.
+#[expect(clippy::disallowed_methods, reason = "a schedule is about time and nothing else")]
+pub(super) fn rest(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Measures how long something took.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

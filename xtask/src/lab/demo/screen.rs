@@ -4,20 +4,25 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 /// Width of a full bar.
-const BAR: usize = 24;
+const BAR: usize = 20;
 /// Without a terminal the table is printed this often, as lines among the others.
 const PRINT: Duration = Duration::from_secs(10);
 
-/// A gateway's row of the table.
+/// A node's row of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    pub(super) gateway: String,
-    pub(super) weight: u16,
-    pub(super) redirects: u64,
-    /// Part of all redirects so far.
+    pub(super) node: String,
+    /// Its state in the election, or why it has none.
+    pub(super) state: String,
+    /// Percent, as it reports itself to the master.
+    pub(super) load: Option<f64>,
+    /// IKE SAs, as it reports itself to the master.
+    pub(super) sessions: Option<u64>,
+    /// Part of the next clients that the master sends there.
     pub(super) share: f64,
-    /// The part its weight stands for.
-    pub(super) wanted: f64,
+    /// Clients that were sent there.
+    pub(super) redirects: u64,
+    /// Tunnels that clients have to it.
     pub(super) tunnels: usize,
 }
 
@@ -96,34 +101,27 @@ fn write(text: &str) -> io::Result<()> {
 }
 
 fn lines(rows: &[Row]) -> Vec<String> {
-    let head = format!("gateway  weight  redirects  {:<BAR$}  share  weight's  tunnels", "");
+    let head = format!("node  election  load  sessions  {:<BAR$}  share  redirects  tunnels", "");
     std::iter::once(head).chain(rows.iter().map(Row::line)).collect()
 }
 
 impl Row {
     fn line(&self) -> String {
-        let Self { gateway, weight, redirects, share, wanted, tunnels } = self;
-        let bar = bar(*share, *wanted);
-        let (share, wanted) = (share * 100.0, wanted * 100.0);
+        let Self { node, state, load, sessions, share, redirects, tunnels } = self;
+        let load = load.map_or_else(|| String::from("-"), |load| format!("{load:.0}%"));
+        let sessions = sessions.map_or_else(|| String::from("-"), |sessions| sessions.to_string());
+        let (bar, share) = (bar(*share), share * 100.0);
         format!(
-            "{gateway:<7}  {weight:>6}  {redirects:>9}  {bar}  {share:>4.0}%  {wanted:>7.0}%  {tunnels:>7}"
+            "{node:<4}  {state:<8}  {load:>4}  {sessions:>8}  {bar}  {share:>4.0}%  {redirects:>9}  {tunnels:>7}"
         )
     }
 }
 
-/// A bar for a share, with a mark where the weight would have it end.
-fn bar(share: f64, wanted: f64) -> String {
+/// A bar for a share.
+fn bar(share: f64) -> String {
     (1_u32..)
         .take(BAR)
-        .map(|column| {
-            let (from, to) = (f64::from(column - 1), f64::from(column));
-            let (share, wanted) = (share * BAR as f64, wanted * BAR as f64);
-            match (from < wanted && wanted <= to, share >= to - 0.5) {
-                (true, _) => '|',
-                (false, true) => '#',
-                (false, false) => '.',
-            }
-        })
+        .map(|column| if share * BAR as f64 >= f64::from(column) - 0.5 { '#' } else { '.' })
         .collect()
 }
 
@@ -132,31 +130,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_its_share_and_marks_the_weight() {
-        assert_eq!(bar(0.0, 0.5), "...........|............");
-        assert_eq!(bar(0.5, 0.25), "#####|######............");
-        assert_eq!(bar(1.0, 1.0), "#######################|");
-        assert_eq!(bar(0.0, 0.0), "........................");
+    fn a_bar_is_as_long_as_its_share() {
+        assert_eq!(bar(0.0), "....................");
+        assert_eq!(bar(0.5), "##########..........");
+        assert_eq!(bar(1.0), "####################");
     }
 
     #[test]
     fn a_table_fits_into_eighty_columns() {
-        let row = Row {
-            gateway: "gw1".to_owned(),
-            weight: 1,
-            redirects: 24,
-            share: 0.24,
-            wanted: 0.25,
-            tunnels: 23,
-        };
+        let rows = [
+            Row {
+                node: "gw1".to_owned(),
+                state: "active".to_owned(),
+                load: Some(7.4),
+                sessions: Some(12),
+                share: 0.24,
+                redirects: 24,
+                tunnels: 13,
+            },
+            Row {
+                node: "gw2".to_owned(),
+                state: "killed".to_owned(),
+                load: None,
+                sessions: None,
+                share: 0.0,
+                redirects: 9,
+                tunnels: 0,
+            },
+        ];
 
-        let lines = lines(&[row]);
+        let lines = lines(&rows);
 
         assert_eq!(
             lines,
             [
-                "gateway  weight  redirects                            share  weight's  tunnels",
-                "gw1           1         24  #####|..................    24%       25%       23",
+                "node  election  load  sessions                        share  redirects  tunnels",
+                "gw1   active      7%        12  #####...............    24%         24       13",
+                "gw2   killed       -         -  ....................     0%          9        0",
             ]
         );
         assert!(lines.iter().all(|line| line.len() <= 80));

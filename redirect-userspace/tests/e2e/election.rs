@@ -1,0 +1,183 @@
+//! Nodes elect who owns the VIP, and that one is the cluster's master.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::ensure;
+use xtask::lab::gap::Generator;
+use xtask::lab::load::Asker;
+use xtask::lab::nodes::{Nodes, Options, Pace};
+use xtask::lab::topology::VIP4;
+use xtask::lab::wait;
+
+use crate::{PATIENCE, VIPS};
+
+/// A source of raw requests at the first client.
+pub(crate) fn asker(nodes: &Nodes, vip: IpAddr, seed: u64) -> Asker {
+    let client = &nodes.clients[0];
+    let local = if vip.is_ipv4() { client.address4.into() } else { client.address6.into() };
+    Asker::new(client.charon.namespace(), local, vip, 500, seed).unwrap()
+}
+
+/// A generator of requests at the first client, 1000 a second.
+pub(crate) fn generator(nodes: &Nodes) -> Generator {
+    let client = &nodes.clients[0];
+    Generator::start(client.charon.namespace(), client.address4.into(), VIP4.into(), 1000, 0).unwrap()
+}
+
+/// Lets the generator run for a while.
+pub(crate) fn run(generator: &Generator, time: Duration) {
+    let end = generator.elapsed() + time;
+    wait::until("the generator has run", PATIENCE, || {
+        ensure!(generator.elapsed() >= end, "{:?}", generator.elapsed());
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Waits until every VIP answers with a redirect.
+pub(crate) fn answers(nodes: &Nodes) {
+    for vip in VIPS {
+        // A request that falls on the master itself is for the IKE daemon beside it.
+        let mut asker = asker(nodes, vip, 0);
+        wait::until("the VIP redirects", PATIENCE, || {
+            ensure!(asker.ask()?.is_some(), "silence from {vip}");
+            Ok(())
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn three_nodes_elect_one_active_that_redirects_to_all_of_them() {
+    let mut nodes = Nodes::start(Options::default()).unwrap();
+    let active = nodes.wait_settled(PATIENCE).unwrap();
+
+    answers(&nodes);
+    let mut asker = asker(&nodes, VIP4.into(), 1);
+    let named: BTreeSet<_> = (0..400).filter_map(|_| asker.ask().unwrap()).collect();
+
+    let others: BTreeSet<_> = nodes
+        .nodes
+        .iter()
+        .filter(|node| node.name != active)
+        .map(|node| IpAddr::from(node.address4))
+        .collect();
+    assert_eq!(named, others, "all are redirected to, but for the master itself, which keeps its clients");
+    let master = nodes.node(&active).unwrap();
+    let address = master.address4.to_string();
+    let llg = master.control().llg().unwrap();
+    assert_eq!(llg.gateways.iter().map(|gateway| gateway.slots).sum::<u64>(), llg.slots);
+    assert!(llg.gateways.iter().all(|gateway| gateway.slots > 0), "{llg:?}");
+    for node in &nodes.nodes {
+        let standby = node.standby().unwrap();
+        let says = standby.active_router.unwrap();
+        let expected = if node.name == active { "local" } else { &address };
+        assert_eq!(says, expected, "{}", node.name);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_node_that_may_preempt_takes_over_when_it_returns() {
+    let mut nodes = Nodes::build(Options { pace: Pace::BRISK, ..Options::default() }).unwrap();
+    for node in &mut nodes.nodes {
+        node.settings.preempt = true;
+    }
+    nodes.start_all().unwrap();
+    assert_eq!(nodes.active().unwrap(), "gw1");
+    nodes.node("gw1").unwrap().kill().unwrap();
+    assert_eq!(nodes.wait_settled(PATIENCE).unwrap(), "gw2");
+
+    nodes.node("gw1").unwrap().start().unwrap();
+
+    wait::until("the first node is Active again", PATIENCE, || {
+        let active = nodes.active()?;
+        ensure!(active == "gw1", "{active}");
+        Ok(())
+    })
+    .unwrap();
+    nodes.wait_settled(PATIENCE).unwrap();
+    answers(&nodes);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_node_that_may_not_preempt_leaves_the_active_alone_when_it_returns() {
+    let mut nodes = Nodes::start(Options { pace: Pace::BRISK, ..Options::default() }).unwrap();
+    let first = nodes.active().unwrap();
+    nodes.node(&first).unwrap().kill().unwrap();
+    let second = nodes.wait_settled(PATIENCE).unwrap();
+
+    nodes.node(&first).unwrap().start().unwrap();
+
+    assert_eq!(nodes.wait_settled(PATIENCE).unwrap(), second);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn an_active_that_is_told_to_end_hands_over_before_anyone_misses_it() {
+    let mut nodes = Nodes::start(Options::default()).unwrap();
+    let active = nodes.active().unwrap();
+    let generator = generator(&nodes);
+    run(&generator, Duration::from_millis(200));
+    let at = generator.elapsed();
+
+    nodes.node(&active).unwrap().stop().unwrap();
+    nodes.wait_settled(PATIENCE).unwrap();
+    let record = generator.stop().unwrap();
+
+    let gap = record.gap(at);
+    // A crash would cost all of the hold time.
+    assert!(gap.time < Pace::CALM.hold / 5, "{gap:?}");
+    let node = nodes.node(&active).unwrap();
+    assert_eq!(node.virtual_addresses().unwrap(), [] as [IpAddr; 0]);
+    assert_eq!(node.namespace().xdp_program("eth0").unwrap(), None);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_lowered_priority_hands_over_to_a_node_that_may_preempt() {
+    let mut nodes = Nodes::build(Options::default()).unwrap();
+    for node in &mut nodes.nodes {
+        node.settings.preempt = true;
+    }
+    nodes.start_all().unwrap();
+    let active = nodes.active().unwrap();
+    let generator = generator(&nodes);
+    run(&generator, Duration::from_millis(200));
+    let at = generator.elapsed();
+
+    let node = nodes.node(&active).unwrap();
+    node.settings.priority = 10;
+    node.reload().unwrap();
+    wait::until("another node is Active", PATIENCE, || {
+        let now = nodes.active()?;
+        ensure!(now != active, "{now}");
+        Ok(())
+    })
+    .unwrap();
+    nodes.wait_settled(PATIENCE).unwrap();
+    let record = generator.stop().unwrap();
+
+    let gap = record.gap(at);
+    assert!(gap.time < Pace::CALM.hold / 5, "{gap:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn twenty_nodes_are_one_cluster_and_stay_one_without_their_master() {
+    let mut nodes = Nodes::start(Options { nodes: 20, ..Options::default() }).unwrap();
+    let active = nodes.active().unwrap();
+
+    nodes.node(&active).unwrap().kill().unwrap();
+    let next = nodes.wait_settled(PATIENCE).unwrap();
+
+    assert_ne!(next, active);
+    answers(&nodes);
+    let cluster = nodes.node(&next).unwrap().cluster().unwrap();
+    let shares: f64 = cluster.gateways.iter().map(|gateway| gateway.share).sum();
+    assert!((shares - 1.0).abs() < 0.001, "{cluster:?}");
+}
