@@ -290,9 +290,6 @@ fn an_order_reaches_its_member_also_after_it_was_away() {
     lan.settle();
     assert_eq!(lan.ordered, [(1, Order::Drain)]);
     assert!(lan.member(1).unwrap().drained_by_operator);
-    lan.master(MasterInput::Drain { name: name(1), drain: true });
-    lan.settle();
-    assert_eq!(lan.ordered.len(), 1);
 
     lan.slave(1, SlaveInput::Leave(LeaveReason::Stopped));
     lan.slave(1, SlaveInput::MasterAt(vip()));
@@ -307,6 +304,32 @@ fn an_order_reaches_its_member_also_after_it_was_away() {
     lan.take_events();
     lan.master(MasterInput::Drain { name: name(77), drain: true });
     assert_eq!(lan.take_events(), []);
+}
+
+#[test]
+fn an_order_is_sent_again_when_it_is_given_again() {
+    let mut lan = Lan::with_slaves([1]);
+    lan.take_events();
+
+    // The slave may have been drained by a master that nobody remembers.
+    lan.master(MasterInput::Drain { name: name(1), drain: false });
+    lan.settle();
+
+    assert_eq!(lan.ordered, [(1, Order::Undrain)]);
+    assert_eq!(lan.take_events(), []);
+}
+
+#[test]
+fn a_member_that_is_undrained_while_it_is_away_is_not_drained_when_it_comes_back() {
+    let mut lan = Lan::with_slaves([1]);
+    lan.master(MasterInput::Drain { name: name(1), drain: true });
+    lan.slave(1, SlaveInput::Leave(LeaveReason::Stopped));
+
+    lan.master(MasterInput::Drain { name: name(1), drain: false });
+    lan.slave(1, SlaveInput::MasterAt(vip()));
+    lan.pass(ms(1));
+
+    assert!(!lan.member(1).unwrap().drained_by_operator);
 }
 
 #[test]

@@ -55,8 +55,8 @@ pub enum MasterInput<'a> {
         /// Which.
         peer: PeerId,
     },
-    /// The operator takes a member out of service, or back into it. Without effect if there is
-    /// no such member.
+    /// The operator takes a member out of service, or back into it, which lasts also while it is
+    /// away. Who is no member cannot be drained.
     Drain {
         /// Which.
         name: GatewayName,

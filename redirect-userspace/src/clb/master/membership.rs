@@ -163,17 +163,18 @@ impl Master {
 
     /// Takes a member out of service, or back into it.
     pub(super) fn drain(&mut self, name: &GatewayName, drain: bool, out: &mut Outbox<MasterOutput>) {
-        if self.roster.drain(name, drain) != Some(true) {
-            return;
-        }
-        self.is_changed = true;
-        out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
+        let Some(is_change) = self.roster.drain(name, drain) else { return };
+        // A slave can be drained by an order of a master that was not inherited from.
         if let Some(peer) = self.roster.get(name).and_then(|member| member.peer) {
             let order = if drain { Order::Drain } else { Order::Undrain };
             self.tell(peer, &FromMaster::Order(order), out);
         }
-        self.views.change();
-        self.everybody_wants_a_view();
+        if is_change {
+            self.is_changed = true;
+            out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
+            self.views.change();
+            self.everybody_wants_a_view();
+        }
     }
 
     /// Tells every slave who the master is and how long it may be silent.

@@ -174,12 +174,14 @@ impl Roster {
     /// Takes a member out of service, or back into it. `None` when there is no such member,
     /// otherwise whether that changes anything.
     pub(super) fn drain(&mut self, name: &GatewayName, drain: bool) -> Option<bool> {
+        if !drain {
+            // Also one that is away: it is not drained when it comes back.
+            self.drained.remove(name);
+        }
         let member = self.members.get_mut(name)?;
         let is_change = member.drained_by_operator != drain;
         member.drained_by_operator = drain;
-        if !drain {
-            self.drained.remove(name);
-        } else if self.drained.len() < MAX_DRAINED {
+        if drain && self.drained.len() < MAX_DRAINED {
             self.drained.insert(name.clone());
         }
         Some(is_change)
