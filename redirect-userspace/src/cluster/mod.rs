@@ -49,7 +49,7 @@ use self::part::Part;
 pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status};
 use crate::clb::policy::{Balancer, Outcome};
 use crate::clb::{
-    self, Availability, ClusterName, ConnectionId, Limits, MasterInput, Octets, PeerId, Registration, Report,
+    self, Availability, ClusterName, ConnectionId, MasterInput, Octets, PeerId, Registration, Report,
     SlaveInput, SlaveSettings,
 };
 pub use crate::clb::{MasterSettings as Settings, OverloadAction, OverloadLimit, Policy};
@@ -424,7 +424,7 @@ impl Cluster {
 
     fn reconfigure(&mut self, now: Now, election: Election, out: &mut Outbox<Output>) {
         let Election { settings, slave, node, .. } = election;
-        let limits = Limits { members: MAX_MEMBERS, ..Limits::default() };
+        let limits = self.limits();
         self.master(now, MasterInput::LocalRegistration(node.clone()), out);
         self.master(now, MasterInput::Reconfigure { settings: settings.clone(), limits }, out);
         self.slave(now, SlaveInput::LocalRegistration(node), out);

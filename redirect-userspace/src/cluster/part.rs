@@ -61,7 +61,7 @@ impl Cluster {
             Role::Master => {
                 let rng = self.rng.fork();
                 let Election { name, master_at, settings, node, .. } = election;
-                let limits = Limits { members: MAX_MEMBERS, ..Limits::default() };
+                let limits = self.limits();
                 let mut master = Master::new(settings, limits, name, node, rng, now, inherited);
                 // What this node knows about itself is newer than what it was told.
                 let mut told = Outbox::new();
@@ -71,6 +71,11 @@ impl Cluster {
             }
         }
         self.told_role(from, out);
+    }
+
+    /// Configured members take places of their own.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { members: MAX_MEMBERS.saturating_sub(self.members.len()).max(1), ..Limits::default() }
     }
 
     fn told_role(&self, from: Role, out: &mut Outbox<Output>) {

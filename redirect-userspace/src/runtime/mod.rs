@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, ConfigErrors};
@@ -74,6 +75,7 @@ pub fn guard(pins: &Path) -> Result<()> {
 
 async fn serve(config: Config, load: Load) -> Result<()> {
     take_precedence();
+    allow_descriptors();
     let clock = clock::Clock::start();
     let telemetry = Telemetry::new();
     let signals = signals::Signals::new()?;
@@ -112,6 +114,14 @@ async fn serve(config: Config, load: Load) -> Result<()> {
     serving.await.context("the control server")?;
     exporting.await.context("the metrics server")?;
     result
+}
+
+/// Hundreds of slaves are hundreds of connections, more than the usual limit leaves room for.
+fn allow_descriptors() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Up to the hard limit nobody is asked.
+        let _never_refused = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// Completes when the other end says so or is gone.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::clb::{ClusterName, ConnectionId, Master, PeerId, Registration};
 use crate::cluster::{Election, Input, Peer};
-use crate::config::Config;
+use crate::config::{Config, cluster_ip, vips_to_map};
 use crate::control::{ClusterView, CoreRequest, StandbyView};
 use crate::fastpath::FastPath as _;
 use crate::gateway::GatewayName;
@@ -125,14 +125,14 @@ impl Core {
         let election = self.config.cluster.election.as_ref()?;
         let configured = self.config.hsrp.iter().find(|group| group.settings.name == election.standby_group);
         let learned = self.elections.standing.get(&election.standby_group);
-        let first = configured.and_then(|group| group.settings.vips.first());
-        let vip = first.or_else(|| learned.and_then(|standing| standing.vips.first()))?;
+        let first = configured.and_then(|group| cluster_ip(&group.settings.vips));
+        let vip = first.or_else(|| learned.and_then(|standing| cluster_ip(&standing.vips)))?;
         // Both are checked where they are configured.
         let name: ClusterName = election.standby_group.as_str().parse().ok()?;
         let addresses = self.config.node.addresses.clone()?;
         Some(Election {
             name,
-            master_at: SocketAddr::new(*vip, election.port),
+            master_at: SocketAddr::new(vip, election.port),
             settings: election.clb.clone()?,
             slave: election.slave,
             node: Registration {
@@ -446,11 +446,6 @@ impl Core {
 
 const fn tcp_id(peer: PeerId) -> crate::net::tcp::ConnectionId {
     crate::net::tcp::ConnectionId::from_value(peer.0)
-}
-
-/// The entries of the VIP map.
-pub(super) fn vips_to_map(vips: &[IpAddr]) -> Vec<common::maps::Vip> {
-    crate::config::Redirect { vips: vips.to_vec(), ..crate::config::Redirect::default() }.vips_to_map()
 }
 
 /// News of the speaker, if there is one.

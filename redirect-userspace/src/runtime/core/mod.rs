@@ -8,7 +8,7 @@ use common::reason::Reason;
 use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, vips_to_map};
 use crate::control::{CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
 use crate::fastpath::guard::BEAT;
 use crate::fastpath::{Counters, FastPath as _};
@@ -22,7 +22,7 @@ use crate::runtime::guard::{Guard, News};
 use crate::runtime::paths::Paths;
 use crate::runtime::signals::{Request, Signals};
 
-use self::elected::{Elections, spoken, vips_to_map};
+use self::elected::{Elections, spoken};
 
 mod elected;
 mod interfaces;

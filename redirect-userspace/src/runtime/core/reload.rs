@@ -3,12 +3,11 @@
 use anyhow::{Result, bail};
 
 use crate::cluster::Input;
-use crate::config::Config;
+use crate::config::{Config, vips_to_map};
 use crate::fastpath::FastPath as _;
 use crate::telemetry::Event;
 
 use super::Core;
-use super::elected::vips_to_map;
 use crate::runtime::attach::attach;
 use crate::runtime::guard::Guard;
 
