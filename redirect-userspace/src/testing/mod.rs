@@ -1,6 +1,7 @@
 //! Test kit: packet builders and capture files. Only in tests and with the feature `testing`.
 
 pub mod fixtures;
+pub mod fleet;
 pub mod fuzz;
 pub mod fuzz_clb;
 pub mod fuzz_hsrp;

@@ -1,0 +1,80 @@
+//! Whole clusters in virtual time, over many seeds. Each failure names its seed.
+
+use std::time::Duration;
+
+use redirect_userspace::testing::fleet::{CALM, Fleet};
+
+#[test]
+fn a_cluster_elects_the_best_and_everybody_reports_to_it() {
+    for seed in 0..40 {
+        let mut fleet = Fleet::new(seed, 2 + u8::try_from(seed % 5).unwrap());
+
+        fleet.run(CALM);
+
+        fleet.check_calm();
+    }
+}
+
+#[test]
+fn the_standby_router_takes_over_from_an_active_router_that_dies() {
+    for seed in 0..40 {
+        let mut fleet = Fleet::new(seed, 4);
+        fleet.run(CALM);
+        let active = fleet.active()[0];
+
+        fleet.crash(active, seed % 2 == 0);
+        fleet.run(Duration::from_millis(900));
+
+        assert_eq!(fleet.active().len(), 1, "seed {seed}");
+        assert_ne!(fleet.active()[0], active, "seed {seed}");
+        fleet.run(CALM);
+        fleet.check_calm();
+    }
+}
+
+#[test]
+fn twenty_nodes_agree() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::new(seed, 20);
+        fleet.run(CALM);
+        fleet.check_calm();
+        for _ in 0..5 {
+            let active = fleet.active()[0];
+            fleet.crash(active, false);
+            fleet.run(Duration::from_secs(3));
+            assert_eq!(fleet.active().len(), 1, "seed {seed}");
+        }
+        fleet.start_all();
+        fleet.run(CALM);
+        fleet.check_calm();
+    }
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_calm_returns() {
+    for seed in 0..120 {
+        let mut fleet = Fleet::new(seed, 2 + u8::try_from(seed % 6).unwrap());
+        for step in 0..25 {
+            fleet.disturb();
+            fleet.run(Duration::from_millis(50 + (seed * 977 + step * 613) % 2_500));
+        }
+        fleet.heal();
+        fleet.start_all();
+        fleet.run(CALM);
+        fleet.check_calm();
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let run = || {
+        let mut fleet = Fleet::new(77, 5);
+        for _ in 0..10 {
+            fleet.disturb();
+            fleet.run(Duration::from_millis(700));
+        }
+        format!("{fleet:?}")
+    };
+
+    assert_eq!(run(), run());
+}
