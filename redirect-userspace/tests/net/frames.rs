@@ -117,3 +117,26 @@ fn only_the_group_on_this_interface_is_heard() {
     let mut other = other;
     assert_eq!(wire.wait("the other one", other.receive()).unwrap().payload, b"elsewhere");
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn hellos_are_heard_again_once_the_link_is_back() {
+    let wire = Wire::new();
+    let (near, far) = (wire.eth0(&wire.first), wire.eth0(&wire.second));
+    let channels = [Channel::V2, Channel::Ipv6];
+    let mut sockets = wire.within(&wire.second, || Sockets::open(far, &channels)).unwrap();
+    let sender = wire.within(&wire.first, || Sender::open(near)).unwrap();
+    let v2 = Source { mac: VIRTUAL4, address: "10.50.0.1".parse().unwrap() };
+    let ipv6 = Source { mac: VIRTUAL6, address: link_local(mac(&wire.first, "eth0")) };
+
+    wire.second.ip("link set eth0 down\nlink set eth0 up").unwrap();
+    wire.first.ip("link set eth0 down").unwrap();
+    assert!(sender.send(&hsrp(v2, Channel::V2, b"lost").unwrap()).is_err(), "a link that is down says so");
+    wire.first.ip("link set eth0 up").unwrap();
+
+    for (source, channel) in [(v2, Channel::V2), (ipv6, Channel::Ipv6)] {
+        sender.send(&hsrp(source, channel, b"hello").unwrap()).unwrap();
+        let heard = wire.wait("the hello", sockets.receive()).unwrap();
+        assert_eq!((heard.source, heard.channel), (source.address, channel));
+    }
+}

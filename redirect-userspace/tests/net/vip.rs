@@ -150,6 +150,12 @@ fn with_use_bia_the_neighbours_follow_to_another_mac() {
         ping(&wire.host, from, vip).unwrap();
         assert_eq!(neighbour(&wire.host, vip).unwrap(), colons(mac(&wire.first, "eth0")));
     }
+    // What the router begins itself does not come from an address that will move away.
+    for (to, own) in [(HOST4, "10.50.0.1"), (HOST6, "fd50::1")] {
+        let mut ip = command("ip");
+        let route = output(ip.args(["-n", wire.first.name(), "route", "get", &to.to_string()])).unwrap();
+        assert!(route.contains(&format!("src {own} ")), "{route}");
+    }
 
     first.release().unwrap();
     second.acquire(&[VIP4, VIP6]).unwrap();

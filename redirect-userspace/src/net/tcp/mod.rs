@@ -213,14 +213,15 @@ impl Connections {
     pub fn write(&self, id: ConnectionId, octets: Vec<u8>) {
         let mut outlets = self.registry.lock();
         let Some(outlet) = outlets.get(&id) else { return };
-        let waiting = outlet.waiting.load(Ordering::Relaxed).saturating_add(octets.len());
-        if waiting > self.registry.limits.queue {
+        // The task makes it less meanwhile, never more.
+        let waiting = outlet.waiting.load(Ordering::Relaxed);
+        if waiting.saturating_add(octets.len()) > self.registry.limits.queue {
             if let Some(outlet) = outlets.remove(&id) {
                 outlet.end(End::Slow);
             }
             return;
         }
-        outlet.waiting.store(waiting, Ordering::Relaxed);
+        outlet.waiting.fetch_add(octets.len(), Ordering::Relaxed);
         // It has just ended: its last event says so.
         let _ended = outlet.queue.send(octets);
     }
@@ -353,6 +354,8 @@ async fn accept(listener: TcpListener, registry: Arc<Registry>, events: Sender<T
                 continue;
             }
         };
+        // Those that have ended make room, whichever of the two was noticed first.
+        while tasks.try_join_next().is_some() {}
         if let Err(why) = registry.admit(from.ip(), tasks.len()) {
             reset(stream);
             let _nobody_reads = events.try_send(TcpEvent::Refused { from, why });

@@ -234,10 +234,11 @@ async fn a_port_in_use_is_named_in_the_error() {
 
 #[tokio::test]
 async fn an_address_that_is_not_here_yet_can_be_listened_on() {
-    let (sender, _events) = channel(1);
-    let vip: SocketAddr = "192.0.2.1:0".parse().unwrap();
+    for vip in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+        let (sender, _events) = channel(1);
 
-    assert!(Connections::listen(vip, Limits::default(), sender).is_ok());
+        assert!(Connections::listen(vip.parse().unwrap(), Limits::default(), sender).is_ok(), "{vip}");
+    }
 }
 
 #[tokio::test]
