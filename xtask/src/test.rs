@@ -69,8 +69,9 @@ impl Kind {
                 // What needs namespaces but no daemon stands beside the code.
                 let library = group(Target::Library, Ignored::Only, None)?;
                 // Timers of real daemons are watched: more of them than processors would be late.
+                let network = group(Target::Folder("net"), Ignored::Run, Some(2))?;
                 let daemons = group(Target::Folder("e2e"), Ignored::Run, Some(2))?;
-                Ok(Some(library + daemons))
+                Ok(Some(library + network + daemons))
             }
             Self::Vm => {
                 build::ebpf()?;

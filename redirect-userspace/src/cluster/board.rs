@@ -101,8 +101,8 @@ impl Board {
         gateways.collect()
     }
 
-    /// Takes over all members. `is_told` says that a new table is worth an event even if the same
-    /// gateways are in it.
+    /// Takes over all members. `is_told` says that a new table is worth an event: shares change ten
+    /// times a second.
     pub(super) fn set(
         &mut self,
         now: Now,
@@ -213,7 +213,7 @@ impl Board {
             slots: self.slots.clone(),
             empty: self.empty,
         }));
-        if is_told || before != after {
+        if is_told || before.is_empty() != after.is_empty() {
             let gateways = after.len();
             out.push(Output::Event(Event::TablePublished { generation: self.generation, gateways, moved }));
         }

@@ -353,7 +353,7 @@ impl Cluster {
     }
 
     /// Computes the shares of everybody anew and tells the fast path. `is_told` says that a new
-    /// table is worth an event even if the same gateways are in it.
+    /// table is worth an event.
     fn update(&mut self, now: Now, is_told: bool, out: &mut Outbox<Output>) {
         let known = known(&self.part, &self.members);
         let candidates: Vec<_> = known.iter().map(Known::candidate).collect();

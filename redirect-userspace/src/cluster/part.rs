@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::clb::{
-    LeaveReason, Limits, Master, MasterInput, MasterOutput, Octets, Order, Slave, SlaveInput, SlaveOutput,
-    View,
+    self, LeaveReason, Limits, Master, MasterInput, MasterOutput, Octets, Order, Slave, SlaveInput,
+    SlaveOutput, View,
 };
 use crate::cluster::{Cluster, Election, Event, MAX_MEMBERS, Output, Peer, Role};
 use crate::hsrp::State;
@@ -116,7 +116,7 @@ impl Cluster {
         let mut told = Outbox::new();
         master.step(now, input, &mut told);
         if relay_master(told, out) {
-            self.update(now, false, out);
+            self.update(now, true, out);
         }
     }
 
@@ -165,18 +165,28 @@ fn master_input(active: Option<IpAddr>, master_at: SocketAddr) -> SlaveInput<'st
     if active.is_some() { SlaveInput::MasterAt(master_at) } else { SlaveInput::NoMaster }
 }
 
-/// Hands on what a master wants done, and says whether its members have changed.
+/// Hands on what a master wants done, and says whether other members are there than before. What
+/// they report waits for the next computation of the shares: hundreds of them report every second.
 fn relay_master(mut told: Outbox<MasterOutput>, out: &mut Outbox<Output>) -> bool {
-    let mut is_changed = false;
+    let mut are_others = false;
     for output in told.drain() {
         match output {
             MasterOutput::Close { peer, reason: _ } => out.push(Output::Close { peer: Peer::Slave(peer) }),
-            MasterOutput::Event(event) => out.push(Output::Event(Event::Clb(event))),
-            MasterOutput::MembersChanged => is_changed = true,
+            MasterOutput::Event(event) => {
+                are_others |= matches!(
+                    event,
+                    clb::Event::MemberChanged { .. }
+                        | clb::Event::MemberDrained { .. }
+                        | clb::Event::MemberJoined { .. }
+                        | clb::Event::MemberLeft { .. }
+                );
+                out.push(Output::Event(Event::Clb(event)));
+            }
+            MasterOutput::MembersChanged => {}
             MasterOutput::Write { peer, octets } => {
                 out.push(Output::Write { peer: Peer::Slave(peer), octets });
             }
         }
     }
-    is_changed
+    are_others
 }

@@ -5,6 +5,12 @@
 //! made up. After every step the invariants of the cluster are checked; whoever breaks one panics
 //! with the seed, the time and what happened last.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a simulation is a test: what it gets wrong itself may stop it"
+)]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt::Write as _;
@@ -12,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::clb::{self, ClusterKey, ConnectionId, PeerId, Registration, Report, SlaveSettings};
-use crate::cluster::{self, Cluster, Election, Peer, Role};
+use crate::cluster::{self, Cluster, Election, MemberState, Peer, Role};
 use crate::gateway::{GatewayAddresses, GatewayIndex, GatewayName, LlgTable};
 use crate::hsrp::{
     Authentication, Group, GroupNumber, Input as HsrpInput, Interface, MacAddress, Md5Key, Md5Keys,
@@ -632,7 +638,9 @@ impl Fleet {
             let is_master = alive.cluster.role() == Role::Master;
             assert_eq!(is_master, is_active, "{}: the master is not the active router", self.context());
             assert_eq!(alive.listens, is_master, "{}: the port is not the master's", self.context());
-            if is_active && self.nodes[at].stalled <= now {
+            // Whoever goes on after standing still first has to notice how late it is.
+            let is_late = alive.cluster.deadline().is_some_and(|deadline| deadline.is_due(self.now));
+            if is_active && self.nodes[at].stalled <= now && !is_late {
                 self.check_table(at);
             }
         }
@@ -686,7 +694,7 @@ impl Fleet {
             .snapshot(self.now)
             .gateways
             .into_iter()
-            .filter(|gateway| gateway.slots > 0)
+            .filter(|gateway| gateway.member.state == MemberState::Up)
             .map(|gateway| gateway.member.name)
             .collect();
         let there: BTreeSet<_> = alive.iter().map(|at| self.nodes[*at].name.clone()).collect();
