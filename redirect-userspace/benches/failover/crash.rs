@@ -34,8 +34,8 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     report.info("crash: longest silence", ours.name(), "us", &silences);
     for (contender, theirs, silences) in &theirs {
         let down = contender.master_down().as_secs_f64() * 1e6;
-        report.info("crash: gap", contender.name(), "ms", theirs);
-        report.info("crash: longest silence", contender.name(), "ms", silences);
+        report.info("crash: gap", contender.name(), "us", theirs);
+        report.info("crash: longest silence", contender.name(), "us", silences);
         let over_down = scaled(theirs, 100.0 / down);
         report.info("crash: its gap over its down time", contender.name(), "%", &over_down);
         let ratio = Samples::one(gaps.quantile(0.99) / theirs.quantile(0.99));

@@ -24,6 +24,7 @@ mod planned;
 #[expect(dead_code, reason = "shared with the other benchmark, which uses the rest of it")]
 #[path = "../fastpath/report.rs"]
 mod report;
+mod slaves;
 mod turn;
 mod vrrp;
 
@@ -48,7 +49,8 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 3] = [("crash", crash::run), ("planned", planned::run), ("flood", flood::run)];
+const PARTS: [(&str, Part); 4] =
+    [("crash", crash::run), ("planned", planned::run), ("flood", flood::run), ("slaves", slaves::run)];
 
 fn main() -> Result<()> {
     // Cargo adds options of its own.

@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     }
     report.info("planned: gap of a crash", crash.name(), "us", &crashes);
     for (contender, samples) in [(&stop, &stops), (&lower, &lowers)] {
-        report.info("planned: gap", contender.name(), "ms", samples);
+        report.info("planned: gap", contender.name(), "us", samples);
         let (case, ratios) = (contender.name(), [0.5, 0.99]);
         for share in ratios {
             let ratio = Samples::one(samples.quantile(share) / crashes.quantile(share));

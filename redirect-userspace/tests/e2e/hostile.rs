@@ -40,7 +40,7 @@ fn a_vip_that_another_host_has_is_reported_by_name() {
     }
     client.ip(&format!("address delete {VIP4}/32 dev eth0")).unwrap();
     nodes.wait_settled(PATIENCE).unwrap();
-    answers(&nodes);
+    answers(&mut nodes);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_node_with_another_cluster_key_is_refused_and_the_others_are_not_disturbed()
     let master = nodes.node(&active).unwrap();
     let told = master.wait_for_event(&["peer-refused", "10.50.0.14"], PATIENCE).unwrap();
     assert!(told.contains("key"), "{told}");
-    answers(&nodes);
+    answers(&mut nodes);
     let cluster = nodes.node(&active).unwrap().cluster().unwrap();
     assert_eq!(cluster.up(), ["gw1", "gw2", "gw3"]);
 }
@@ -120,7 +120,7 @@ fn a_forged_coup_changes_nothing_and_is_counted() {
     let after: Vec<_> = nodes.nodes.iter().map(|node| node.standby().unwrap().state_changes).collect();
     assert_eq!(after, before);
     assert_eq!(nodes.wait_settled(PATIENCE).unwrap(), active);
-    answers(&nodes);
+    answers(&mut nodes);
 }
 
 #[test]
@@ -143,5 +143,5 @@ fn a_port_in_use_is_reported_and_taken_when_it_is_free() {
     others.clear();
 
     nodes.wait_settled(PATIENCE).unwrap();
-    answers(&nodes);
+    answers(&mut nodes);
 }

@@ -169,7 +169,7 @@ impl Nodes {
 
     /// Waits until the running nodes are one cluster; returns the name of the Active.
     ///
-    /// There is one Active, which is master, has the VIPs, is armed and offers every running node;
+    /// There is one Active, which is master, has the VIPs, is armed and offers every running node that is not drained;
     /// one Standby, where there are two nodes; and the others listen, are slaves and answer nobody.
     ///
     /// # Errors
@@ -196,7 +196,8 @@ impl Nodes {
         let running = self.running().count();
         let standby = self.in_state("standby")?;
         ensure!(standby.len() == usize::from(running > 1), "Standby: {standby:?}; {}", self.states());
-        let mut names: Vec<_> = self.running().map(|node| node.name.as_str()).collect();
+        let offered = self.nodes.iter().filter(|node| node.is_offered());
+        let mut names: Vec<_> = offered.map(|node| node.name.as_str()).collect();
         names.sort_unstable();
         for node in self.running() {
             let (cluster, redirect) = (node.cluster()?, node.control().redirect()?);
@@ -226,6 +227,25 @@ impl Nodes {
             format!("{}: {state}", node.name)
         });
         states.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What every running node knows and has done, for error messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = self.states();
+        for node in self.running() {
+            let control = node.control();
+            text.push_str(&format!(
+                "\n{}: {:?}\n  {:?}\n  {:?}\n  {:?}\n{}",
+                node.name,
+                node.namespace().addresses(),
+                control.redirect(),
+                control.llg(),
+                control.cluster(),
+                node.log()
+            ));
+        }
+        text
     }
 
     /// Pulls a node's cable.

@@ -1,7 +1,9 @@
 //! One node: a namespace with a `redirectd` in it and, if wanted, a strongSwan gateway beside it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub struct Node {
     config: PathBuf,
     pins: PathBuf,
     starts: u32,
+    /// Whether the daemon was told to take no clients itself.
+    is_drained: bool,
     networks: [String; 2],
     namespace: Namespace,
 }
@@ -63,6 +67,7 @@ impl Node {
             config: directory.join("redirectd.toml"),
             pins: namespace.lab().pins().join(&name),
             starts: 0,
+            is_drained: false,
             networks,
             name,
             namespace,
@@ -140,6 +145,7 @@ impl Node {
     pub fn spawn(&mut self) -> Result<()> {
         ensure!(self.daemon.is_none(), "{} runs already", self.name);
         self.write()?;
+        self.is_drained = false;
         self.starts += 1;
         let log = self.config.with_file_name(format!("redirectd-{}.log", self.starts));
         let mut command = self.namespace.command(installed("redirectd")?);
@@ -233,6 +239,33 @@ impl Node {
         self.control.reload()
     }
 
+    /// Has the daemon take no clients itself, until it ends: as master it redirects all of them.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon refuses.
+    pub fn drain(&mut self) -> Result<()> {
+        self.control.run(&["drain"])?;
+        self.is_drained = true;
+        Ok(())
+    }
+
+    /// Ends what [`Node::drain`] began.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon refuses.
+    pub fn undrain(&mut self) -> Result<()> {
+        self.control.run(&["undrain"])?;
+        self.is_drained = false;
+        Ok(())
+    }
+
+    /// Whether it should be offered to clients.
+    pub(super) const fn is_offered(&self) -> bool {
+        self.is_running() && !self.is_drained
+    }
+
     /// What the node says of its part in the election.
     ///
     /// # Errors
@@ -297,7 +330,11 @@ impl Node {
             socket: self.control.socket(),
             pins: &self.pins,
         };
-        fs::write(&self.config, file(identity, &self.settings)?)
+        let text = file(identity, &self.settings)?;
+        // The daemon refuses keys in a file that others may read.
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&self.config);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
             .with_context(|| format!("writing {}", self.config.display()))
     }
 }
