@@ -21,6 +21,13 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench {
+        name: "balance",
+        what: "how evenly the policies spread sessions, in simulation",
+        needs_release: false,
+        groups: &[],
+    },
+    Bench { name: "crypto", what: "time per cryptographic operation", needs_release: false, groups: &[] },
+    Bench {
         name: "fastpath",
         what: "time per packet, in the kernel and on the host",
         needs_release: false,

@@ -6,3 +6,4 @@ pub mod fuzz;
 pub mod fuzz_clb;
 pub mod fuzz_hsrp;
 pub mod packets;
+pub mod sessions;

@@ -1,8 +1,32 @@
 //! Loads of the members to shares of the table.
+//!
+//! `least-loaded` is Cisco's policy: until the next report, every client goes to the member that
+//! reported the least load. `balanced` knows better what a member has by now, because the master
+//! has sent the clients itself: to the SAs of the last report it adds those of the redirects that
+//! the report does not cover yet, takes off what has ended since at the rate that successive
+//! reports show, and gives the clients of the next half second to whoever is lowest, so that all
+//! come to the same level. How much more than its fair part a member gets is limited, and so is how far
+//! it is believed to be from what it has reported: an empty member fills up without being run
+//! over, and a flood of redirects that nobody follows cannot turn the order round.
+//!
+//! # Invariants
+//!
+//! - A member that is away, drains or has reached the overload limit gets nothing, unless all
+//!   have reached it and [`OverloadAction::Spread`] says otherwise.
+//! - Members that do not report get their weight, where a reporting member counts 1 on average.
+//!   If none reports, the shares are the weights.
+//! - Equal calls give equal results: there is no clock and no chance in here.
+//! - Every call takes time in proportion to the number of members.
+//!
+//! # Picture
+//!
+//! ```text
+//! reports ───────▶ expected load of each ─▶ water-fill ─▶ shares ─▶ llg::fill
+//! own redirects ──▶     (expect)             (balanced)
+//! ```
 
 mod balanced;
 mod expect;
-mod learn;
 mod least_loaded;
 mod water;
 
@@ -44,7 +68,7 @@ pub struct Reports {
     pub max_session: u32,
     /// Its last report.
     pub report: Report,
-    /// When that was taken.
+    /// When that was taken. A report that is not newer than the one before is the same report.
     pub reported_at: Instant,
     /// When it became a member.
     pub joined_at: Instant,
@@ -77,15 +101,15 @@ pub struct Assessment {
 pub enum Why {
     /// What brings all to the same load.
     Balanced,
-    /// Beyond the overload limit, as all are.
+    /// By what it has left beyond the overload limit, which all have reached.
     BeyondLimit,
     /// It has the least load.
     Least,
     /// Another one has less load.
     NotLeast,
-    /// It has reached the overload limit.
+    /// It has reached the overload limit, or is expected to have.
     Overloaded,
-    /// It could take more, but not all at once.
+    /// It lacks clients, and gets as many more than the others as it may at once.
     SlowStart,
     /// It is away, or takes no clients.
     Unavailable,
@@ -110,16 +134,16 @@ impl Why {
     }
 }
 
-/// What new clients are to expect.
+/// What becomes of new clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Somebody has room.
     Room,
     /// Everybody is overloaded: clients are spread by what each member has left.
     Spread,
-    /// Everybody is overloaded: clients are not answered.
+    /// Everybody is overloaded: clients are not answered until somebody has room.
     Refuse,
-    /// There is nobody.
+    /// Nobody is available.
     Nobody,
 }
 
@@ -144,6 +168,9 @@ pub struct Balancer {
 
 impl Balancer {
     /// A balancer that knows nobody yet.
+    ///
+    /// One that follows another, on a new master, needs nothing but the reports: it learns the
+    /// rest within two of them.
     #[must_use]
     pub const fn new(settings: MasterSettings) -> Self {
         Self { settings, expectations: Expectations::new() }
@@ -154,8 +181,8 @@ impl Balancer {
         self.settings = settings;
     }
 
-    /// Clients went to a member: redirects of the fast path, or sessions the master keeps itself,
-    /// since the last call.
+    /// Clients went to a member since the last call: redirects of the fast path, or sessions that
+    /// the master keeps itself. Members that [`Self::shares`] has not heard of have no clients.
     pub fn arrived(&mut self, now: Instant, name: &GatewayName, clients: u64) {
         if clients > 0 {
             let clients = u32::try_from(clients).unwrap_or(u32::MAX);
@@ -163,7 +190,8 @@ impl Balancer {
         }
     }
 
-    /// Works out the shares of `candidates`.
+    /// Works out the shares of `candidates`; to be called every 100 to 200 ms, after
+    /// [`Self::arrived`], and whenever a candidate has changed.
     pub fn shares(&mut self, now: Instant, candidates: &[Candidate<'_>]) -> Decision {
         let weights = self.settings.weights;
         let mut members: Vec<_> = candidates.iter().map(Assessment::first).collect();
@@ -219,22 +247,23 @@ impl Balancer {
                 !is_full
             });
         }
-        let has_weight = members.iter().any(|assessment| assessment.share > 0);
         if !open.is_empty() {
             self.share_out(now, &open, members);
-            Outcome::Room
-        } else if has_weight {
-            Outcome::Room
-        } else if full.is_empty() {
-            Outcome::Nobody
-        } else {
-            match self.settings.overload_action {
-                OverloadAction::Spread => {
-                    spread(&full, members);
-                    Outcome::Spread
-                }
-                OverloadAction::Refuse => Outcome::Refuse,
+            return Outcome::Room;
+        }
+        // Whether a member that does not report is full, nobody knows.
+        if members.iter().any(|assessment| assessment.share > 0) {
+            return Outcome::Room;
+        }
+        if full.is_empty() {
+            return Outcome::Nobody;
+        }
+        match self.settings.overload_action {
+            OverloadAction::Spread => {
+                spread(&full, members);
+                Outcome::Spread
             }
+            OverloadAction::Refuse => Outcome::Refuse,
         }
     }
 
@@ -283,7 +312,7 @@ fn set(members: &mut [Assessment], member: &Reporting<'_>, change: impl FnOnce(&
     }
 }
 
-/// By the SAs each has left to its limit; equally if nobody has any.
+/// By what each has left to a load of 100 %; equally if nobody has anything.
 fn spread(full: &[Reporting<'_>], members: &mut [Assessment]) {
     let left = |member: &Reporting<'_>| {
         let free = BasisPoints::ALL.value() - member.load.total.value();
@@ -304,7 +333,11 @@ fn spread(full: &[Reporting<'_>], members: &mut [Assessment]) {
 fn share(part: f64, count: usize) -> u32 {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     let share = part * f64::from(SHARE) * f64::from(count);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "never negative, and saturates"
+    )]
     let share = share.round() as u32;
     // A share that is worth less than half a slot would still get a whole one.
     #[expect(clippy::cast_precision_loss, reason = "a power of two")]
