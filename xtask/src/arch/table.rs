@@ -41,11 +41,11 @@ const CONFIGS: &[&str] = &[
     "hsrp::Version",
     "clb::ClusterKey*",
     "clb::Load*",
-    "clb::Master*",
+    "clb::MasterSettings",
     "clb::Overload*",
     "clb::Policy",
     "clb::Settings",
-    "clb::Slave*",
+    "clb::SlaveSettings",
 ];
 /// The cluster's settings, and the members that are written down.
 const CLUSTER_SETTINGS: &[&str] = &[
