@@ -1,8 +1,54 @@
 //! Child SAs at work.
 //!
-//! [`esp`] seals and opens packets, [`replay`] keeps count of them. Both are pure.
+//! [`esp`] seals and opens packets, [`replay`] keeps count of them. Both are pure. [`DataPlane`] is
+//! what the IKE endpoints see of whoever carries the packets.
 
 #![forbid(unsafe_code)]
 
 pub mod esp;
 pub mod replay;
+
+use crate::ike::wire::ChildSpi;
+use crate::ike::{InstallChild, Path, Usage};
+
+/// Who carries the packets of Child SAs. There is one for each worker; what one of them is told
+/// holds for its own SAs, whoever sends or receives their packets.
+///
+/// SAs are named by the SPI that leads to us. What is said of an SA that is not there changes
+/// nothing.
+pub trait DataPlane {
+    /// A Child SA begins its work: packets come in through it at once, and go out as
+    /// [`InstallChild::is_outbound`] says. What went out through [`InstallChild::replaces`] then
+    /// goes out through it without a packet lost in between.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn install(&mut self, child: InstallChild) -> Result<(), InstallError>;
+
+    /// Packets go out through this SA from now on, in the place of the one it replaces.
+    fn switch(&mut self, inbound: ChildSpi);
+
+    /// The peer is elsewhere.
+    fn redirect(&mut self, inbound: ChildSpi, path: Path);
+
+    /// A Child SA has ended.
+    fn remove(&mut self, inbound: ChildSpi);
+
+    /// How much it has carried.
+    fn usage(&self, inbound: ChildSpi) -> Option<Usage>;
+}
+
+/// Why a Child SA cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    /// Its algorithms are not supported, or its keys do not fit them.
+    #[error("the keys cannot be used")]
+    Keys,
+    /// Its SPI leads to another SA already.
+    #[error("the SPI is in use")]
+    Spi,
+    /// The system refuses.
+    #[error("the system refuses: {0}")]
+    System(String),
+}

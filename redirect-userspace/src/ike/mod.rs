@@ -11,8 +11,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
+mod event;
+pub mod identity;
+mod io;
+mod lease;
 pub mod pool;
 pub mod proposal;
 pub mod rules;
 pub mod selector;
+mod snapshot;
 pub mod wire;
+
+pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
+pub use io::{Command, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
+pub use lease::{Lease, LeaseRequest, Leases, Pools};
+pub use snapshot::{ChildSnapshot, CountSnapshot, SaSnapshot, SaState};

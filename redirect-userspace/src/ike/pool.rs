@@ -97,6 +97,20 @@ impl Pool {
         self.held.get(&self.offset(address)?).map(AsRef::as_ref)
     }
 
+    /// Whether its addresses are IPv6 addresses.
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.is_ipv6
+    }
+
+    /// The address that `holder` was given last, while it still has it.
+    #[must_use]
+    pub fn held_by(&self, holder: &[u8]) -> Option<IpAddr> {
+        let offset = *self.remembered.get(holder)?;
+        let is_held = self.held.get(&offset).is_some_and(|held| **held == *holder);
+        is_held.then(|| self.address(offset))
+    }
+
     /// Gives `holder` an address: the one it had, else the one it asks for, else another one.
     /// `None` when all are in use. A holder may have several.
     pub fn lease(&mut self, holder: &[u8], wanted: Option<IpAddr>) -> Option<IpAddr> {

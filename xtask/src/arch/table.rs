@@ -86,7 +86,24 @@ pub(crate) const LAYERS: &[Layer] = &[
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
     // The userspace fallback answers on the sockets of `net`.
     outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
-    outside("dataplane", &[BASE, OUTPUTS, &["crypto"]]),
+    // Child SAs as IKE describes them, and sockets.
+    outside(
+        "dataplane",
+        &[
+            BASE,
+            OUTPUTS,
+            &[
+                "crypto",
+                "net",
+                "ike::InstallChild",
+                "ike::Path",
+                "ike::Usage",
+                "ike::Shard",
+                "ike::NAT_T_PORT",
+                "ike::wire",
+            ],
+        ],
+    ),
     pure("dataplane::esp", &[BASE, &["crypto", "dataplane::replay"]]),
     pure("dataplane::replay", &[BASE, &["crypto"]]),
     // The cluster's words are put into those of the contract here.

@@ -21,7 +21,7 @@ use super::sign::{PublicKey, PublicKeyError};
 use crate::codec::DecodeError;
 use crate::time::UnixTime;
 pub use chain::{AnchorError, ChainError, CrlError, Revocation, TrustStore};
-pub use name::{AltName, Identity, is_dns_match, is_same_dn};
+pub use name::{AltName, Identity, dn_to_text, is_dns_match, is_same_dn};
 
 /// Octets of the hash by which a CERTREQ names a CA: SHA-1 of its SubjectPublicKeyInfo.
 pub const KEY_HASH_LENGTH: usize = digest::SHA1_LENGTH;

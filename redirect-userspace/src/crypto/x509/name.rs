@@ -167,11 +167,45 @@ fn is_same_attribute(mut one: Der<'_>, mut other: Der<'_>) -> Result<bool, Decod
     Ok(is_same_type && is_same_value)
 }
 
+/// A distinguished name for people, such as `CN=gw1, O=Example`; `None` when it cannot be read.
+#[must_use]
+pub fn dn_to_text(octets: &[u8]) -> Option<String> {
+    let mut name = whole_name(octets).ok()?;
+    let mut parts = Vec::new();
+    while !name.is_empty() {
+        let what = "RelativeDistinguishedName";
+        let mut set = Der::new(name.expect(tag::SET, what).ok()?);
+        while !set.is_empty() {
+            let mut attribute = set.sequence(what).ok()?;
+            let oid = attribute.expect(tag::OID, what).ok()?;
+            let value = attribute.element(what).ok()?;
+            let label = ATTRIBUTES.iter().find(|(known, _)| *known == oid).map_or("?", |(_, label)| label);
+            let is_plain = |c: &char| !c.is_control();
+            let value: String = String::from_utf8_lossy(value.body).chars().filter(is_plain).collect();
+            parts.push(format!("{label}={value}"));
+        }
+    }
+    Some(parts.join(", "))
+}
+
 /// Octets of a text without spaces around it, with one space where there are more, in lower case.
 fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
     let words = text.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
     words.flat_map(|word| [b' '].into_iter().chain(word.iter().map(u8::to_ascii_lowercase)))
 }
+
+/// Attributes of names and what people call them.
+const ATTRIBUTES: [(&[u8], &str); 8] = [
+    (&[0x55, 0x04, 0x03], "CN"),
+    (&[0x55, 0x04, 0x05], "serialNumber"),
+    (&[0x55, 0x04, 0x06], "C"),
+    (&[0x55, 0x04, 0x07], "L"),
+    (&[0x55, 0x04, 0x08], "ST"),
+    (&[0x55, 0x04, 0x0a], "O"),
+    (&[0x55, 0x04, 0x0b], "OU"),
+    // 1.2.840.113549.1.9.1
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01], "E"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,329 @@
+//! What happens to SAs, for people and counters.
+
+use std::fmt::{Display, Formatter};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::Name;
+use super::io::SaId;
+use super::wire::ChildSpi;
+
+/// Something that happened. Whatever is not yet authenticated is said now and then, with a count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An IKE SA is up: both sides have proved who they are.
+    Established {
+        /// Which.
+        sa: SaLabel,
+        /// Whether we are its original initiator.
+        is_initiator: bool,
+        /// Algorithms, as they would be configured.
+        suite: Box<str>,
+        /// Since the first message of the peer, or of ours, that led to it.
+        took: Duration,
+        /// Addresses that the client was given.
+        addresses: Vec<IpAddr>,
+    },
+    /// Somebody did not get an IKE SA. At most every ten seconds per reason.
+    Refused {
+        /// The last one.
+        peer: SocketAddr,
+        /// Who he says he is, as far as he said.
+        identity: Option<Arc<str>>,
+        /// Why.
+        failure: Failure,
+        /// What would have been right, and what there was.
+        detail: Box<str>,
+        /// How many since it was said last.
+        count: u64,
+    },
+    /// A connection of ours did not come up.
+    ConnectFailed {
+        /// Which.
+        connection: Name,
+        /// Why.
+        failure: Failure,
+        /// In words.
+        detail: Box<str>,
+    },
+    /// An IKE SA is gone.
+    Closed {
+        /// Which.
+        sa: SaLabel,
+        /// Why.
+        reason: CloseReason,
+        /// How long it was up.
+        age: Duration,
+    },
+    /// A Child SA is up.
+    ChildUp {
+        /// Of which IKE SA.
+        sa: SaLabel,
+        /// The SPI that leads to us.
+        inbound: ChildSpi,
+        /// The SPI that leads to the peer.
+        outbound: ChildSpi,
+        /// Algorithms, as they would be configured.
+        suite: Box<str>,
+        /// The SA it takes the place of.
+        replaces: Option<ChildSpi>,
+    },
+    /// A Child SA was refused: the IKE SA stays.
+    ChildRefused {
+        /// Of which IKE SA.
+        sa: SaLabel,
+        /// Why.
+        failure: Failure,
+        /// What would have been right, and what there was.
+        detail: Box<str>,
+    },
+    /// A Child SA is gone.
+    ChildDown {
+        /// Of which IKE SA.
+        sa: SaLabel,
+        /// The SPI that led to us.
+        inbound: ChildSpi,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// An IKE SA has new keys, and with them other SPIs.
+    Rekeyed {
+        /// Which.
+        sa: SaLabel,
+        /// Whether we asked for it.
+        by_us: bool,
+    },
+    /// The peer of an IKE SA is elsewhere.
+    Moved {
+        /// Which; with the new address.
+        sa: SaLabel,
+        /// Where it was.
+        from: SocketAddr,
+    },
+    /// Cookies are asked for from now on, or no longer.
+    CookiesChanged {
+        /// Whether they are.
+        are_wanted: bool,
+        /// Half-open SAs.
+        half_open: usize,
+    },
+}
+
+/// An IKE SA as people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaLabel {
+    /// Its number.
+    pub id: SaId,
+    /// Where the peer is.
+    pub remote: SocketAddr,
+    /// Who the peer is.
+    pub identity: Arc<str>,
+    /// Its profile or connection.
+    pub profile: Name,
+}
+
+impl Display for SaLabel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { id, remote, identity, profile } = self;
+        write!(f, "SA {id} with {identity} at {remote} ({profile})")
+    }
+}
+
+/// Declares an enumeration with a name for every variant.
+macro_rules! named {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every one, in the order of their positions.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name, in counters, events and metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// Its position in [`Self::ALL`], for arrays of counters.
+            #[must_use]
+            pub const fn position(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl Display for $name {
+            fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+named! {
+    /// Why an IKE SA, or a Child SA, was not made.
+    pub enum Failure {
+        /// None of the proposals is one of ours.
+        NoProposal = "no-proposal-chosen",
+        /// The public value is for another group than the one we want: the peer tries again.
+        OtherGroup = "other-group-wanted",
+        /// The public value is not one of its group (`RFC 6989`).
+        BadPublicValue = "bad-public-value",
+        /// No profile is for this identity and this way of proving it.
+        NoProfile = "no-profile",
+        /// The proof is wrong.
+        Authentication = "authentication-failed",
+        /// The certificate is not believed.
+        Certificate = "certificate-refused",
+        /// The peer did not say whom we asked for.
+        OtherIdentity = "other-identity",
+        /// A pool has no address left.
+        NoAddress = "no-address",
+        /// None of the traffic selectors is one of ours.
+        Selectors = "traffic-selectors-unacceptable",
+        /// The message cannot be read.
+        Syntax = "invalid-syntax",
+        /// A critical payload is not understood.
+        CriticalPayload = "unsupported-critical-payload",
+        /// There are as many half-open SAs as there may be.
+        HalfOpenLimit = "half-open-limit",
+        /// There are as many half-open SAs with this source as there may be.
+        SourceLimit = "source-limit",
+        /// There are as many SAs as there may be.
+        SaLimit = "sa-limit",
+        /// The IKE SA has as many Child SAs as it may have.
+        ChildLimit = "child-limit",
+        /// The other side does not answer, or does not go on.
+        Timeout = "timeout",
+        /// The other side refused.
+        PeerRefused = "peer-refused",
+        /// It came at the wrong time.
+        Temporary = "temporary-failure",
+        /// Something of our own failed.
+        Local = "local-error",
+    }
+}
+
+named! {
+    /// Why an SA is gone.
+    pub enum CloseReason {
+        /// The peer has deleted it.
+        DeletedByPeer = "deleted-by-peer",
+        /// An operator has deleted it.
+        Cleared = "cleared",
+        /// The peer does not answer.
+        PeerDead = "peer-dead",
+        /// The peer has made a new one.
+        Superseded = "superseded",
+        /// Another one is in its place, with new keys.
+        Rekeyed = "rekeyed",
+        /// Both sides have made one at the same time, and this one is too much.
+        Redundant = "redundant",
+        /// Its keys were used as long as they may be.
+        Expired = "expired",
+        /// The peer has broken the protocol.
+        ProtocolError = "protocol-error",
+        /// Its IKE SA is gone.
+        WithIkeSa = "with-ike-sa",
+        /// The daemon ends.
+        Shutdown = "shutdown",
+        /// It was redirected to another gateway.
+        Redirected = "redirected",
+    }
+}
+
+named! {
+    /// Why a datagram is not acted upon. Each is counted.
+    pub enum Discard {
+        /// It is not an IKEv2 message.
+        Malformed = "malformed",
+        /// Another major version.
+        MajorVersion = "major-version",
+        /// It belongs to no SA of ours.
+        UnknownSpi = "unknown-spi",
+        /// It has nothing to do with the state that its SA is in.
+        UnexpectedExchange = "unexpected-exchange",
+        /// A request or response outside the window.
+        MessageId = "message-id",
+        /// A request that was answered already: the answer is sent again.
+        Retransmission = "retransmission",
+        /// Its integrity check fails.
+        Integrity = "integrity",
+        /// It is not protected, and it should be.
+        Unprotected = "unprotected",
+        /// A fragment that cannot be, or one too many.
+        Fragment = "fragment",
+        /// Its payloads break the rules: it was answered with an error where that is possible.
+        Syntax = "syntax",
+        /// A cookie that is not ours, or is too old.
+        Cookie = "cookie",
+        /// A limit was hit.
+        Limit = "limit",
+        /// An unauthenticated hint, of which nothing is believed.
+        Hint = "hint",
+    }
+}
+
+/// How often things happened, since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that were not acted upon, by [`Discard::position`].
+    pub discards: [u64; Discard::ALL.len()],
+    /// SAs that were not made, by [`Failure::position`].
+    pub failures: [u64; Failure::ALL.len()],
+    /// IKE_SA_INIT requests that were taken in.
+    pub init_requests: u64,
+    /// IKE SAs that came up with us as responder.
+    pub established_responder: u64,
+    /// IKE SAs that came up with us as initiator.
+    pub established_initiator: u64,
+    /// Cookies that were asked for.
+    pub cookies: u64,
+    /// Requests of ours that were repeated.
+    pub retransmissions: u64,
+    /// IKE SAs with new keys.
+    pub ike_rekeys: u64,
+    /// Child SAs that came up.
+    pub children: u64,
+    /// Child SAs in the place of others.
+    pub child_rekeys: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            discards: [0; Discard::ALL.len()],
+            failures: [0; Failure::ALL.len()],
+            init_requests: 0,
+            established_responder: 0,
+            established_initiator: 0,
+            cookies: 0,
+            retransmissions: 0,
+            ike_rekeys: 0,
+            children: 0,
+            child_rekeys: 0,
+        }
+    }
+}
+
+impl Counters {
+    /// Counts a datagram that is not acted upon.
+    pub fn discard(&mut self, discard: Discard) {
+        if let Some(count) = self.discards.get_mut(discard.position()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts an SA that is not made.
+    pub fn failure(&mut self, failure: Failure) {
+        if let Some(count) = self.failures.get_mut(failure.position()) {
+            *count = count.saturating_add(1);
+        }
+    }
+}

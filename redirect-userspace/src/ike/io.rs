@@ -1,0 +1,273 @@
+//! What goes into an endpoint, and what comes out of it.
+
+use std::fmt::{Display, Formatter};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Name, Settings};
+use super::event::Event;
+use super::wire::{ChildSpi, Id, TrafficSelector};
+use crate::crypto::cipher::TrafficKeys;
+
+/// The UDP port on which ESP and IKE share their datagrams (`RFC 3948`).
+pub const NAT_T_PORT: u16 = 4500;
+
+/// Between which addresses datagrams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Ours.
+    pub local: SocketAddr,
+    /// The peer's, or that of the NAT it is behind.
+    pub remote: SocketAddr,
+}
+
+impl Path {
+    /// Whether four zero octets stand in front of IKE messages (`RFC 3948 §2.2`). The I/O puts
+    /// them there and takes them away.
+    #[must_use]
+    pub const fn has_marker(&self) -> bool {
+        self.local.port() == NAT_T_PORT
+    }
+}
+
+/// An IKE SA of this node, for people and commands. Not on the wire, and never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaId(pub u64);
+
+impl Display for SaId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(&self.0, f)
+    }
+}
+
+/// Which worker of how many an endpoint is. Its number is in every SPI that it makes, IKE's and
+/// ESP's, so that whoever steers datagrams need not know any SA: it is `spi % workers`, with the
+/// last four octets of an IKE SPI read as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    index: u16,
+    count: u16,
+}
+
+impl Shard {
+    /// The only one.
+    pub const SOLE: Self = Self { index: 0, count: 1 };
+
+    /// `None` when the index is not below the count.
+    #[must_use]
+    pub const fn new(index: u16, count: u16) -> Option<Self> {
+        if index < count { Some(Self { index, count }) } else { None }
+    }
+
+    /// Which one, from 0.
+    #[must_use]
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+
+    /// How many there are; at least one.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
+    /// The greatest number up to `number` that is ours.
+    #[must_use]
+    pub fn own(self, number: u32) -> u32 {
+        let (index, count) = (u32::from(self.index), u32::from(self.count));
+        let base = number - number % count;
+        base.checked_add(index)
+            .filter(|own| *own <= number)
+            .unwrap_or_else(|| (base + index).saturating_sub(count))
+    }
+}
+
+/// A fact for an endpoint.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// An IKE message came, without non-ESP marker.
+    Datagram {
+        /// Between which addresses.
+        path: Path,
+        /// The message.
+        octets: &'a [u8],
+    },
+    /// Other settings are in force.
+    Configure(Arc<Settings>),
+    /// An operator, or the client side of the daemon, wants something.
+    Command(Command),
+    /// A client has authenticated itself to another worker as the only one of its name
+    /// (INITIAL_CONTACT): SAs that we have with it are void.
+    Supersede {
+        /// Its identity, as [`Output::Supersede`] named it.
+        holder: Arc<[u8]>,
+    },
+    /// An authentic ESP packet came from elsewhere than the SA's path.
+    Moved {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+        /// The new path.
+        path: Path,
+    },
+    /// An authentic ESP packet came: the peer lives (`RFC 7296 §2.4`). Told now and then, not for
+    /// every packet.
+    Alive {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+    },
+    /// The deadline has come.
+    Timeout,
+}
+
+/// What an operator, or the client side of the daemon, wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A connection is to be brought up.
+    Initiate {
+        /// Which.
+        connection: Name,
+    },
+    /// IKE SAs are to be deleted, and the peers told.
+    Clear(Selection),
+    /// An IKE SA is to have new keys.
+    RekeyIke(SaId),
+    /// The Child SAs of an IKE SA are to have new keys.
+    RekeyChildren(SaId),
+    /// Another Child SA is wanted: for these selectors, ours and the peer's.
+    NewChild {
+        /// With whom.
+        sa: SaId,
+        /// What is here.
+        local_ts: Vec<TrafficSelector>,
+        /// What is there.
+        remote_ts: Vec<TrafficSelector>,
+    },
+    /// The daemon ends: every peer is told that its SA is gone, no answer is waited for.
+    Shutdown,
+}
+
+/// Which IKE SAs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// This one.
+    Id(SaId),
+    /// Those with a peer at this address.
+    Remote(IpAddr),
+    /// Those with a peer of this identity.
+    Identity(Id<'static>),
+    /// Those of this profile.
+    Profile(Name),
+}
+
+/// What an endpoint wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// An IKE message is to be sent, without the marker.
+    Transmit {
+        /// Between which addresses.
+        path: Path,
+        /// The message.
+        octets: Vec<u8>,
+    },
+    /// A NAT keepalive is to be sent: one octet, 0xff, without marker (`RFC 3948 §2.3`).
+    Keepalive {
+        /// Between which addresses.
+        path: Path,
+    },
+    /// A Child SA begins its work.
+    Install(Box<InstallChild>),
+    /// Traffic is to leave through this Child SA from now on, in the place of the one it replaces.
+    Switch {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+    },
+    /// The peer of a Child SA is elsewhere.
+    Move {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+        /// Where.
+        path: Path,
+    },
+    /// A Child SA has ended.
+    Remove {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+    },
+    /// A client has authenticated itself as the only one of its name: the other workers are to
+    /// drop its SAs, as we have.
+    Supersede {
+        /// Its identity, as octets that are the same wherever it comes.
+        holder: Arc<[u8]>,
+    },
+    /// Something happened.
+    Event(Event),
+}
+
+/// A Child SA for the data plane.
+#[derive(Debug)]
+pub struct InstallChild {
+    /// The SPI that leads to us: the SA's name for the data plane.
+    pub inbound: ChildSpi,
+    /// The SPI that leads to the peer.
+    pub outbound: ChildSpi,
+    /// Keys of what comes in.
+    pub inbound_keys: TrafficKeys,
+    /// Keys of what goes out.
+    pub outbound_keys: TrafficKeys,
+    /// Whether sequence numbers have 64 bits.
+    pub is_extended: bool,
+    /// What is here.
+    pub local_ts: Arc<[TrafficSelector]>,
+    /// What is there.
+    pub remote_ts: Arc<[TrafficSelector]>,
+    /// Between which addresses.
+    pub path: Path,
+    /// Whether ESP goes through UDP.
+    pub is_encapsulated: bool,
+    /// Whether the peer's address may change under way: it is behind a NAT.
+    pub may_move: bool,
+    /// The SA that it takes the place of, by the SPI that leads to us.
+    pub replaces: Option<ChildSpi>,
+    /// Whether traffic leaves through it at once. If not, [`Output::Switch`] comes.
+    pub is_outbound: bool,
+    /// Addresses that the peer has given to us, as its client.
+    pub own_addresses: Vec<IpAddr>,
+}
+
+/// How much an SA has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Octets of inner packets that came in.
+    pub bytes_in: u64,
+    /// Octets of inner packets that went out.
+    pub bytes_out: u64,
+    /// Packets that came in.
+    pub packets_in: u64,
+    /// Packets that went out.
+    pub packets_out: u64,
+    /// Time since the last packet came in, if one did.
+    pub idle: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_finds_its_own_numbers_below_and_within_reach() {
+        for count in 1..=9_u16 {
+            for index in 0..count {
+                let shard = Shard::new(index, count).unwrap();
+                for number in (256..600).chain(u32::MAX - 40..=u32::MAX) {
+                    let own = shard.own(number);
+                    assert_eq!(own % u32::from(count), u32::from(index), "{number} {shard:?}");
+                    assert!(own <= number && number - own < u32::from(count), "{number} {own} {shard:?}");
+                }
+            }
+        }
+        assert_eq!(Shard::new(2, 2), None);
+    }
+}

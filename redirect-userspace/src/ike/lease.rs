@@ -1,0 +1,164 @@
+//! Who has which address: the pools, behind a seam that lets several endpoints share them.
+//!
+//! # Invariants
+//!
+//! - A lease is returned once: what is returned a second time, or was taken over by the same
+//!   client's next SA meanwhile, changes nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::config::Name;
+use super::pool::Pool;
+
+/// An address that a client has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The pool.
+    pub pool: Name,
+    /// The address.
+    pub address: IpAddr,
+    /// Which of the leases of this address it is.
+    number: u64,
+}
+
+/// Who hands out addresses. The endpoint asks while it answers, so an answer must be there at once.
+pub trait Leases: Send {
+    /// An address of a pool for a client: the one it had, else the one it wants, else another one.
+    /// With `takes_over` it also gets the one that an earlier SA of its still has, whose lease is
+    /// void then. `None` when there is none, or no such pool, or the pool is of the other family.
+    fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease>;
+
+    /// A client does not need its address any more.
+    fn release(&mut self, lease: Lease);
+}
+
+/// Which address is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRequest<'a> {
+    /// From which pool.
+    pub pool: &'a Name,
+    /// For whom.
+    pub holder: &'a [u8],
+    /// Of which family.
+    pub is_ipv6: bool,
+    /// The one that the client asks for.
+    pub wanted: Option<IpAddr>,
+    /// Whether it may have the address that an earlier SA of its still has.
+    pub takes_over: bool,
+}
+
+/// Pools by their names.
+#[derive(Debug, Default)]
+pub struct Pools {
+    pools: BTreeMap<Name, Pool>,
+    numbers: BTreeMap<(Name, IpAddr), u64>,
+    next: u64,
+}
+
+impl Pools {
+    /// No pools.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { pools: BTreeMap::new(), numbers: BTreeMap::new(), next: 0 }
+    }
+
+    /// Adds a pool, or leaves the one of this name as it is.
+    pub fn add(&mut self, name: Name, pool: Pool) {
+        self.pools.entry(name).or_insert(pool);
+    }
+
+    /// Keeps only pools that `is_wanted`.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&Name) -> bool) {
+        self.pools.retain(|name, _| is_wanted(name));
+        self.numbers.retain(|(name, _), _| self.pools.contains_key(name));
+    }
+
+    /// The pools.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Pool)> {
+        self.pools.iter()
+    }
+}
+
+impl Leases for Pools {
+    fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
+        let pool = self.pools.get_mut(request.pool)?;
+        if pool.is_ipv6() != request.is_ipv6 {
+            return None;
+        }
+        if request.takes_over
+            && let Some(held) = pool.held_by(request.holder)
+        {
+            pool.release(held);
+        }
+        let address = pool.lease(request.holder, request.wanted)?;
+        self.next = self.next.saturating_add(1);
+        self.numbers.insert((request.pool.clone(), address), self.next);
+        Some(Lease { pool: request.pool.clone(), address, number: self.next })
+    }
+
+    fn release(&mut self, lease: Lease) {
+        let key = (lease.pool, lease.address);
+        if self.numbers.get(&key) == Some(&lease.number) {
+            self.numbers.remove(&key);
+            if let Some(pool) = self.pools.get_mut(&key.0) {
+                pool.release(key.1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pools() -> (Pools, Name) {
+        let name = Name::new("ra4").unwrap();
+        let mut pools = Pools::new();
+        pools.add(name.clone(), Pool::new("10.99.0.0".parse().unwrap(), 29).unwrap());
+        (pools, name)
+    }
+
+    fn request<'a>(pool: &'a Name, holder: &'a [u8], takes_over: bool) -> LeaseRequest<'a> {
+        LeaseRequest { pool, holder, is_ipv6: false, wanted: None, takes_over }
+    }
+
+    #[test]
+    fn a_client_takes_its_own_address_over_and_the_old_sa_cannot_return_it() {
+        let (mut pools, name) = pools();
+        let old = pools.lease(&request(&name, b"alice", false)).unwrap();
+
+        let other = pools.lease(&request(&name, b"alice", false)).unwrap();
+        pools.release(other.clone());
+        let new = pools.lease(&request(&name, b"alice", true)).unwrap();
+        pools.release(old.clone());
+
+        assert_ne!(other.address, old.address);
+        assert_eq!(new.address, old.address);
+        assert_eq!(pools.pools.get(&name).unwrap().held(), 1);
+        pools.release(new);
+        assert_eq!(pools.pools.get(&name).unwrap().held(), 0);
+    }
+
+    #[test]
+    fn a_pool_gives_addresses_of_its_family_only() {
+        let (mut pools, name) = pools();
+        let other = Name::new("none").unwrap();
+
+        let wrong = LeaseRequest { is_ipv6: true, ..request(&name, b"a", false) };
+        assert_eq!(pools.lease(&wrong), None);
+        assert_eq!(pools.lease(&request(&other, b"a", false)), None);
+    }
+
+    #[test]
+    fn what_is_returned_twice_stays_with_its_new_holder() {
+        let (mut pools, name) = pools();
+        let first = pools.lease(&request(&name, b"alice", false)).unwrap();
+        pools.release(first.clone());
+        let second = pools.lease(&request(&name, b"alice", false)).unwrap();
+
+        pools.release(first);
+
+        assert_eq!(pools.pools.get(&name).unwrap().holder(second.address), Some(&b"alice"[..]));
+    }
+}
