@@ -26,6 +26,7 @@ pub(super) mod tag {
     pub(in crate::crypto) const OID: u8 = 0x06;
     pub(in crate::crypto) const UTF8_STRING: u8 = 0x0c;
     pub(in crate::crypto) const PRINTABLE_STRING: u8 = 0x13;
+    pub(in crate::crypto) const TELETEX_STRING: u8 = 0x14;
     pub(in crate::crypto) const IA5_STRING: u8 = 0x16;
     pub(in crate::crypto) const UTC_TIME: u8 = 0x17;
     pub(in crate::crypto) const GENERALIZED_TIME: u8 = 0x18;
@@ -165,6 +166,23 @@ impl<'a> Der<'a> {
     }
 }
 
+/// An element in DER: what is in it are the parts, one after the other.
+pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut octets = vec![tag];
+    match u8::try_from(length) {
+        Ok(short) if short < LONG_LENGTH => octets.push(short),
+        Ok(_) | Err(_) => {
+            let zeros = length.leading_zeros() / u8::BITS;
+            let [.., count] = (usize::BITS / u8::BITS - zeros).to_be_bytes();
+            octets.push(LONG_LENGTH | count);
+            octets.extend(length.to_be_bytes().into_iter().skip_while(|octet| *octet == 0));
+        }
+    }
+    octets.extend(parts.iter().copied().flatten());
+    octets
+}
+
 /// Days from the beginning of year 0 to the month.
 fn days_before(year: u64, month: u64) -> u64 {
     let leap_days = if year == 0 { 0 } else { (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 + 1 };
@@ -234,6 +252,20 @@ mod tests {
         assert_eq!(read(&[4, 0x80, 0, 0]), Err(DecodeError::Value { what: "it", value: 0x80 }));
         assert_eq!(read(&[4, 0x84, 0, 0, 0, 1, 0]), Err(DecodeError::Value { what: "it", value: 0x84 }));
         assert_eq!(read(&[0x1f, 0x81, 1, 0]), Err(DecodeError::Value { what: "it", value: 0x1f }));
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
+            let body = vec![7; length];
+            let (first, second) = body.split_at(length / 3);
+
+            let octets = element(tag::OCTET_STRING, &[first, second]);
+
+            let mut der = Der::new(&octets);
+            assert_eq!(der.expect(tag::OCTET_STRING, "it"), Ok(&body[..]), "{length}");
+            assert_eq!(der.finish("it"), Ok(()));
+        }
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl PublicKey {
         }
     }
 
+    /// Whether it is an RSA key.
+    #[must_use]
+    pub const fn is_rsa(&self) -> bool {
+        matches!(self.form, Form::Rsa)
+    }
+
     /// Checks that the owner of the key signed `message`.
     ///
     /// # Errors

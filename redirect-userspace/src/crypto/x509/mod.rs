@@ -9,7 +9,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "testing"))]
+pub mod builder;
 mod chain;
+mod dn;
 mod name;
 
 use pki_types::CertificateDer;
@@ -21,7 +24,8 @@ use super::sign::{PublicKey, PublicKeyError};
 use crate::codec::DecodeError;
 use crate::time::UnixTime;
 pub use chain::{AnchorError, ChainError, CrlError, Revocation, TrustStore};
-pub use name::{AltName, Identity, dn_to_text, is_dns_match, is_same_dn};
+pub use dn::{DnPattern, DnTextError, canonical_dn, dn_from_text, dn_to_text, is_same_dn};
+pub use name::{AltName, Identity, is_dns_match};
 
 /// Octets of the hash by which a CERTREQ names a CA: SHA-1 of its SubjectPublicKeyInfo.
 pub const KEY_HASH_LENGTH: usize = digest::SHA1_LENGTH;
@@ -132,6 +136,12 @@ impl Certificate {
         &self.subject
     }
 
+    /// Whether the owner has a distinguished name.
+    #[must_use]
+    pub fn has_subject(&self) -> bool {
+        *self.subject != [tag::SEQUENCE, 0]
+    }
+
     /// The distinguished name of the CA, in DER.
     #[must_use]
     pub const fn issuer(&self) -> &[u8] {
@@ -195,7 +205,8 @@ impl Certificate {
     #[must_use]
     pub fn has(&self, identity: &Identity<'_>) -> bool {
         match identity {
-            Identity::Dn(dn) => is_same_dn(&self.subject, dn),
+            // RFC 5280 §4.1.2.6: the subject may be empty, and then it is nobody's name.
+            Identity::Dn(dn) => self.has_subject() && is_same_dn(&self.subject, dn),
             Identity::Fqdn(_) | Identity::Rfc822(_) | Identity::Ip(_) => {
                 self.alt_names.iter().any(|name| name.gives(identity))
             }
@@ -315,7 +326,5 @@ const IKE_PURPOSES: [&[u8]; 5] = [
     &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02],
 ];
 
-#[cfg(test)]
-mod builder;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,13 @@
 //! # References
 //!
 //! `RFC 7296 §3.5` (identities), `RFC 4945 §3.1` and `§5.1.3` (how they match), `RFC 5280 §4.2.1.6`
-//! and `§7` (names), `RFC 6125 §6.4.3` (wildcards).
+//! and `§7.5` (names), `RFC 6125 §6.4.3` (wildcards).
 
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
 
-use super::super::der::{Der, tag};
+use super::super::der::tag;
 use crate::codec::DecodeError;
 
 /// Who somebody claims to be, or is expected to be.
@@ -116,97 +116,6 @@ fn is_same_mailbox(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether two distinguished names are the same.
-///
-/// The same octets always are. Otherwise attributes are compared one by one, and those that are text
-/// without regard to letters' case, to spaces, and to which string type holds them.
-// RFC 5280 §7.1
-#[must_use]
-pub fn is_same_dn(one: &[u8], other: &[u8]) -> bool {
-    one == other || is_same_rdns(one, other).unwrap_or(false)
-}
-
-fn is_same_rdns(one: &[u8], other: &[u8]) -> Result<bool, DecodeError> {
-    let (mut one, mut other) = (whole_name(one)?, whole_name(other)?);
-    while !one.is_empty() && !other.is_empty() {
-        let what = "RelativeDistinguishedName";
-        let mut set = Der::new(one.expect(tag::SET, what)?);
-        let mut other_set = Der::new(other.expect(tag::SET, what)?);
-        // DER sorts the attributes of a set.
-        while !set.is_empty() && !other_set.is_empty() {
-            if !is_same_attribute(set.sequence(what)?, other_set.sequence(what)?)? {
-                return Ok(false);
-            }
-        }
-        if !set.is_empty() || !other_set.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(one.is_empty() && other.is_empty())
-}
-
-fn whole_name(octets: &[u8]) -> Result<Der<'_>, DecodeError> {
-    let mut der = Der::new(octets);
-    let name = der.sequence("Name")?;
-    der.finish("Name")?;
-    Ok(name)
-}
-
-fn is_same_attribute(mut one: Der<'_>, mut other: Der<'_>) -> Result<bool, DecodeError> {
-    let what = "AttributeTypeAndValue";
-    let is_same_type = one.expect(tag::OID, what)? == other.expect(tag::OID, what)?;
-    let (value, other_value) = (one.element(what)?, other.element(what)?);
-    one.finish(what)?;
-    other.finish(what)?;
-    let is_text = |tag| matches!(tag, tag::UTF8_STRING | tag::PRINTABLE_STRING | tag::IA5_STRING);
-    let is_same_value = if is_text(value.tag) && is_text(other_value.tag) {
-        folded(value.body).eq(folded(other_value.body))
-    } else {
-        value.whole == other_value.whole
-    };
-    Ok(is_same_type && is_same_value)
-}
-
-/// A distinguished name for people, such as `CN=gw1, O=Example`; `None` when it cannot be read.
-#[must_use]
-pub fn dn_to_text(octets: &[u8]) -> Option<String> {
-    let mut name = whole_name(octets).ok()?;
-    let mut parts = Vec::new();
-    while !name.is_empty() {
-        let what = "RelativeDistinguishedName";
-        let mut set = Der::new(name.expect(tag::SET, what).ok()?);
-        while !set.is_empty() {
-            let mut attribute = set.sequence(what).ok()?;
-            let oid = attribute.expect(tag::OID, what).ok()?;
-            let value = attribute.element(what).ok()?;
-            let label = ATTRIBUTES.iter().find(|(known, _)| *known == oid).map_or("?", |(_, label)| label);
-            let is_plain = |c: &char| !c.is_control();
-            let value: String = String::from_utf8_lossy(value.body).chars().filter(is_plain).collect();
-            parts.push(format!("{label}={value}"));
-        }
-    }
-    Some(parts.join(", "))
-}
-
-/// Octets of a text without spaces around it, with one space where there are more, in lower case.
-fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
-    let words = text.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
-    words.flat_map(|word| [b' '].into_iter().chain(word.iter().map(u8::to_ascii_lowercase)))
-}
-
-/// Attributes of names and what people call them.
-const ATTRIBUTES: [(&[u8], &str); 8] = [
-    (&[0x55, 0x04, 0x03], "CN"),
-    (&[0x55, 0x04, 0x05], "serialNumber"),
-    (&[0x55, 0x04, 0x06], "C"),
-    (&[0x55, 0x04, 0x07], "L"),
-    (&[0x55, 0x04, 0x08], "ST"),
-    (&[0x55, 0x04, 0x0a], "O"),
-    (&[0x55, 0x04, 0x0b], "OU"),
-    // 1.2.840.113549.1.9.1
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01], "E"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,31 +159,6 @@ mod tests {
         assert!(!is_same_mailbox("Ops@example.com", "ops@example.com"));
         assert!(!is_same_mailbox("example.com", "example.com"));
         assert!(!is_same_mailbox("@example.com", "@example.com"));
-    }
-
-    /// A name of one attribute, CN, in a string of this type.
-    fn cn(kind: u8, text: &str) -> Vec<u8> {
-        let length = |octets: &[u8]| u8::try_from(octets.len()).unwrap();
-        let wrap = |tag: u8, body: Vec<u8>| [&[tag, length(&body)], &body[..]].concat();
-        let value = wrap(kind, text.as_bytes().to_vec());
-        let attribute = wrap(tag::SEQUENCE, [&[6, 3, 0x55, 4, 3], &value[..]].concat());
-        wrap(tag::SEQUENCE, wrap(tag::SET, attribute))
-    }
-
-    // test of RFC 5280 §7.1
-    #[test]
-    fn distinguished_names_are_compared_as_text() {
-        let name = cn(tag::UTF8_STRING, "Gateway One");
-
-        assert!(is_same_dn(&name, &name));
-        assert!(is_same_dn(&name, &cn(tag::PRINTABLE_STRING, " gateway  ONE ")));
-        assert!(!is_same_dn(&name, &cn(tag::UTF8_STRING, "GatewayOne")));
-        assert!(!is_same_dn(&name, &cn(tag::UTF8_STRING, "Gateway")));
-        assert!(!is_same_dn(&name, &cn(tag::OCTET_STRING, "Gateway One")));
-        assert!(!is_same_dn(&name, &[tag::SEQUENCE, 0]));
-        assert!(!is_same_dn(&[tag::SEQUENCE, 0], &name));
-        assert!(!is_same_dn(&name, b"Gateway One"));
-        assert!(!is_same_dn(&name, &name[..name.len() - 1]));
     }
 
     #[test]

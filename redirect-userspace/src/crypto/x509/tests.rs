@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::builder::{
-    CRL_SIGN, DIGITAL_SIGNATURE, FROM, KEY_CERT_SIGN, KEY_ENCIPHERMENT, Owner, Recipe, UNTIL,
+    CRL_SIGN, DIGITAL_SIGNATURE, FROM, KEY_CERT_SIGN, KEY_ENCIPHERMENT, KeyKind, Owner, Recipe, UNTIL,
     basic_constraints, extended_key_usage, extension, key_usage, permitted_dns, subject_alt_name,
 };
 use super::*;
@@ -429,7 +429,33 @@ fn a_common_name_is_not_a_dns_name() {
     let owner = Recipe::gateway("gw.example.com").with(&[]).issue(None);
 
     assert!(!owner.certificate().has(&Identity::Fqdn("gw.example.com")));
-    assert!(owner.certificate().has(&Identity::Dn(&builder::name("GW.example.com"))));
+    assert!(owner.certificate().has(&Identity::Dn(&builder::subject("GW.example.com"))));
+}
+
+// test of RFC 5280 §4.1.2.6
+#[test]
+fn an_empty_subject_is_nobody() {
+    let owner = Recipe::gateway("gw.example.com").nameless().issue(None);
+
+    assert!(!owner.certificate().has_subject());
+    assert!(!owner.certificate().has(&Identity::Dn(owner.certificate().subject())));
+}
+
+#[test]
+fn keys_of_every_kind_make_chains() {
+    for kind in [KeyKind::P256, KeyKind::Rsa, KeyKind::Ed25519([7; 32])] {
+        let root = Recipe::ca("C=CH, O=Example, CN=root").key(kind).issue(None);
+        let recipe = Recipe::end_entity("C=CH, CN=gw", &[]).serial(300).key(kind);
+        let gateway = recipe.issue(Some(&root));
+
+        let certificate = gateway.certificate();
+        assert_eq!(certificate.public_key(), Ok(gateway.key().public()));
+        assert_eq!(dn_to_text(certificate.issuer()).as_deref(), Some("C=CH, O=Example, CN=root"));
+        assert_eq!(store(&[&root]).validate(&certificate, &[], NOW), Ok(()));
+        let mut strict = store(&[&root]);
+        strict.add_crl(&root.crl(&[300], UNTIL)).unwrap();
+        assert_eq!(strict.validate(&certificate, &[], NOW), Err(ChainError::Revoked));
+    }
 }
 
 #[test]
