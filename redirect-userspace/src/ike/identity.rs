@@ -5,9 +5,11 @@
 //! `RFC 7296 §3.5`, `RFC 4945 §3.1`.
 
 use std::fmt::{Display, Formatter};
+use std::sync::Arc;
 
 use super::wire::Id;
-use crate::crypto::x509::{Identity, is_same_dn};
+use crate::codec::Writer;
+use crate::crypto::x509::{DnPattern, Identity, canonical_dn, dn_from_text, is_same_dn};
 
 /// Who we say we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum Pattern {
     Below(Box<str>),
     /// Every mailbox of a domain: `*@example.net`, kept without the star.
     MailOf(Box<str>),
+    /// Distinguished names that leave something open: `C=CH, O=Example, CN=*`.
+    Dn(DnPattern),
 }
 
 impl Pattern {
@@ -40,7 +44,20 @@ impl Pattern {
             (Self::Id(wanted), id) => is_same(wanted, id),
             (Self::Below(suffix), Id::Fqdn(name)) => ends_with(name, suffix),
             (Self::MailOf(suffix), Id::Email(name)) => ends_with(name, suffix),
-            (Self::Below(_) | Self::MailOf(_), _) => false,
+            (Self::Dn(pattern), Id::Dn(dn)) => pattern.is_match(dn),
+            (Self::Below(_) | Self::MailOf(_) | Self::Dn(_), _) => false,
+        }
+    }
+}
+
+/// As it would be configured.
+impl Display for Pattern {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("*"),
+            Self::Id(id) => Display::fmt(&Shown(id), f),
+            Self::Below(suffix) | Self::MailOf(suffix) => write!(f, "*{suffix}"),
+            Self::Dn(pattern) => Display::fmt(pattern, f),
         }
     }
 }
@@ -64,6 +81,25 @@ pub fn is_same(one: &Id<'_>, other: &Id<'_>) -> bool {
     }
 }
 
+/// Octets that stand for whoever has this identity, the same wherever and however he writes it: for
+/// addresses that are kept for him, and for there being one of him only.
+///
+/// Two identities have the same octets when [`is_same`] says that they are the same.
+#[must_use]
+pub fn holder(id: &Id<'_>) -> Arc<[u8]> {
+    let mut out = Writer::new();
+    out.u8(id.kind().into());
+    match id {
+        Id::Ipv4(address) => out.octets(&address.octets()),
+        Id::Ipv6(address) => out.octets(&address.octets()),
+        Id::Fqdn(name) | Id::Email(name) => out.octets(name.to_ascii_lowercase().as_bytes()),
+        Id::Dn(dn) => out.octets(&canonical_dn(dn)),
+        Id::Gn(data) | Id::KeyId(data) | Id::Unknown { data, .. } => out.octets(data),
+        Id::Null => {}
+    }
+    out.into_octets().into()
+}
+
 /// The identity as certificates know it; `None` for kinds that no certificate gives.
 #[must_use]
 pub fn in_certificates<'a>(id: &'a Id<'_>) -> Option<Identity<'a>> {
@@ -77,8 +113,8 @@ pub fn in_certificates<'a>(id: &'a Id<'_>) -> Option<Identity<'a>> {
     }
 }
 
-/// The identity from a configuration: an address, a name with an `@` in front or not, a mail
-/// address, `keyid:` and text.
+/// The identity from a configuration: an address, `keyid:` and text, a name with an `@` in front or
+/// not, a distinguished name such as `C=CH, O=Example, CN=gw1`, a mail address.
 #[must_use]
 pub fn parse(text: &str) -> Option<Id<'static>> {
     if text.is_empty() || text.contains(char::is_control) {
@@ -96,6 +132,9 @@ pub fn parse(text: &str) -> Option<Id<'static>> {
     if let Some(name) = text.strip_prefix('@') {
         return (!name.is_empty()).then(|| Id::Fqdn(name.to_owned().into()));
     }
+    if text.contains('=') {
+        return dn_from_text(text).ok().map(|dn| Id::Dn(dn.into()));
+    }
     if text.contains('@') {
         Some(Id::Email(text.to_owned().into()))
     } else {
@@ -103,7 +142,8 @@ pub fn parse(text: &str) -> Option<Id<'static>> {
     }
 }
 
-/// A pattern from a configuration: `*`, `*.DOMAIN`, `*@DOMAIN`, or an identity.
+/// A pattern from a configuration: `*`, `*.DOMAIN`, `*@DOMAIN`, a distinguished name in which `*`
+/// is a value, or an identity.
 #[must_use]
 pub fn parse_pattern(text: &str) -> Option<Pattern> {
     match text.strip_prefix('*') {
@@ -111,7 +151,10 @@ pub fn parse_pattern(text: &str) -> Option<Pattern> {
         Some(domain) if domain.starts_with('.') && domain.len() > 1 => Some(Pattern::Below(domain.into())),
         Some(domain) if domain.starts_with('@') && domain.len() > 1 => Some(Pattern::MailOf(domain.into())),
         Some(_) => None,
-        None => parse(text).map(Pattern::Id),
+        None => parse(text).map(Pattern::Id).or_else(|| {
+            let is_clean = !text.contains(char::is_control);
+            DnPattern::parse(text).ok().filter(|_| is_clean).map(Pattern::Dn)
+        }),
     }
 }
 
@@ -164,7 +207,11 @@ mod tests {
         assert_eq!(parse("@vpn"), Some(Id::Fqdn("vpn".into())));
         assert_eq!(parse("alice@example.net"), Some(Id::Email("alice@example.net".into())));
         assert_eq!(parse("keyid:branch7"), Some(Id::KeyId(b"branch7".to_vec().into())));
-        for wrong in ["", "keyid:", "@", "a\nb"] {
+        assert_eq!(parse("@a=b"), Some(Id::Fqdn("a=b".into())));
+        let dn = parse("C=CH, O=Example, E=alice@example.net").unwrap();
+        assert_eq!(dn.kind(), super::super::wire::IdType::Dn);
+        assert_eq!(Shown(&dn).to_string(), "C=CH, O=Example, E=alice@example.net");
+        for wrong in ["", "keyid:", "@", "a\nb", "CN=", "CN=*", "CN=a\nb"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }
@@ -185,6 +232,59 @@ mod tests {
         );
         assert!(parse_pattern("*").unwrap().is_match(&Id::Null));
         assert_eq!(parse_pattern("*example.net"), None);
+    }
+
+    #[test]
+    fn a_pattern_of_distinguished_names_leaves_a_value_open() {
+        let dn = |text: &str| parse(text).unwrap();
+        let pattern = parse_pattern("C=CH, O=Example, CN=*").unwrap();
+
+        assert!(pattern.is_match(&dn("C=CH, O=Example, CN=gw1")));
+        assert!(!pattern.is_match(&dn("C=CH, O=Other, CN=gw1")));
+        assert!(!pattern.is_match(&Id::Fqdn("gw1".into())));
+        let closed = parse_pattern("O=Example, CN=gw1").unwrap();
+        assert_eq!(closed, Pattern::Id(dn("O=Example, CN=gw1")));
+        assert!(closed.is_match(&dn("o=EXAMPLE,cn=gw1")));
+        for wrong in ["CN=*, ", "XX=*", "CN=*\n", "keyid:"] {
+            assert_eq!(parse_pattern(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_shown_as_it_is_configured() {
+        for text in [
+            "*",
+            "*.example.net",
+            "*@example.net",
+            "gw1.example.net",
+            "10.0.0.1",
+            "O=Example, CN=*",
+            "O=a, CN=b",
+        ] {
+            assert_eq!(parse_pattern(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_same_identity_has_the_same_holder_and_no_other_has_it() {
+        let id = |text: &str| parse(text).unwrap();
+        let groups = [
+            &["vpn.example.net", "VPN.example.NET"][..],
+            &["keyid:vpn.example.net"],
+            &["vpn@example.net", "VPN@Example.net"],
+            &["10.0.0.1"],
+            &["fd00::1"],
+            &["O=Example, CN=gw1", "o=EXAMPLE,cn=gw1"],
+            &["O=Example, CN=gw2"],
+        ];
+        for (number, group) in groups.iter().enumerate() {
+            for other in &groups[number..] {
+                let is_equal = holder(&id(group[0])) == holder(&id(other[other.len() - 1]));
+                let is_one = is_same(&id(group[0]), &id(other[other.len() - 1]));
+                assert_eq!((is_equal, is_one), (group == other, group == other), "{group:?} {other:?}");
+            }
+        }
+        assert_eq!(*holder(&id("VPN")), *b"\x02vpn");
     }
 
     #[test]
