@@ -172,7 +172,7 @@ impl Suite {
 
 /// Octets from hexadecimal digits, in which white space does not count.
 #[cfg(test)]
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| !c.is_whitespace())

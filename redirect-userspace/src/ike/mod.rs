@@ -2,6 +2,7 @@
 //!
 //! [`wire`] is octets to values and back, [`rules`] says which payloads each message may carry,
 //! [`proposal`] which algorithms are offered and chosen. None of them knows keys, states or clocks.
+//! [`authn`] makes and checks the proofs of who both sides are.
 //!
 //! # References
 //!
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authn;
 pub mod config;
 mod event;
 pub mod identity;

@@ -21,6 +21,7 @@ mod crypto_wycheproof;
 mod data;
 mod frame;
 mod hsrp;
+mod ike_auth;
 mod ike_captures;
 mod ike_inside;
 mod ike_seeds;
