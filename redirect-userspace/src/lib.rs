@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`] |
+//! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`], `throttle` |
 //! | cryptography | [`crypto`] |
 //! | protocols | [`hsrp`], [`clb`], [`ike`] |
 //! | composition | [`cluster`] |
@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod machine;
 pub mod rng;
 pub mod secret;
+mod throttle;
 pub mod time;
 
 pub mod crypto;

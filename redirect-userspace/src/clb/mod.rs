@@ -35,7 +35,6 @@ pub mod protocol;
 mod reason;
 mod report;
 mod slave;
-mod throttle;
 mod view;
 mod wire;
 

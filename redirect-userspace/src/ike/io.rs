@@ -77,9 +77,8 @@ impl Shard {
     pub fn own(self, number: u32) -> u32 {
         let (index, count) = (u32::from(self.index), u32::from(self.count));
         let base = number - number % count;
-        base.checked_add(index)
-            .filter(|own| *own <= number)
-            .unwrap_or_else(|| (base + index).saturating_sub(count))
+        // Not `base + index - count`, which might not fit.
+        if index <= number - base { base + index } else { base.saturating_sub(count - index) }
     }
 }
 
@@ -127,6 +126,8 @@ pub enum Command {
     Initiate {
         /// Which.
         connection: Name,
+        /// Our address on the way to its peer, as the system routes it.
+        local: IpAddr,
     },
     /// IKE SAs are to be deleted, and the peers told.
     Clear(Selection),

@@ -1,8 +1,9 @@
 //! IKEv2: the gateway and the client.
 //!
-//! [`wire`] is octets to values and back, [`rules`] says which payloads each message may carry,
-//! [`proposal`] which algorithms are offered and chosen. None of them knows keys, states or clocks.
-//! [`authn`] makes and checks the proofs of who both sides are.
+//! An [`Endpoint`] has all IKE SAs of one worker: datagrams and commands go in, datagrams, Child SAs
+//! and events come out. Below it, [`wire`] is octets to values and back, [`rules`] says which payloads
+//! each message may carry, [`proposal`] which algorithms are offered and chosen, [`authn`] who is
+//! believed. None of these knows states or clocks.
 //!
 //! # References
 //!
@@ -14,17 +15,26 @@
 
 pub mod authn;
 pub mod config;
+mod cookie;
+mod endpoint;
+mod error;
 mod event;
 pub mod identity;
 mod io;
 mod lease;
+mod message;
 pub mod pool;
 pub mod proposal;
 pub mod rules;
+mod sa;
 pub mod selector;
 mod snapshot;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::Endpoint;
 pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
 pub use io::{Command, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
 pub use lease::{Lease, LeaseRequest, Leases, Pools};

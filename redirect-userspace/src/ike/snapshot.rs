@@ -39,6 +39,8 @@ pub struct SaSnapshot {
     pub rekey_in: Option<Duration>,
     /// The gateway that sent the client here.
     pub redirected_from: Option<IpAddr>,
+    /// Whether the client follows redirects.
+    pub follows_redirects: bool,
     /// Whether it was resumed by a ticket.
     pub is_resumed: bool,
     /// Whether there is a NAT before the peer.

@@ -6,4 +6,5 @@ pub mod fuzz;
 pub mod fuzz_clb;
 pub mod fuzz_hsrp;
 pub mod packets;
+pub mod pair;
 pub mod sessions;

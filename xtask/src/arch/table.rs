@@ -28,7 +28,7 @@ pub(crate) const EVERYWHERE: &[&str] = &["*"];
 /// The module that stands for the programs in `src/bin`.
 pub(crate) const PROGRAMS: &str = "bin";
 
-const BASE: &[&str] = &["time", "machine", "codec", "rng", "secret", "gateway"];
+const BASE: &[&str] = &["time", "machine", "codec", "rng", "secret", "gateway", "throttle"];
 /// The settings of the protocols, as they are offered to others.
 const CONFIGS: &[&str] = &[
     "hsrp::Authentication*",
@@ -75,6 +75,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("rng", &[BASE]),
     pure("secret", &[BASE]),
     pure("gateway", &[BASE]),
+    pure("throttle", &[BASE]),
     pure("crypto", &[BASE]),
     // The three protocols do not know each other.
     pure("hsrp", &[BASE, &["crypto"]]),

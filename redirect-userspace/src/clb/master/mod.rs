@@ -35,7 +35,6 @@ use super::event::{Departure, Event};
 use super::frame::Deframer;
 use super::reason::{CloseReason, Problem, Refusal};
 use super::report::{Registration, Report};
-use super::throttle::{Said, Throttle};
 use super::view::View;
 use super::wire::{
     AgedReport, Challenge, FromMaster, FromSlave, Offer, Vouched, kind, proof_frame, rejected_frame,
@@ -44,6 +43,7 @@ use crate::codec::DecodeError;
 use crate::gateway::GatewayName;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
+use crate::throttle::{Said, Throttle};
 use crate::time::{Instant, Now};
 
 pub use self::io::{Limits, MasterInput, MasterOutput, Octets, PeerId};
@@ -68,7 +68,7 @@ pub struct Master {
     views: Views,
     /// When the members are told that the master is alive; `None` while there are none.
     alive_at: Option<Instant>,
-    refusals: Throttle<(SocketAddr, Option<DecodeError>)>,
+    refusals: Throttle<CloseReason, (SocketAddr, Option<DecodeError>)>,
     is_changed: bool,
     is_stopped: bool,
 }
@@ -532,7 +532,7 @@ fn within_range(settings: Settings) -> Settings {
 }
 
 const fn refused_event(
-    (reason, (from, detail), count): Said<(SocketAddr, Option<DecodeError>)>,
+    (reason, (from, detail), count): Said<CloseReason, (SocketAddr, Option<DecodeError>)>,
 ) -> MasterOutput {
     MasterOutput::Event(Event::PeerRefused { from, reason, detail, count })
 }

@@ -30,12 +30,12 @@ use super::event::Event;
 use super::frame::Deframer;
 use super::reason::{CloseReason, LeaveReason, Problem, Refusal};
 use super::report::{BasisPoints, Registration, Report};
-use super::throttle::{Said, Throttle};
 use super::view::{Assembly, Held, View};
 use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS, kind, proof_frame};
 use crate::gateway::GatewayName;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
+use crate::throttle::{Said, Throttle};
 use crate::time::{Instant, Now};
 
 use self::backoff::{Backoff, spread};
@@ -59,7 +59,7 @@ pub struct Slave {
     backoff: Backoff,
     assembly: Assembly,
     view: Option<Held>,
-    failures: Throttle<(SocketAddr, Option<Refusal>)>,
+    failures: Throttle<CloseReason, (SocketAddr, Option<Refusal>)>,
 }
 
 impl Slave {
@@ -585,7 +585,7 @@ fn has_jumped(before: &Report, now: &Report, max_session: u32) -> bool {
 }
 
 const fn failure_event(
-    (reason, (address, refusal), count): Said<(SocketAddr, Option<Refusal>)>,
+    (reason, (address, refusal), count): Said<CloseReason, (SocketAddr, Option<Refusal>)>,
 ) -> SlaveOutput {
     SlaveOutput::Event(Event::NotConnected { address, reason, refusal, count })
 }

@@ -573,6 +573,26 @@ impl Display for EspProposal {
     }
 }
 
+/// Transforms as keywords, for people; those that have none by their names. Ends after about `most`
+/// characters.
+pub(crate) fn words(transforms: &[Transform], most: usize) -> String {
+    let mut text = String::new();
+    for transform in transforms {
+        if text.len() > most {
+            text.push('…');
+            break;
+        }
+        if !text.is_empty() {
+            text.push('-');
+        }
+        match keyword::of(transform) {
+            "unsupported" => text.push_str(&format!("{}:{}", transform.kind(), transform.id())),
+            word => text.push_str(word),
+        }
+    }
+    text
+}
+
 fn joined(parts: &[Option<Transform>]) -> String {
     parts.iter().flatten().map(keyword::of).collect::<Vec<_>>().join("-")
 }

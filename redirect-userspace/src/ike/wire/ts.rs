@@ -1,5 +1,6 @@
 //! Traffic Selector payloads (`RFC 7296 §3.13`).
 
+use std::fmt::{Display, Formatter};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -248,11 +249,71 @@ pub enum AddressRange {
     V6(Span<Ipv6Addr>),
 }
 
+/// As people write it: `10.1.0.0/16`, `10.1.0.7[tcp/443]`, or the first and the last address.
+impl Display for TrafficSelector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ip { protocol, ports, addresses } => {
+                Display::fmt(addresses, f)?;
+                match (protocol, ports) {
+                    (0, Ports::Any) => Ok(()),
+                    (protocol, Ports::Any) => write!(f, "[{protocol}]"),
+                    (protocol, Ports::Opaque) => write!(f, "[{protocol}/opaque]"),
+                    (protocol, Ports::Range(PortRange { first, last })) if first == last => {
+                        write!(f, "[{protocol}/{first}]")
+                    }
+                    (protocol, Ports::Range(PortRange { first, last })) => {
+                        write!(f, "[{protocol}/{first}-{last}]")
+                    }
+                }
+            }
+            Self::Unknown { kind, .. } => write!(f, "selector of type {kind}"),
+        }
+    }
+}
+
+/// A prefix where it is one.
+impl Display for AddressRange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::V4(Span { first, last }) => {
+                let (low, high) = (u128::from(first.to_bits()), u128::from(last.to_bits()));
+                match prefix_length(low, high, 32) {
+                    Some(length) => write!(f, "{first}/{length}"),
+                    None => write!(f, "{first}-{last}"),
+                }
+            }
+            Self::V6(Span { first, last }) => match prefix_length(first.to_bits(), last.to_bits(), 128) {
+                Some(length) => write!(f, "{first}/{length}"),
+                None => write!(f, "{first}-{last}"),
+            },
+        }
+    }
+}
+
+/// The length of the prefix that reaches from one address to the other, if one does.
+fn prefix_length(first: u128, last: u128, bits: u32) -> Option<u32> {
+    let differing = first ^ last;
+    let host = u128::BITS - differing.leading_zeros();
+    let mask = 1_u128.checked_shl(host).map_or(u128::MAX, |end| end - 1);
+    (differing == mask && first & mask == 0).then(|| bits.saturating_sub(host))
+}
+
 /// From one to another, both included; never ends before it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span<T> {
     first: T,
     last: T,
+}
+
+impl Span<Ipv4Addr> {
+    /// Every IPv4 address.
+    pub const MAX_V4: Self = Self { first: Ipv4Addr::UNSPECIFIED, last: Ipv4Addr::BROADCAST };
+}
+
+impl Span<Ipv6Addr> {
+    /// Every IPv6 address.
+    pub const MAX_V6: Self = Self { first: Ipv6Addr::UNSPECIFIED, last: Ipv6Addr::from_bits(u128::MAX) };
 }
 
 impl<T: Copy + Ord> Span<T> {

@@ -1,14 +1,15 @@
-//! Says the same thing only now and then: a flood of bad connections must not flood the journal.
+//! Says the same thing only now and then: a flood of bad messages must not flood the journal.
 //!
 //! # Invariants
 //!
 //! - Everything is counted, and no count is lost: what was held back is said later.
 //! - For each reason something is said at most once per [`INTERVAL`].
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::reason::CloseReason;
 use crate::time::Instant;
 
 /// Shortest time between two events with the same reason.
@@ -16,12 +17,12 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is to be said: why, the details of the last one, and how many there were since it was
 /// said last.
-pub(crate) type Said<D> = (CloseReason, D, u64);
+pub(crate) type Said<R, D> = (R, D, u64);
 
 /// What was said when, and what was held back since, by reason.
 #[derive(Debug)]
-pub(crate) struct Throttle<D> {
-    reasons: BTreeMap<CloseReason, Entry<D>>,
+pub(crate) struct Throttle<R, D> {
+    reasons: BTreeMap<R, Entry<D>>,
 }
 
 #[derive(Debug)]
@@ -31,14 +32,14 @@ struct Entry<D> {
     total: u64,
 }
 
-impl<D> Throttle<D> {
+impl<R: Copy + Ord, D> Throttle<R, D> {
     /// Nothing was said yet.
     pub(crate) const fn new() -> Self {
         Self { reasons: BTreeMap::new() }
     }
 
     /// Counts one more; gives what is to be said now, if anything.
-    pub(crate) fn count(&mut self, now: Instant, reason: CloseReason, detail: D) -> Option<Said<D>> {
+    pub(crate) fn count(&mut self, now: Instant, reason: R, detail: D) -> Option<Said<R, D>> {
         let Some(entry) = self.reasons.get_mut(&reason) else {
             self.reasons.insert(reason, Entry { said_at: now, held_back: None, total: 1 });
             return Some((reason, detail, 1));
@@ -55,7 +56,7 @@ impl<D> Throttle<D> {
     }
 
     /// What was held back for long enough.
-    pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = Said<D>> {
+    pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = Said<R, D>> {
         self.reasons.iter_mut().filter_map(move |(reason, entry)| {
             if now < entry.said_at + INTERVAL {
                 return None;
@@ -73,7 +74,7 @@ impl<D> Throttle<D> {
     }
 
     /// How many there were, by reason.
-    pub(crate) fn totals(&self) -> impl Iterator<Item = (CloseReason, u64)> {
+    pub(crate) fn totals(&self) -> impl Iterator<Item = (R, u64)> {
         self.reasons.iter().map(|(reason, entry)| (*reason, entry.total))
     }
 }
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn the_first_of_a_kind_is_said_at_once_and_the_others_are_summed_up() {
         let at = |s| Instant::START + Duration::from_secs(s);
-        let (key, full) = (CloseReason::WrongKey, CloseReason::Full);
+        let (key, full) = ("wrong key", "full");
         let mut throttle = Throttle::new();
 
         assert_eq!(throttle.count(at(1), key, 'a'), Some((key, 'a', 1)));

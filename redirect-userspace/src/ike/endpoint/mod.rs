@@ -1,0 +1,510 @@
+//! The endpoint: all IKE SAs of one worker.
+//!
+//! # Invariants
+//!
+//! - Every table has a limit: half-open SAs, those of one source, all SAs.
+//! - What an SA does to others (its successor, those it supersedes) is done here, after its own
+//!   step is over.
+//!
+//! # Picture
+//!
+//! ```text
+//!             ┌ no SA of ours: IKE_SA_INIT ─▶ init ─▶ new SA
+//! datagram ───┤
+//!             └ our SPI in it ─▶ that SA ─▶ effects: successor, supersede, gone
+//! ```
+
+mod init;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use self::table::Table;
+use super::config::{Name, Settings};
+use super::cookie::Jar;
+use super::error;
+use super::event::{CloseReason, Counters, Discard, Event, Failure};
+use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
+use super::lease::Leases;
+use super::rules::{self, Outside};
+use super::sa::await_init::AwaitInit;
+use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
+use super::sa::{Effects, IkeSa, Names, State};
+use super::snapshot::{CountSnapshot, SaSnapshot};
+use super::wire::{
+    Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, SpiI, TrafficSelectors,
+    Version, encode_message,
+};
+use crate::crypto::Provider;
+use crate::machine::{Deadline, Machine, Outbox};
+use crate::rng::Rng;
+use crate::throttle::Throttle;
+use crate::time::Now;
+
+/// All IKE SAs of one worker.
+pub struct Endpoint {
+    provider: Provider,
+    shard: Shard,
+    settings: Arc<Settings>,
+    rng: Rng,
+    leases: Box<dyn Leases>,
+    counters: Counters,
+    refusals: Refusals,
+    spis: Spis,
+    table: Table,
+    jar: Jar,
+    are_cookies_wanted: bool,
+    next_id: u64,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoint({:?}, {:?})", self.shard, self.counts())
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without SAs.
+    #[must_use]
+    pub fn new(now: Now, shard: Shard, settings: Arc<Settings>, leases: Box<dyn Leases>, rng: Rng) -> Self {
+        Self::with_provider(Provider::Real, now, shard, settings, leases, rng)
+    }
+
+    /// The same, with primitives from elsewhere.
+    #[must_use]
+    pub fn with_provider(
+        provider: Provider,
+        now: Now,
+        shard: Shard,
+        settings: Arc<Settings>,
+        leases: Box<dyn Leases>,
+        mut rng: Rng,
+    ) -> Self {
+        let jar = Jar::new(now, &mut rng);
+        Self {
+            provider,
+            shard,
+            settings,
+            rng,
+            leases,
+            counters: Counters::default(),
+            refusals: Throttle::new(),
+            spis: Spis::new(shard),
+            table: Table::default(),
+            jar,
+            are_cookies_wanted: false,
+            next_id: 0,
+        }
+    }
+
+    /// How often things happened.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many SAs there are.
+    #[must_use]
+    pub fn counts(&self) -> CountSnapshot {
+        CountSnapshot {
+            half_open: self.table.half_open(),
+            established: self.table.len() - self.table.half_open(),
+            children: self.spis.len(),
+        }
+    }
+
+    /// The SAs for people, in the order of their numbers, at most `most` of them: those that are
+    /// selected.
+    #[must_use]
+    pub fn snapshot(&self, now: Now, selection: &Selection, most: usize) -> Vec<SaSnapshot> {
+        let mut all: Vec<SaSnapshot> = self
+            .table
+            .iter()
+            .filter(|sa| self.is_selected(sa, selection))
+            .filter_map(|sa| sa.snapshot(now))
+            .collect();
+        all.sort_unstable_by_key(|sa| sa.id);
+        all.truncate(most);
+        all
+    }
+
+    /// The table beside everything else that an SA may use.
+    fn split<'a>(&'a mut self, now: Now, out: &'a mut Outbox<Output>) -> (&'a mut Table, Context<'a>) {
+        let Self {
+            provider,
+            shard: _,
+            settings,
+            rng,
+            leases,
+            counters,
+            refusals,
+            spis,
+            table,
+            jar: _,
+            are_cookies_wanted: _,
+            next_id: _,
+        } = self;
+        let ctx = Context {
+            now,
+            provider: *provider,
+            settings,
+            rng,
+            leases: leases.as_mut(),
+            counters,
+            refusals,
+            spis,
+            out,
+        };
+        (table, ctx)
+    }
+
+    /// The next SA's number: no two workers have the same.
+    fn id(&mut self) -> SaId {
+        self.next_id += 1;
+        SaId(
+            self.next_id * u64::from(self.shard.count()) - u64::from(self.shard.count())
+                + u64::from(self.shard.index())
+                + 1,
+        )
+    }
+
+    fn datagram(&mut self, now: Now, path: Path, octets: &[u8], out: &mut Outbox<Output>) {
+        let Ok(header) = Header::decode(octets) else { return self.counters.discard(Discard::Malformed) };
+        if header.version.major() != Version::V2.major() {
+            self.counters.discard(Discard::MajorVersion);
+            return answer_version(&header, path, octets.len(), out);
+        }
+        let ours = match header.sender {
+            OriginalRole::Initiator => header.spi_r.map(|spi| spi.0.get()),
+            OriginalRole::Responder => Some(header.spi_i.0.get()),
+        };
+        let Some(ours) = ours else { return self.first(now, path, octets, out) };
+        if !self.table.contains(ours) {
+            return self.counters.discard(Discard::UnknownSpi);
+        }
+        let message = match Message::decode(octets) {
+            Ok(message) => message,
+            Err(_malformed) => return self.counters.discard(Discard::Malformed),
+        };
+        let outside = match rules::outside(&message) {
+            Ok(outside) => outside,
+            // Nobody has proved to be the peer: there is no answer.
+            Err(_violation) => return self.counters.discard(Discard::Syntax),
+        };
+        self.with(now, ours, out, |sa, ctx| {
+            let is_theirs = match sa.names.role {
+                OriginalRole::Initiator => sa.names.spi_r.is_none() || sa.names.spi_r == header.spi_r,
+                OriginalRole::Responder => sa.names.spi_i == header.spi_i,
+            };
+            if !is_theirs {
+                ctx.counters.discard(Discard::UnknownSpi);
+                return Effects::default();
+            }
+            sa.datagram(ctx, path, &message, &outside)
+        });
+    }
+
+    /// A message that has no SPI of ours.
+    fn first(&mut self, now: Now, path: Path, octets: &[u8], out: &mut Outbox<Output>) {
+        let message = match Message::decode(octets) {
+            Ok(message) => message,
+            Err(_malformed) => {
+                self.counters.discard(Discard::Malformed);
+                return;
+            }
+        };
+        let header = &message.header;
+        let is_first = header.exchange == ExchangeType::IkeSaInit
+            && header.direction == Direction::Request
+            && header.message_id == MessageId::FIRST;
+        if !is_first {
+            return self.counters.discard(Discard::UnknownSpi);
+        }
+        match rules::outside(&message) {
+            Ok(Outside::Clear(_)) => self.init(now, path, &message, out),
+            Ok(Outside::Encrypted(_) | Outside::Fragment(_) | Outside::Hint) => {
+                self.counters.discard(Discard::Syntax);
+            }
+            Err(violation) => {
+                self.counters.discard(Discard::Syntax);
+                self.refuse_clear(&message, path, out, |chain| error::answer(&violation, chain));
+            }
+        }
+    }
+
+    /// Lets an SA do something, and does what that means for others.
+    fn with(
+        &mut self,
+        now: Now,
+        spi: u64,
+        out: &mut Outbox<Output>,
+        act: impl FnOnce(&mut IkeSa, &mut Context<'_>) -> Effects,
+    ) {
+        let (table, mut ctx) = self.split(now, out);
+        let Some(mut sa) = table.take(spi) else { return };
+        let effects = act(&mut sa, &mut ctx);
+        self.settle(now, spi, sa, effects, out);
+    }
+
+    /// Puts an SA back after its step, and does what the step means for others.
+    fn settle(&mut self, now: Now, spi: u64, sa: Box<IkeSa>, effects: Effects, out: &mut Outbox<Output>) {
+        let Effects { is_gone, next: _, spawned, bequest, supersedes, registers } = effects;
+        if let Some(holder) = registers {
+            self.table.register(spi, holder);
+        }
+        let holder = self.table.holder(spi);
+        if is_gone {
+            self.table.remove(spi);
+        } else {
+            self.table.put_back(spi, sa);
+        }
+        if let Some(spawned) = spawned {
+            let new = spawned.names.ours();
+            if let Some(holder) = holder {
+                self.table.register(new, holder);
+            }
+            self.table.insert(new, spawned);
+            // It may have something to say at once.
+            self.with(now, new, out, |sa, ctx| {
+                let mut effects = Effects::default();
+                let names = sa.names;
+                if let Some(state) = sa.established() {
+                    state.wake(ctx, names, &mut effects);
+                }
+                effects
+            });
+        }
+        if let Some((heir, estate)) = bequest {
+            let (table, mut ctx) = self.split(now, out);
+            match table.take(heir) {
+                Some(mut sa) => {
+                    let names = sa.names;
+                    if let Some(state) = sa.established() {
+                        state.inherit(&mut ctx, names, estate);
+                    }
+                    table.put_back(heir, sa);
+                }
+                // The heir is gone already: so is everything that it would have had.
+                None => estate.dissolve(&mut ctx),
+            }
+        }
+        if let Some(holder) = supersedes {
+            self.supersede(now, &holder, Some(spi), out);
+            out.push(Output::Supersede { holder });
+        }
+    }
+
+    /// Drops the SAs with a client that has made a new one.
+    fn supersede(&mut self, now: Now, holder: &Arc<[u8]>, keep: Option<u64>, out: &mut Outbox<Output>) {
+        for spi in self.table.of_holder(holder) {
+            if Some(spi) == keep {
+                continue;
+            }
+            let (table, mut ctx) = self.split(now, out);
+            if let Some(mut sa) = table.take(spi) {
+                sa.drop_silently(&mut ctx, CloseReason::Superseded);
+                table.remove(spi);
+            }
+        }
+    }
+
+    fn timeout(&mut self, now: Now, out: &mut Outbox<Output>) {
+        while let Some(spi) = self.table.due(now) {
+            self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
+        }
+        let said: Vec<(Failure, Refused, u64)> = self.refusals.due(now.mono).collect();
+        for (failure, refused, count) in said {
+            out.push(Output::Event(refused.into_event(failure, count)));
+        }
+    }
+
+    fn command(&mut self, now: Now, command: Command, out: &mut Outbox<Output>) {
+        match command {
+            Command::Initiate { connection, local } => self.initiate(now, &connection, local, out),
+            Command::Clear(selection) => {
+                for spi in self.selected(&selection) {
+                    self.with(now, spi, out, |sa, ctx| {
+                        let mut effects = Effects::default();
+                        let names = sa.names;
+                        match sa.established() {
+                            Some(state) => state.close(ctx, names, CloseReason::Cleared, &mut effects),
+                            None => {
+                                sa.drop_silently(ctx, CloseReason::Cleared);
+                                effects.is_gone = true;
+                            }
+                        }
+                        effects
+                    });
+                }
+            }
+            Command::RekeyIke(id) => self.for_id(now, id, out, |state, ctx, names, effects| {
+                state.rekey_ike(ctx, names, effects);
+            }),
+            Command::RekeyChildren(id) => self.for_id(now, id, out, |state, ctx, names, effects| {
+                state.rekey_children(ctx, names, effects);
+            }),
+            Command::NewChild { sa, local_ts, remote_ts } => {
+                let selectors = (TrafficSelectors(local_ts), TrafficSelectors(remote_ts));
+                self.for_id(now, sa, out, |state, ctx, names, effects| {
+                    state.new_child(ctx, names, selectors, effects);
+                });
+            }
+            Command::Shutdown => {
+                for spi in self.table.spis() {
+                    let (table, mut ctx) = self.split(now, out);
+                    if let Some(mut sa) = table.take(spi) {
+                        let names = sa.names;
+                        match sa.established() {
+                            Some(state) => state.farewell(&mut ctx, names),
+                            None => sa.drop_silently(&mut ctx, CloseReason::Shutdown),
+                        }
+                        table.remove(spi);
+                    }
+                }
+            }
+        }
+    }
+
+    fn for_id(
+        &mut self,
+        now: Now,
+        id: SaId,
+        out: &mut Outbox<Output>,
+        act: impl FnOnce(&mut super::sa::established::Established, &mut Context<'_>, Names, &mut Effects),
+    ) {
+        // The successor of a rekeyed SA has its number as well; what is left of it is not meant.
+        let is_it = |sa: &&IkeSa| sa.names.id == id && !sa.is_remnant();
+        let Some(spi) = self.table.iter().find(is_it).map(|sa| sa.names.ours()) else { return };
+        self.with(now, spi, out, |sa, ctx| {
+            let mut effects = Effects::default();
+            let names = sa.names;
+            if let Some(state) = sa.established() {
+                act(state, ctx, names, &mut effects);
+            }
+            effects
+        });
+    }
+
+    fn selected(&self, selection: &Selection) -> Vec<u64> {
+        let sas = self.table.iter().filter(|sa| !sa.is_remnant() && self.is_selected(sa, selection));
+        let mut spis: Vec<(SaId, u64)> = sas.map(|sa| (sa.names.id, sa.names.ours())).collect();
+        spis.sort_unstable();
+        spis.into_iter().map(|(_, spi)| spi).collect()
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the endpoint")]
+    fn is_selected(&self, sa: &IkeSa, selection: &Selection) -> bool {
+        match selection {
+            Selection::All => true,
+            Selection::Id(id) => sa.names.id == *id,
+            Selection::Remote(address) => sa.remote().ip() == *address,
+            Selection::Identity(id) => {
+                sa.peer().is_some_and(|peer| super::identity::is_same(peer.proof.identity(), id))
+            }
+            Selection::Profile(name) => sa.peer().is_some_and(|peer| peer.profile().name == *name),
+        }
+    }
+
+    fn initiate(&mut self, now: Now, name: &Name, local: IpAddr, out: &mut Outbox<Output>) {
+        let is_it = |connection: &&Arc<super::config::Connection>| connection.profile.name == *name;
+        let Some(connection) = self.settings.connections.iter().find(is_it).cloned() else { return };
+        let Some(remote) = connection.remotes.first().copied() else { return };
+        let path = Path { local: (local, IKE_PORT).into(), remote };
+        let id = self.id();
+        let spi = self.spis.ike(&mut self.rng);
+        let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
+        let (table, mut ctx) = self.split(now, out);
+        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path) {
+            Ok(state) => {
+                let sa = IkeSa { names, state: State::AwaitInit(Box::new(state)) };
+                table.insert(spi.get(), Box::new(sa));
+            }
+            Err(refusal) => super::sa::await_init::fail(&mut ctx, &connection, &refusal),
+        }
+    }
+
+    /// Says that somebody did not get an SA.
+    fn refuse(&mut self, now: Now, path: Path, refusal: Refusal, out: &mut Outbox<Output>) {
+        let (_, mut ctx) = self.split(now, out);
+        ctx.refuse(path.remote, refusal);
+    }
+
+    /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
+    /// are half-open: a threshold alone would flutter.
+    fn weigh_cookies(&mut self, out: &mut Outbox<Output>) {
+        let half_open = self.table.half_open();
+        let threshold = self.settings.limits.cookie_threshold;
+        let are_wanted =
+            if self.are_cookies_wanted { half_open > threshold / 2 } else { half_open >= threshold };
+        if are_wanted != self.are_cookies_wanted {
+            self.are_cookies_wanted = are_wanted;
+            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open }));
+        }
+    }
+}
+
+impl Machine for Endpoint {
+    type Input<'a> = Input<'a>;
+    type Output = Output;
+
+    fn step(&mut self, now: Now, input: Input<'_>, out: &mut Outbox<Output>) {
+        match input {
+            Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
+            Input::Configure(settings) => self.settings = settings,
+            Input::Command(command) => self.command(now, command, out),
+            Input::Supersede { holder } => self.supersede(now, &holder, None, out),
+            Input::Moved { inbound, path } => {
+                if let Some(spi) = self.spis.owner(inbound) {
+                    self.with(now, spi, out, |sa, ctx| {
+                        let names = sa.names;
+                        if let Some(state) = sa.established() {
+                            state.alive(ctx.now);
+                            state.move_to(ctx, names, path);
+                        }
+                        Effects::default()
+                    });
+                }
+            }
+            Input::Alive { inbound } => {
+                if let Some(spi) = self.spis.owner(inbound) {
+                    self.with(now, spi, out, |sa, ctx| {
+                        if let Some(state) = sa.established() {
+                            state.alive(ctx.now);
+                        }
+                        Effects::default()
+                    });
+                }
+            }
+            Input::Timeout => self.timeout(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let refusals = self.refusals.deadline();
+        let refusals = refusals.map(|at| Deadline { at, why: "refusals that were held back are told" });
+        Deadline::earlier(self.table.deadline(), refusals)
+    }
+}
+
+/// RFC 7296 §2.5: a request of a later version is answered; a response never.
+fn answer_version(header: &Header, path: Path, length: usize, out: &mut Outbox<Output>) {
+    if header.direction == Direction::Response || header.version.major() < Version::V2.major() {
+        return;
+    }
+    let answer = Header {
+        version: Version::V2,
+        sender: header.sender.peer(),
+        direction: Direction::Response,
+        ..*header
+    };
+    let octets = encode_message(Vec::new(), &answer, |chain| chain.plain(NotifyType::InvalidMajorVersion));
+    if let Ok(octets) = octets
+        && octets.len() <= length
+    {
+        out.push(Output::Transmit { path, octets });
+    }
+}
+
+/// Where IKE is spoken without NATs.
+const IKE_PORT: u16 = 500;

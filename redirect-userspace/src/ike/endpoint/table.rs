@@ -1,0 +1,208 @@
+//! The SAs and where to find them: by our SPI, by what half-open ones were begun with, by who the
+//! peer is, by when they have something to do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::ike::sa::IkeSa;
+use crate::ike::wire::SpiI;
+use crate::machine::Deadline;
+use crate::time::{Instant, Now};
+
+/// What a half-open SA was begun with.
+pub(super) type Beginning = (SpiI, SocketAddr);
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: HashMap<u64, Entry>,
+    /// Half-open SAs with us as responder.
+    beginnings: HashMap<Beginning, u64>,
+    /// How many of those each source has.
+    sources: HashMap<IpAddr, usize>,
+    holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    /// What the deadline at the front is for.
+    half_open: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Not there while the SA is stepped.
+    sa: Option<Box<IkeSa>>,
+    deadline: Option<Instant>,
+    beginning: Option<Beginning>,
+    holder: Option<Arc<[u8]>>,
+    is_half_open: bool,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) const fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    /// Half-open SAs of a source.
+    pub(super) fn half_open_of(&self, source: IpAddr) -> usize {
+        self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    pub(super) fn contains(&self, spi: u64) -> bool {
+        self.entries.contains_key(&spi)
+    }
+
+    pub(super) fn get(&self, spi: u64) -> Option<&IkeSa> {
+        self.entries.get(&spi)?.sa.as_deref()
+    }
+
+    /// The half-open SA that began with this.
+    pub(super) fn begun(&self, beginning: &Beginning) -> Option<u64> {
+        self.beginnings.get(beginning).copied()
+    }
+
+    /// Adds an SA; one of the same SPI, which chance does not make, would be overwritten.
+    pub(super) fn insert(&mut self, spi: u64, sa: Box<IkeSa>) {
+        let entry = self.entries.entry(spi).or_insert(Entry {
+            sa: None,
+            deadline: None,
+            beginning: None,
+            holder: None,
+            is_half_open: false,
+        });
+        if sa.is_half_open() && !entry.is_half_open {
+            entry.is_half_open = true;
+            self.half_open += 1;
+        }
+        self.put_back(spi, sa);
+    }
+
+    /// Remembers what a half-open SA was begun with.
+    pub(super) fn begin(&mut self, spi: u64, beginning: Beginning) {
+        if let Some(entry) = self.entries.get_mut(&spi) {
+            entry.beginning = Some(beginning);
+            self.beginnings.insert(beginning, spi);
+            *self.sources.entry(beginning.1.ip()).or_insert(0) += 1;
+        }
+    }
+
+    /// Takes an SA out for a step.
+    pub(super) fn take(&mut self, spi: u64) -> Option<Box<IkeSa>> {
+        self.entries.get_mut(&spi)?.sa.take()
+    }
+
+    /// Puts it back after the step.
+    pub(super) fn put_back(&mut self, spi: u64, sa: Box<IkeSa>) {
+        let Some(entry) = self.entries.get_mut(&spi) else { return };
+        let deadline = sa.deadline().map(|deadline| deadline.at);
+        if deadline != entry.deadline {
+            if let Some(old) = entry.deadline {
+                self.deadlines.remove(&(old, spi));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, spi));
+            }
+            entry.deadline = deadline;
+        }
+        let is_over = entry.is_half_open && !sa.is_half_open();
+        entry.sa = Some(sa);
+        if is_over {
+            self.opened(spi);
+        }
+    }
+
+    /// An SA is not half-open any more.
+    fn opened(&mut self, spi: u64) {
+        let Some(entry) = self.entries.get_mut(&spi) else { return };
+        if std::mem::replace(&mut entry.is_half_open, false) {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+        let beginning = entry.beginning.take();
+        self.forget_beginning(spi, beginning);
+    }
+
+    fn forget_beginning(&mut self, spi: u64, beginning: Option<Beginning>) {
+        let Some(beginning) = beginning else { return };
+        if self.beginnings.get(&beginning) == Some(&spi) {
+            self.beginnings.remove(&beginning);
+        }
+        let source = beginning.1.ip();
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// An SA has ended.
+    pub(super) fn remove(&mut self, spi: u64) {
+        let Some(entry) = self.entries.remove(&spi) else { return };
+        if let Some(at) = entry.deadline {
+            self.deadlines.remove(&(at, spi));
+        }
+        if entry.is_half_open {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+        self.forget_beginning(spi, entry.beginning);
+        if let Some(holder) = entry.holder
+            && let Some(spis) = self.holders.get_mut(&holder)
+        {
+            spis.remove(&spi);
+            if spis.is_empty() {
+                self.holders.remove(&holder);
+            }
+        }
+    }
+
+    /// The peer of an SA is this one. The SA need not be there yet.
+    pub(super) fn register(&mut self, spi: u64, holder: Arc<[u8]>) {
+        let entry = self.entries.entry(spi).or_insert(Entry {
+            sa: None,
+            deadline: None,
+            beginning: None,
+            holder: None,
+            is_half_open: false,
+        });
+        if entry.holder.is_none() {
+            entry.holder = Some(Arc::clone(&holder));
+            self.holders.entry(holder).or_default().insert(spi);
+        }
+    }
+
+    /// Who the peer of an SA is.
+    pub(super) fn holder(&self, spi: u64) -> Option<Arc<[u8]>> {
+        self.entries.get(&spi)?.holder.clone()
+    }
+
+    /// The SAs with a peer.
+    pub(super) fn of_holder(&self, holder: &Arc<[u8]>) -> Vec<u64> {
+        self.holders.get(holder).map(|spis| spis.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// An SA that has something to do by now.
+    pub(super) fn due(&self, now: Now) -> Option<u64> {
+        let (at, spi) = self.deadlines.first()?;
+        (*at <= now.mono).then_some(*spi)
+    }
+
+    /// When the next SA has something to do.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let (_, spi) = self.deadlines.first()?;
+        self.get(*spi)?.deadline()
+    }
+
+    /// Every SPI of ours, in order.
+    pub(super) fn spis(&self) -> Vec<u64> {
+        let mut spis: Vec<u64> = self.entries.keys().copied().collect();
+        spis.sort_unstable();
+        spis
+    }
+
+    /// The SAs, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &IkeSa> {
+        self.entries.values().filter_map(|entry| entry.sa.as_deref())
+    }
+}

@@ -1,0 +1,454 @@
+//! The responder between IKE_SA_INIT and the end of IKE_AUTH.
+//!
+//! The secret of the key exchange is computed only when the IKE_AUTH request comes: whoever sends
+//! nothing but IKE_SA_INIT requests costs one half of it.
+//!
+//! # References
+//!
+//! `RFC 7296 §1.2`, `§2.6`, `§2.15`, `§2.21.2`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::crypto::kex::KeyExchange;
+use crate::crypto::prf::PrfKey;
+use crate::crypto::sign::HashAlgorithm;
+use crate::ike::error;
+use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::identity::Shown;
+use crate::ike::io::Path;
+use crate::ike::message::{Channel, Verified};
+use crate::ike::proposal::{EspExchange, IkeSuite};
+use crate::ike::rules::{self, Form, Outside};
+use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
+use crate::ike::sa::configuration::{self, Given};
+use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::natt::Nat;
+use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
+use crate::ike::sa::peer::Peer;
+use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::window::{Requested, Window};
+use crate::ike::sa::{Effects, Names, State, suite, transmit};
+use crate::ike::snapshot::{SaSnapshot, SaState};
+use crate::ike::wire::{
+    ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId, NotifyContent,
+    NotifyType, OriginalRole, Payload, PayloadType,
+};
+use crate::time::{Instant, Now};
+
+/// IKE_SA_INIT is answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The request and the response, as they were sent: AUTH covers both.
+    pub(crate) request: Box<[u8]>,
+    pub(crate) response: Box<[u8]>,
+    pub(crate) ni: Box<[u8]>,
+    pub(crate) nr: Box<[u8]>,
+    pub(crate) suite: IkeSuite,
+    pub(crate) path: Path,
+    pub(crate) nat: Nat,
+    /// Whether the peer takes fragments.
+    pub(crate) fragments: bool,
+    /// Hash functions that it has announced.
+    pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
+    pub(crate) redirected_from: Option<IpAddr>,
+    pub(crate) follows_redirects: bool,
+    pub(crate) secrets: Secrets,
+    pub(crate) made_at: Instant,
+    pub(crate) expires_at: Instant,
+}
+
+/// How far the key exchange has come.
+#[derive(Debug)]
+pub(crate) enum Secrets {
+    /// Our half, and the peer's.
+    Halves(KeyExchange, Box<[u8]>),
+    /// Keys.
+    Keys(Box<Keys>),
+    /// They do not go together.
+    Failed,
+}
+
+/// What comes of the key exchange.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    channel: Channel,
+    derivation: crate::ike::sa::keymat::DerivationKey,
+    proof_i: PrfKey,
+    proof_r: PrfKey,
+}
+
+impl Answered {
+    pub(crate) fn datagram(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let header = &message.header;
+        if header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request {
+            return Err(Discard::UnexpectedExchange);
+        }
+        if let Secrets::Halves(..) = self.secrets {
+            self.agree(ctx, names, effects)?;
+        }
+        let Secrets::Keys(keys) = &mut self.secrets else { return Err(Discard::Integrity) };
+        // A forged request leaves everything as it is; the real one may still come.
+        if keys.channel.window.requested(header.message_id) != Requested::New {
+            return Err(Discard::MessageId);
+        }
+        let opened = keys.channel.check(message, outside)?;
+        // RFC 7296 §2.23: the client goes on from port 4500 once it has seen a NAT.
+        self.path = path;
+        let Some(verified) = keys.channel.collect(header, opened)? else { return Ok(()) };
+        self.answer(ctx, names, &verified, effects);
+        Ok(())
+    }
+
+    /// Computes the keys.
+    fn agree(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) -> Result<(), Discard> {
+        let Secrets::Halves(ours, theirs) = std::mem::replace(&mut self.secrets, Secrets::Failed) else {
+            return Err(Discard::Integrity);
+        };
+        let keys = child::agree(ours, &theirs).and_then(|shared| {
+            let (Some(suite), Some(spi_r)) = (suite::ike(self.suite, ctx.settings.legacy), names.spi_r)
+            else {
+                return Err(Refusal::new(Failure::Local, "an unknown algorithm"));
+            };
+            let origin = Origin {
+                provider: ctx.provider,
+                suite,
+                nonces: Nonces { initiator: &self.ni, responder: &self.nr },
+                spi_i: names.spi_i,
+                spi_r,
+                role: OriginalRole::Responder,
+            };
+            IkeKeys::initial(origin, &shared).map_err(|error| Refusal::new(Failure::Local, error.to_string()))
+        });
+        match keys {
+            Ok(IkeKeys { derivation, ours, theirs, proof_i, proof_r }) => {
+                let mut channel = Channel::new(ours, theirs, Window::new(MessageId(1), MessageId(0)));
+                channel.fragments = self.fragments;
+                self.secrets = Secrets::Keys(Box::new(Keys { channel, derivation, proof_i, proof_r }));
+                Ok(())
+            }
+            Err(refusal) => {
+                // RFC 6989: there is nothing to protect an answer with.
+                ctx.refuse(self.path.remote, refusal);
+                effects.is_gone = true;
+                Err(Discard::Integrity)
+            }
+        }
+    }
+
+    /// Answers the IKE_AUTH request.
+    fn answer(&mut self, ctx: &mut Context<'_>, names: Names, verified: &Verified, effects: &mut Effects) {
+        let mut identity = None;
+        match self.authenticate(ctx, names, verified, &mut identity, effects) {
+            Ok(()) => {}
+            Err(Denial { refusal, violation }) => {
+                let refusal = match identity {
+                    Some(identity) => refusal.of(identity),
+                    None => refusal,
+                };
+                let failure = refusal.failure;
+                ctx.refuse(self.path.remote, refusal);
+                self.deny(ctx, names, effects, |chain| match (violation, error::notify(failure)) {
+                    (Some(violation), _) => error::answer(&violation, chain),
+                    (None, Some(kind)) => chain.plain(kind),
+                    (None, None) => chain.plain(NotifyType::AuthenticationFailed),
+                });
+            }
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        verified: &Verified,
+        identity: &mut Option<Arc<str>>,
+        effects: &mut Effects,
+    ) -> Result<(), Denial> {
+        let chain = verified.chain().map_err(unreadable)?;
+        let form = rules::check(ExchangeType::IkeAuth, Direction::Request, &chain)?;
+        let id_i = payloads::required(&chain, PayloadType::IdI, Id::decode).map_err(unreadable)?;
+        *identity = Some(Shown(&id_i).to_string().into());
+        if form != Form::AuthRequest {
+            return Err(Refusal::new(Failure::NoProfile, "EAP is wanted, and no profile has it").into());
+        }
+        let claimant = Claimant::initiator(&chain).map_err(unreadable)?;
+        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
+        let wishes = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
+            .map_err(unreadable)?;
+        let is_sole = chain.notify(NotifyType::InitialContact).is_some();
+        let Secrets::Keys(keys) = &self.secrets else {
+            return Err(Refusal::new(Failure::Local, "there are no keys").into());
+        };
+
+        let exchange = Exchange {
+            provider: ctx.provider,
+            legacy: ctx.settings.legacy,
+            now: ctx.now.wall,
+            request: &self.request,
+            response: &self.response,
+            ni: &self.ni,
+            nr: &self.nr,
+            proof_i: &keys.proof_i,
+            proof_r: &keys.proof_r,
+            hashes: self.hashes.as_deref(),
+            local: self.path.local.ip(),
+        };
+        let proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
+        let profile = Arc::clone(proof.profile());
+        let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
+
+        if is_sole {
+            // Before an address is given: the old SA's is the one that the client gets again.
+            effects.supersedes = Some(Arc::clone(proof.holder()));
+        }
+        effects.registers = Some(Arc::clone(proof.holder()));
+        let Secrets::Keys(keys) = std::mem::replace(&mut self.secrets, Secrets::Failed) else {
+            return Err(Refusal::new(Failure::Local, "there are no keys").into());
+        };
+        let Keys { channel, derivation, .. } = *keys;
+        let peer = Arc::new(Peer {
+            proof,
+            local: Arc::clone(&ours.shown),
+            are_we_client: false,
+            redirected_from: self.redirected_from,
+            follows_redirects: self.follows_redirects,
+            is_resumed: false,
+        });
+        let mut sa = Established::new(
+            ctx,
+            Fresh { channel, derivation, suite: self.suite, peer, path: self.path, nat: self.nat },
+        );
+        let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
+
+        let label = sa.label(names);
+        let (agreed, reply, child_refusal) = match first {
+            None => (None, None, None),
+            Some(Ok((agreed, reply))) => (Some(agreed), reply, None),
+            Some(Err(refusal)) => (None, None, Some(refusal)),
+        };
+        ctx.counters.established_responder = ctx.counters.established_responder.saturating_add(1);
+        ctx.event(Event::Established {
+            sa: label.clone(),
+            is_initiator: false,
+            suite: self.suite.to_string().into(),
+            took: ctx.now.mono.since(self.made_at),
+            addresses: sa.addresses(),
+        });
+        let mut answer = None;
+        if let Some(agreed) = agreed {
+            let Agreed { child, install, sa: proposal, ts_i, ts_r, public: _ } = agreed;
+            sa.adopt(ctx, names, child, install);
+            answer = Some((proposal, ts_i, ts_r));
+        }
+        let mut notify = None;
+        if let Some(refusal) = child_refusal {
+            notify = error::notify(refusal.failure);
+            ctx.refuse_child(label, refusal);
+        }
+        let result = sa.respond(ctx, names, self.path, ExchangeType::IkeAuth, |chain| {
+            ours.write(chain)?;
+            if let Some(reply) = reply {
+                chain.push(&Payload::Configuration(reply))?;
+            }
+            if let Some((proposal, ts_i, ts_r)) = answer {
+                chain.push(&Payload::Sa(proposal))?;
+                chain.push(&Payload::TsI(ts_i))?;
+                chain.push(&Payload::TsR(ts_r))?;
+            }
+            notify.map_or(Ok(()), |kind| chain.plain(kind))
+        });
+        if result.is_err() {
+            sa.shut(ctx, names, crate::ike::event::CloseReason::ProtocolError);
+            effects.is_gone = true;
+            return Ok(());
+        }
+        effects.next = Some(State::Established(Box::new(sa)));
+        Ok(())
+    }
+
+    /// The Child SA that comes with IKE_AUTH. Its failure leaves the IKE SA as it is (`RFC 7296
+    /// §1.2`).
+    fn first_child(
+        &self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        sa: &mut Established,
+        child: &ChildPayloads,
+        wishes: Option<Configuration<'_>>,
+        takes_over: bool,
+    ) -> Result<(Agreed, Option<Configuration<'static>>), Refusal> {
+        let profile = Arc::clone(sa.peer().profile());
+        let Given { leases, reply } = match &wishes {
+            Some(wishes) => {
+                let holder = Arc::clone(sa.peer().proof.holder());
+                configuration::give(ctx, &profile, &holder, wishes, takes_over)?
+            }
+            None => Given::default(),
+        };
+        sa.lend(leases);
+        let offer = Offer {
+            sa: &child.sa,
+            ts_i: &child.ts_i,
+            ts_r: &child.ts_r,
+            nonces: Nonces { initiator: &self.ni, responder: &self.nr },
+            exchange: EspExchange::IkeAuth,
+            public: None,
+            replaces: None,
+        };
+        let ground = Ground {
+            profile: &profile,
+            leases: sa.leases(),
+            given: &[],
+            derivation: sa.derivation(),
+            path: self.path,
+            nat: self.nat,
+            owner: names.ours(),
+        };
+        match child::accept(ctx, ground, &offer) {
+            Ok(agreed) => Ok((agreed, reply)),
+            Err(refusal) => {
+                sa.return_leases(ctx);
+                match refusal {
+                    ChildRefusal::Refused(refusal) => Err(refusal),
+                    // There is no key exchange in IKE_AUTH.
+                    ChildRefusal::OtherMethod(_) => Err(Refusal::new(Failure::NoProposal, "a key exchange")),
+                }
+            }
+        }
+    }
+
+    /// Answers with a refusal, and keeps nothing but the answer.
+    fn deny(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        effects: &mut Effects,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) {
+        let Secrets::Keys(keys) = std::mem::replace(&mut self.secrets, Secrets::Failed) else {
+            effects.is_gone = true;
+            return;
+        };
+        let mut channel = keys.channel;
+        let id = channel.window.expected();
+        let header = names.header(ExchangeType::IkeAuth, Direction::Response, id);
+        let size = ctx.settings.fragment_size;
+        match channel.seal(&header, self.path, size, ctx.rng, payloads) {
+            Ok(datagrams) => {
+                transmit(ctx, self.path, &datagrams);
+                channel.window.answered(datagrams);
+                effects.next = Some(State::Refused(Box::new(Refused {
+                    channel,
+                    path: self.path,
+                    expires_at: self.expires_at,
+                })));
+            }
+            Err(_local) => effects.is_gone = true,
+        }
+    }
+
+    /// A half-open SA that nobody has completed.
+    pub(crate) fn timeout(&self, ctx: &mut Context<'_>, effects: &mut Effects) {
+        if self.expires_at <= ctx.now.mono {
+            ctx.refuse(self.path.remote, Refusal::new(Failure::Timeout, "IKE_AUTH did not come"));
+            effects.is_gone = true;
+        }
+    }
+
+    pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
+        SaSnapshot {
+            id: names.id,
+            is_initiator: false,
+            state: SaState::HalfOpen,
+            local: self.path.local,
+            remote: self.path.remote,
+            local_id: "".into(),
+            remote_id: "".into(),
+            profile: None,
+            spi_i: names.spi_i,
+            spi_r: names.spi_r,
+            suite: self.suite.to_string().into(),
+            age: now.mono.since(self.made_at),
+            rekey_in: None,
+            redirected_from: self.redirected_from,
+            follows_redirects: self.follows_redirects,
+            is_resumed: false,
+            is_peer_behind_nat: self.nat.before_peer,
+            are_we_behind_nat: self.nat.before_us,
+            addresses: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+}
+
+/// Why IKE_AUTH is refused, and what broke the rules, if something did.
+struct Denial {
+    refusal: Refusal,
+    violation: Option<rules::Violation>,
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, violation: None }
+    }
+}
+
+impl From<rules::Violation> for Denial {
+    fn from(violation: rules::Violation) -> Self {
+        let refusal = Refusal::new(error::failure(&violation), violation.to_string());
+        Self { refusal, violation: Some(violation) }
+    }
+}
+
+fn refused(refusal: crate::ike::authn::Refusal) -> Refusal {
+    Refusal::new(refusal.failure(), refusal.to_string())
+}
+
+/// IKE_AUTH is answered with a refusal: it is repeated for whoever has not got it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    channel: Channel,
+    pub(crate) path: Path,
+    pub(crate) expires_at: Instant,
+}
+
+impl Refused {
+    pub(crate) fn datagram(
+        &self,
+        ctx: &mut Context<'_>,
+        path: Path,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+    ) -> Result<(), Discard> {
+        if message.header.direction != Direction::Request
+            || self.channel.window.requested(message.header.message_id) != Requested::Repeated
+        {
+            return Err(Discard::UnexpectedExchange);
+        }
+        if self.channel.check(message, outside)?.wants_answer() {
+            transmit(ctx, path, self.channel.window.answer());
+        }
+        Err(Discard::Retransmission)
+    }
+}
+
+/// Writes the IKE_SA_INIT response's notifies that say what we can do.
+pub(crate) fn abilities(chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+    chain.plain(NotifyType::FragmentationSupported)?;
+    let all = HashAlgorithm::ALL.map(|hash| crate::ike::wire::HashAlgorithm::from(hash.number()));
+    if let Some(hashes) = crate::ike::wire::HashAlgorithms::new(&all) {
+        chain.notify(&NotifyContent::SignatureHashAlgorithms(hashes))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! The initiator before the IKE_AUTH response.
+//!
+//! # References
+//!
+//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::crypto::prf::PrfKey;
+use crate::crypto::sign::HashAlgorithm;
+use crate::ike::authn::PeerAuthenticated;
+use crate::ike::config::Connection;
+use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::io::Path;
+use crate::ike::message::{Channel, Verified};
+use crate::ike::proposal::IkeSuite;
+use crate::ike::rules::{self, Form, Outside};
+use crate::ike::sa::await_init::{fail, half_open};
+use crate::ike::sa::child::{Answer, Request, Wanted, host};
+use crate::ike::sa::configuration::{addresses, ask};
+use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::keymat::{DerivationKey, Nonces};
+use crate::ike::sa::natt::Nat;
+use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
+use crate::ike::sa::peer::Peer;
+use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::window::Due;
+use crate::ike::sa::{Effects, Names, State, transmit};
+use crate::ike::snapshot::SaSnapshot;
+use crate::ike::wire::{
+    AddressRange, Chain, Configuration, Direction, ExchangeType, Message, NotifyType, Payload, PayloadType,
+    Ports, Span, TrafficSelector, TrafficSelectors,
+};
+use crate::machine::Deadline;
+use crate::time::{Instant, Now};
+
+/// IKE_AUTH is sent.
+#[derive(Debug)]
+pub(crate) struct AwaitAuth {
+    connection: Arc<Connection>,
+    path: Path,
+    local: Arc<str>,
+    made_at: Instant,
+    /// Until the established state takes it over.
+    offer: Option<Box<(Introduced, Request)>>,
+}
+
+/// What IKE_SA_INIT has led to.
+#[derive(Debug)]
+pub(crate) struct Introduced {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) path: Path,
+    pub(crate) nat: Nat,
+    pub(crate) suite: IkeSuite,
+    pub(crate) channel: Channel,
+    pub(crate) derivation: DerivationKey,
+    pub(crate) proof_i: PrfKey,
+    pub(crate) proof_r: PrfKey,
+    /// The request and the response: AUTH covers both.
+    pub(crate) request: Box<[u8]>,
+    pub(crate) response: Box<[u8]>,
+    pub(crate) ni: Box<[u8]>,
+    pub(crate) nr: Box<[u8]>,
+    pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
+    pub(crate) made_at: Instant,
+}
+
+impl Introduced {
+    fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
+        Exchange {
+            provider: ctx.provider,
+            legacy: ctx.settings.legacy,
+            now: ctx.now.wall,
+            request: &self.request,
+            response: &self.response,
+            ni: &self.ni,
+            nr: &self.nr,
+            proof_i: &self.proof_i,
+            proof_r: &self.proof_r,
+            hashes: self.hashes.as_deref(),
+            local: self.path.local.ip(),
+        }
+    }
+}
+
+impl AwaitAuth {
+    /// Sends the IKE_AUTH request.
+    pub(crate) fn start(
+        ctx: &mut Context<'_>,
+        names: Names,
+        mut introduced: Introduced,
+    ) -> Result<Self, Refusal> {
+        let connection = Arc::clone(&introduced.connection);
+        let profile = &connection.profile;
+        let ours = Introduction::begin(&introduced.exchange(ctx), profile)
+            .map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
+        let ours_shown = Arc::clone(&ours.shown);
+        let selectors = selectors(&connection, introduced.path);
+        let child = Request::new(ctx, profile, names.ours(), selectors, Wanted::None, None)?;
+        let wishes = ask(connection.wants_ipv4, connection.wants_ipv6);
+        let id =
+            introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
+        let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
+        let (path, size) = (introduced.path, ctx.settings.fragment_size);
+        let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
+            ours.write(chain)?;
+            chain.plain(NotifyType::InitialContact)?;
+            if let Some(wishes) = wishes {
+                chain.push(&Payload::Configuration(wishes))?;
+            }
+            chain.push(&Payload::Sa(child.sa.clone()))?;
+            chain.push(&Payload::TsI(child.local_ts.clone()))?;
+            chain.push(&Payload::TsR(child.remote_ts.clone()))
+        });
+        let datagrams = match sealed {
+            Ok(datagrams) => datagrams,
+            Err(error) => {
+                ctx.spis.release(child.inbound);
+                return Err(Refusal::new(Failure::Local, error.to_string()));
+            }
+        };
+        transmit(ctx, path, &datagrams);
+        let settings = ctx.settings.retransmission;
+        introduced.channel.window.sent(ctx.now, ExchangeType::IkeAuth, datagrams, &settings);
+        let (local, made_at) = (ours_shown, introduced.made_at);
+        Ok(Self { connection, path, local, made_at, offer: Some(Box::new((introduced, child))) })
+    }
+
+    pub(crate) fn datagram(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let header = &message.header;
+        let Some((introduced, _)) = self.offer.as_deref_mut() else {
+            return Err(Discard::UnexpectedExchange);
+        };
+        let channel = &mut introduced.channel;
+        let is_awaited = channel.window.is_awaited(header.message_id, header.exchange);
+        if header.direction != Direction::Response || !is_awaited {
+            return Err(Discard::UnexpectedExchange);
+        }
+        let opened = channel.check(message, outside)?;
+        let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
+        channel.window.responded();
+        match self.believe(ctx, &verified) {
+            Ok((proof, chain)) => self.establish(ctx, names, proof, &chain, effects),
+            Err(refusal) => {
+                self.give_up(ctx, names, &refusal);
+                effects.is_gone = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Believes the responder, or says why not.
+    fn believe<'a>(
+        &self,
+        ctx: &Context<'_>,
+        verified: &'a Verified,
+    ) -> Result<(PeerAuthenticated, Response<'a>), Refusal> {
+        let chain = verified.chain().map_err(unreadable)?;
+        let form = rules::check(ExchangeType::IkeAuth, Direction::Response, &chain)
+            .map_err(|violation| Refusal::new(Failure::Syntax, violation.to_string()))?;
+        if form != Form::AuthResponse {
+            let kind = payloads::error(&chain);
+            let detail = kind.map_or_else(|| "something else than AUTH".to_owned(), |kind| kind.to_string());
+            return Err(Refusal::new(Failure::PeerRefused, detail));
+        }
+        let Some((introduced, _)) = self.offer.as_deref() else {
+            return Err(Refusal::new(Failure::Local, "nothing was offered"));
+        };
+        let claimant = Claimant::responder(&chain).map_err(unreadable)?;
+        let proof = proof::confirm(&introduced.exchange(ctx), &self.connection.profile, &claimant)
+            .map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
+        let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
+            .map_err(unreadable)?;
+        let given = reply.as_ref().map(addresses).unwrap_or_default();
+        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
+        Ok((proof, Response { chain, given, child }))
+    }
+
+    fn establish(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        proof: PeerAuthenticated,
+        response: &Response<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(offer) = self.offer.take() else { return };
+        let (introduced, request) = *offer;
+        let Introduced { path, nat, suite, channel, derivation, ni, nr, made_at, .. } = introduced;
+        let peer = Arc::new(Peer {
+            proof,
+            local: Arc::clone(&self.local),
+            are_we_client: true,
+            redirected_from: None,
+            follows_redirects: false,
+            is_resumed: false,
+        });
+        effects.registers = Some(Arc::clone(peer.proof.holder()));
+        let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
+        sa.take_addresses(&response.given);
+        ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
+        let label = sa.label(names);
+        ctx.event(Event::Established {
+            sa: label.clone(),
+            is_initiator: true,
+            suite: suite.to_string().into(),
+            took: ctx.now.mono.since(made_at),
+            addresses: response.given.clone(),
+        });
+        let completed = match &response.child {
+            Some(child) => {
+                let nonces = Nonces { initiator: &ni, responder: &nr };
+                let (ts_i, ts_r) = (&child.ts_i, &child.ts_r);
+                let answer = Answer { sa: &child.sa, ts_i, ts_r, nonces, public: None };
+                let profile = Arc::clone(sa.peer().profile());
+                request.complete(ctx, sa.ground(names, &profile), &answer)
+            }
+            None => {
+                ctx.spis.release(request.inbound);
+                let kind = payloads::error(&response.chain);
+                let detail = kind.map_or_else(|| "no Child SA".to_owned(), |kind| kind.to_string());
+                Err(Refusal::new(Failure::PeerRefused, detail))
+            }
+        };
+        match completed {
+            Ok((child, mut install)) => {
+                install.own_addresses.clone_from(&response.given);
+                sa.adopt(ctx, names, child, install);
+            }
+            Err(refusal) => ctx.refuse_child(label, refusal),
+        }
+        effects.next = Some(State::Established(Box::new(sa)));
+    }
+
+    /// Gives back what was reserved.
+    pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
+        if let Some(offer) = self.offer.take() {
+            ctx.spis.release(offer.1.inbound);
+        }
+    }
+
+    fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal) {
+        // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
+        if refusal.failure != Failure::PeerRefused
+            && let Some((introduced, _)) = self.offer.as_deref_mut()
+            && let Some(id) = introduced.channel.window.next()
+        {
+            let header = names.header(ExchangeType::Informational, Direction::Request, id);
+            let (path, size) = (introduced.path, ctx.settings.fragment_size);
+            let sealed = introduced
+                .channel
+                .seal(&header, path, size, ctx.rng, |chain| chain.plain(NotifyType::AuthenticationFailed));
+            if let Ok(datagrams) = sealed {
+                transmit(ctx, path, &datagrams);
+            }
+        }
+        self.release(ctx);
+        fail(ctx, &self.connection, refusal);
+    }
+
+    pub(crate) const fn remote(&self) -> std::net::SocketAddr {
+        self.path.remote
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let (introduced, _) = self.offer.as_deref()?;
+        let at = introduced.channel.window.deadline()?;
+        Some(Deadline { at, why: "an IKE_AUTH request is repeated" })
+    }
+
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+        let settings = ctx.settings.retransmission;
+        let Some((introduced, _)) = self.offer.as_deref_mut() else { return };
+        match introduced.channel.window.due(ctx.now, &settings) {
+            Due::Nothing => {}
+            Due::Repeat(datagrams) => {
+                ctx.counters.retransmissions = ctx.counters.retransmissions.saturating_add(1);
+                transmit(ctx, introduced.path, datagrams);
+            }
+            Due::Dead => {
+                self.release(ctx);
+                let refusal = Refusal::new(Failure::Timeout, "no answer to IKE_AUTH");
+                fail(ctx, &self.connection, &refusal);
+                effects.is_gone = true;
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
+        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+    }
+}
+
+/// What is in a response.
+struct Response<'a> {
+    chain: Chain<'a>,
+    given: Vec<IpAddr>,
+    child: Option<ChildPayloads>,
+}
+
+/// What we offer to protect: as a client that gets an address, everything.
+fn selectors(connection: &Connection, path: Path) -> (TrafficSelectors, TrafficSelectors) {
+    let profile = &connection.profile;
+    let every = |addresses| TrafficSelector::Ip { protocol: 0, ports: Ports::Any, addresses };
+    let mut local = Vec::new();
+    if connection.wants_ipv4 {
+        local.push(every(AddressRange::V4(Span::MAX_V4)));
+    }
+    if connection.wants_ipv6 {
+        local.push(every(AddressRange::V6(Span::MAX_V6)));
+    }
+    if local.is_empty() {
+        local.clone_from(&profile.local_ts);
+    }
+    if local.is_empty() {
+        local.push(host(path.local.ip()));
+    }
+    let mut remote = profile.remote_ts.clone();
+    if remote.is_empty() {
+        remote.push(host(path.remote.ip()));
+    }
+    (TrafficSelectors(local), TrafficSelectors(remote))
+}

@@ -1,0 +1,338 @@
+//! The initiator before the IKE_SA_INIT response.
+//!
+//! Nothing that comes here is authenticated. An answer that cannot be used leaves everything as it
+//! is, since the right one may still come (`RFC 7296 §2.21.1`); a detour (COOKIE,
+//! INVALID_KE_PAYLOAD) changes what is asked next.
+//!
+//! # References
+//!
+//! `RFC 7296 §1.2`, `§2.6`, `§2.7`, `§2.21.1`.
+
+use std::sync::Arc;
+
+use crate::crypto::kex::KeyExchange;
+use crate::ike::config::Connection;
+use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::io::{NAT_T_PORT, Path};
+use crate::ike::message::Channel;
+use crate::ike::proposal::{IkeProposal, IkeSuite};
+use crate::ike::rules::{Form, Outside};
+use crate::ike::sa::answered::abilities;
+use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
+use crate::ike::sa::child::{NONCE_LENGTH, agree, generate};
+use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::nonce;
+use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::natt::{self, Nat};
+use crate::ike::sa::payloads;
+use crate::ike::sa::window::{Due, Window};
+use crate::ike::sa::{Effects, Names, State, suite, transmit};
+use crate::ike::snapshot::{SaSnapshot, SaState};
+use crate::ike::wire::{
+    Chain, Cookie, Direction, ExchangeType, KeyExchange as KePayload, KeyExchangeMethod, Message, MessageId,
+    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, Sa, encode_message,
+};
+use crate::machine::Deadline;
+use crate::time::{Instant, Now};
+
+/// IKE_SA_INIT is sent.
+#[derive(Debug)]
+pub(crate) struct AwaitInit {
+    connection: Arc<Connection>,
+    path: Path,
+    offer: Sa,
+    nonce: [u8; NONCE_LENGTH],
+    method: KeyExchangeMethod,
+    key_exchange: Option<KeyExchange>,
+    cookie: Option<Cookie<'static>>,
+    window: Window,
+    /// Detours so far.
+    detours: u8,
+    /// What the peer has said, which may not have been the peer.
+    hint: Option<NotifyType>,
+    made_at: Instant,
+}
+
+impl AwaitInit {
+    /// Begins an SA, and sends its first message.
+    ///
+    /// # Errors
+    ///
+    /// There are no proposals, or something of our own failed.
+    pub(crate) fn start(
+        ctx: &mut Context<'_>,
+        names: Names,
+        connection: Arc<Connection>,
+        path: Path,
+    ) -> Result<Self, Refusal> {
+        let lacking = || Refusal::new(Failure::Local, "there are no IKE proposals");
+        let proposals = &ctx.settings.ike_proposals;
+        let offer = IkeProposal::offer(proposals, None).ok_or_else(lacking)?;
+        let method = proposals.iter().find_map(|ours| ours.key_exchanges().next()).ok_or_else(lacking)?;
+        let key_exchange = generate(ctx, method)?;
+        let mut state = Self {
+            connection,
+            path,
+            offer,
+            nonce: ctx.rng.array(),
+            method,
+            key_exchange: Some(key_exchange),
+            cookie: None,
+            window: Window::new(MessageId::FIRST, MessageId::FIRST),
+            detours: 0,
+            hint: None,
+            made_at: ctx.now.mono,
+        };
+        state.send(ctx, names)?;
+        Ok(state)
+    }
+
+    fn send(&mut self, ctx: &mut Context<'_>, names: Names) -> Result<(), Refusal> {
+        let header = names.header(ExchangeType::IkeSaInit, Direction::Request, MessageId::FIRST);
+        let public = self.key_exchange.as_ref().map(|ours| ours.public().to_vec()).unwrap_or_default();
+        let encapsulation = ctx.settings.encapsulation;
+        let octets = encode_message(Vec::new(), &header, |chain| {
+            // RFC 7296 §2.6: the cookie first, everything else as it was.
+            if let Some(cookie) = &self.cookie {
+                chain.notify(&NotifyContent::Cookie(cookie.clone()))?;
+            }
+            chain.push(&Payload::Sa(self.offer.clone()))?;
+            chain.push(&Payload::KeyExchange(KePayload { method: self.method, data: public.into() }))?;
+            nonce(chain, &self.nonce)?;
+            natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
+            abilities(chain)
+        })
+        .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
+        let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
+        transmit(ctx, self.path, &datagrams);
+        self.window = Window::new(MessageId::FIRST, MessageId::FIRST);
+        self.window.sent(ctx.now, ExchangeType::IkeSaInit, datagrams, &ctx.settings.retransmission);
+        Ok(())
+    }
+
+    pub(crate) fn datagram(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: &mut Names,
+        path: Path,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let header = &message.header;
+        let is_answer = header.exchange == ExchangeType::IkeSaInit
+            && header.direction == Direction::Response
+            && header.message_id == MessageId::FIRST;
+        // The answer comes from where the request was sent to.
+        if !is_answer || path.remote != self.path.remote {
+            return Err(Discard::UnexpectedExchange);
+        }
+        match outside {
+            Outside::Clear(Form::InitResponse) => self.answered(ctx, names, path, message, effects),
+            Outside::Clear(_) => self.detour(ctx, *names, &message.payloads, effects),
+            Outside::Encrypted(_) | Outside::Fragment(_) | Outside::Hint => Err(Discard::UnexpectedExchange),
+        }
+    }
+
+    /// The peer wants something else first.
+    fn detour(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        chain: &Chain<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let Some(notify) = chain.notifies().next() else { return Err(Discard::Hint) };
+        match notify.content() {
+            _ if self.detours >= MAX_DETOURS => return Err(Discard::Hint),
+            Ok(NotifyContent::Cookie(cookie)) => self.cookie = Some(cookie.into_owned()),
+            // RFC 7296 §1.2: a group that we have not offered would be a downgrade.
+            Ok(NotifyContent::InvalidKePayload(method))
+                if self.is_offered(method) && method != self.method =>
+            {
+                let ours = generate(ctx, method).map_err(|_local| Discard::Hint)?;
+                self.method = method;
+                self.key_exchange = Some(ours);
+            }
+            Ok(_) => {
+                self.hint = Some(notify.kind);
+                return Err(Discard::Hint);
+            }
+            Err(_malformed) => return Err(Discard::Hint),
+        }
+        self.detours += 1;
+        if let Err(refusal) = self.send(ctx, names) {
+            self.fail(ctx, &refusal);
+            effects.is_gone = true;
+        }
+        Ok(())
+    }
+
+    fn is_offered(&self, method: KeyExchangeMethod) -> bool {
+        let wanted = crate::ike::wire::Transform::KeyExchange(method);
+        self.offer.proposals().iter().any(|proposal| proposal.transforms.contains(&wanted))
+    }
+
+    fn answered(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: &mut Names,
+        path: Path,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let chain = &message.payloads;
+        let spi_r = message.header.spi_r.ok_or(Discard::Malformed)?;
+        let answer = payloads::required(chain, PayloadType::Sa, Sa::decode)
+            .map_err(|_unreadable| Discard::Malformed)?;
+        let nr = payloads::nonce(chain).map_err(|_unreadable| Discard::Malformed)?;
+        let public = payloads::public(chain).ok().flatten().ok_or(Discard::Malformed)?;
+        let chosen = IkeSuite::chosen(&self.offer, &answer).map_err(|_not_offered| Discard::Syntax)?.suite;
+        if chosen.key_exchange != self.method || public.method != self.method {
+            return Err(Discard::Syntax);
+        }
+        let algorithms = suite::ike(chosen, ctx.settings.legacy).ok_or(Discard::Syntax)?;
+        if public.data.len() != algorithms.group.public_length() {
+            return Err(Discard::Syntax);
+        }
+        let half = self.key_exchange.take().ok_or(Discard::UnexpectedExchange)?;
+        let keys = agree(half, &public.data).and_then(|shared| {
+            let origin = Origin {
+                provider: ctx.provider,
+                suite: algorithms,
+                nonces: Nonces { initiator: &self.nonce, responder: nr.as_slice() },
+                spi_i: names.spi_i,
+                spi_r,
+                role: OriginalRole::Initiator,
+            };
+            IkeKeys::initial(origin, &shared).map_err(|error| Refusal::new(Failure::Local, error.to_string()))
+        });
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(refusal) => {
+                self.fail(ctx, &refusal);
+                effects.is_gone = true;
+                return Ok(());
+            }
+        };
+        let encapsulation = ctx.settings.encapsulation;
+        let nat = Nat::detect(chain, names.spi_i, Some(spi_r), path, encapsulation);
+        let mut path = path;
+        if nat.is_encapsulated {
+            // RFC 7296 §2.23: from here on between the ports that NATs leave alone.
+            path.local.set_port(NAT_T_PORT);
+            if path.remote.port() == IKE_PORT {
+                path.remote.set_port(NAT_T_PORT);
+            }
+        }
+        let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(1)));
+        channel.fragments = chain.notify(NotifyType::FragmentationSupported).is_some();
+        names.spi_r = Some(spi_r);
+        let request = self.window.outstanding().first().cloned().unwrap_or_default();
+        let introduced = Introduced {
+            connection: Arc::clone(&self.connection),
+            path,
+            nat,
+            suite: chosen,
+            channel,
+            derivation: keys.derivation,
+            proof_i: keys.proof_i,
+            proof_r: keys.proof_r,
+            request,
+            response: message.octets().into(),
+            ni: self.nonce.into(),
+            nr: nr.as_slice().into(),
+            hashes: payloads::hashes(chain),
+            made_at: self.made_at,
+        };
+        match AwaitAuth::start(ctx, *names, introduced) {
+            Ok(state) => effects.next = Some(State::AwaitAuth(Box::new(state))),
+            Err(refusal) => {
+                self.fail(ctx, &refusal);
+                effects.is_gone = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&self, ctx: &mut Context<'_>, refusal: &Refusal) {
+        fail(ctx, &self.connection, refusal);
+    }
+
+    pub(crate) const fn remote(&self) -> std::net::SocketAddr {
+        self.path.remote
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.window.deadline().map(|at| Deadline { at, why: "an IKE_SA_INIT request is repeated" })
+    }
+
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+        let settings = Arc::clone(ctx.settings);
+        match self.window.due(ctx.now, &settings.retransmission) {
+            Due::Nothing => {}
+            Due::Repeat(datagrams) => {
+                ctx.counters.retransmissions = ctx.counters.retransmissions.saturating_add(1);
+                transmit(ctx, self.path, datagrams);
+            }
+            Due::Dead => {
+                let refusal = match self.hint {
+                    Some(hint) => Refusal::new(Failure::PeerRefused, hint.to_string()),
+                    None => Refusal::new(Failure::Timeout, "no answer to IKE_SA_INIT"),
+                };
+                self.fail(ctx, &refusal);
+                effects.is_gone = true;
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
+        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+    }
+}
+
+/// A connection of ours does not come up.
+pub(crate) fn fail(ctx: &mut Context<'_>, connection: &Connection, refusal: &Refusal) {
+    ctx.counters.failure(refusal.failure);
+    ctx.event(Event::ConnectFailed {
+        connection: connection.profile.name.clone(),
+        failure: refusal.failure,
+        detail: refusal.detail.clone(),
+    });
+}
+
+/// An SA of ours that is not up yet, for people.
+pub(crate) fn half_open(
+    names: Names,
+    path: Path,
+    connection: &Connection,
+    age: std::time::Duration,
+) -> SaSnapshot {
+    SaSnapshot {
+        id: names.id,
+        is_initiator: true,
+        state: SaState::HalfOpen,
+        local: path.local,
+        remote: path.remote,
+        local_id: "".into(),
+        remote_id: "".into(),
+        profile: Some(connection.profile.name.clone()),
+        spi_i: names.spi_i,
+        spi_r: names.spi_r,
+        suite: "".into(),
+        age,
+        rekey_in: None,
+        redirected_from: None,
+        follows_redirects: false,
+        is_resumed: false,
+        is_peer_behind_nat: false,
+        are_we_behind_nat: false,
+        addresses: Vec::new(),
+        children: Vec::new(),
+    }
+}
+
+/// Most cookies and other groups that are followed in one attempt (`RFC 7296 §2.6`).
+const MAX_DETOURS: u8 = 4;
+/// The port of IKE without NATs.
+const IKE_PORT: u16 = 500;

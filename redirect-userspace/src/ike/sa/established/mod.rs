@@ -1,0 +1,474 @@
+//! An IKE SA in use: what both sides ask of each other, and what time asks of it.
+//!
+//! Everything we want is a [`Task`]; one at a time becomes a request ([`Doing`]) and is done when
+//! its response has come. What the peer wants is done at once.
+//!
+//! # References
+//!
+//! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
+
+mod requests;
+mod responses;
+mod tasks;
+mod time;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub(crate) use self::tasks::nonce;
+use self::tasks::{Doing, Task};
+use crate::ike::config::{Lifetimes, Profile};
+use crate::ike::event::{CloseReason, Discard, Event, SaLabel};
+use crate::ike::io::{InstallChild, NAT_T_PORT, Output, Path};
+use crate::ike::lease::Lease;
+use crate::ike::message::{Channel, SealError, Verified};
+use crate::ike::proposal::IkeSuite;
+use crate::ike::rules::Outside;
+use crate::ike::sa::child::{Child, ChildStage, Ground, jittered};
+use crate::ike::sa::context::Context;
+use crate::ike::sa::keymat::DerivationKey;
+use crate::ike::sa::natt::Nat;
+use crate::ike::sa::peer::Peer;
+use crate::ike::sa::window::Requested;
+use crate::ike::sa::{Effects, Names, transmit};
+use crate::ike::snapshot::{ChildSnapshot, SaSnapshot, SaState};
+use crate::ike::wire::{
+    ChainWriter, ChildSpi, Direction, EncodeError, ExchangeType, Message, TrafficSelector,
+};
+use crate::time::{Instant, Now};
+
+/// An IKE SA whose peer has proved who it is.
+#[derive(Debug)]
+pub(crate) struct Established {
+    channel: Channel,
+    derivation: DerivationKey,
+    suite: IkeSuite,
+    peer: Arc<Peer>,
+    path: Path,
+    nat: Nat,
+    children: Vec<Child>,
+    /// Addresses that the client has from us.
+    leases: Vec<Lease>,
+    /// Addresses that we, as a client, have from the gateway.
+    given: Vec<IpAddr>,
+    tasks: VecDeque<Task>,
+    doing: Option<Box<Doing>>,
+    stage: Stage,
+    made_at: Instant,
+    /// When something that only the peer can have sent came last.
+    heard_at: Instant,
+    rekey_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    keepalive_at: Option<Instant>,
+}
+
+/// What it is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// In use.
+    Active,
+    /// The peer has made another one in its place and will delete this one.
+    Replaced {
+        /// When we do it ourselves.
+        patience: Instant,
+    },
+    /// We delete it.
+    Closing {
+        /// Why.
+        reason: CloseReason,
+        /// Whether another SA goes on in its place.
+        is_remnant: bool,
+    },
+}
+
+/// What a new SA begins with.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) channel: Channel,
+    pub(crate) derivation: DerivationKey,
+    pub(crate) suite: IkeSuite,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) path: Path,
+    pub(crate) nat: Nat,
+}
+
+/// What an SA leaves to the one in its place.
+#[derive(Debug, Default)]
+pub(crate) struct Estate {
+    children: Vec<Child>,
+    leases: Vec<Lease>,
+    given: Vec<IpAddr>,
+}
+
+impl Estate {
+    /// There is nobody to have it.
+    pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
+        for child in self.children {
+            ctx.out.push(Output::Remove { inbound: child.inbound });
+            ctx.spis.release(child.inbound);
+        }
+        for lease in self.leases {
+            ctx.leases.release(lease);
+        }
+    }
+}
+
+impl Established {
+    /// An SA without children.
+    pub(crate) fn new(ctx: &mut Context<'_>, fresh: Fresh) -> Self {
+        let Fresh { channel, derivation, suite, peer, path, nat } = fresh;
+        let now = ctx.now.mono;
+        let Lifetimes { ike, grace, child: _ } = peer.profile().lifetimes;
+        Self {
+            channel,
+            derivation,
+            suite,
+            path,
+            nat,
+            children: Vec::new(),
+            leases: Vec::new(),
+            given: Vec::new(),
+            tasks: VecDeque::new(),
+            doing: None,
+            stage: Stage::Active,
+            made_at: now,
+            heard_at: now,
+            rekey_at: ike.map(|lifetime| now + jittered(ctx, lifetime)),
+            expires_at: ike.map(|lifetime| now + lifetime + grace),
+            keepalive_at: nat.before_us.then(|| now + ctx.settings.nat_keepalive),
+            peer,
+        }
+    }
+
+    pub(crate) const fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    pub(crate) const fn derivation(&self) -> &DerivationKey {
+        &self.derivation
+    }
+
+    pub(crate) fn leases(&self) -> &[Lease] {
+        &self.leases
+    }
+
+    pub(crate) const fn remote(&self) -> SocketAddr {
+        self.path.remote
+    }
+
+    /// Whether another SA goes on in its place, or will.
+    pub(crate) const fn is_remnant(&self) -> bool {
+        match self.stage {
+            Stage::Active => false,
+            Stage::Replaced { .. } => true,
+            Stage::Closing { is_remnant, .. } => is_remnant,
+        }
+    }
+
+    /// Whether it is neither being deleted nor replaced.
+    pub(crate) fn is_active(&self) -> bool {
+        self.stage == Stage::Active
+    }
+
+    /// Addresses that the client was given, whichever of the two we are.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.leases.iter().map(|lease| lease.address).chain(self.given.iter().copied()).collect()
+    }
+
+    /// The gateway has given us addresses.
+    pub(crate) fn take_addresses(&mut self, given: &[IpAddr]) {
+        self.given.extend_from_slice(given);
+    }
+
+    pub(crate) fn lend(&mut self, leases: Vec<Lease>) {
+        self.leases.extend(leases);
+    }
+
+    pub(crate) fn return_leases(&mut self, ctx: &mut Context<'_>) {
+        for lease in self.leases.drain(..) {
+            ctx.leases.release(lease);
+        }
+    }
+
+    /// The SA for people.
+    pub(crate) fn label(&self, names: Names) -> SaLabel {
+        self.peer.label(names.id, self.path.remote)
+    }
+
+    /// An SA that was just made may have something to say.
+    pub(crate) fn wake(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
+        self.next_task(ctx, names, effects);
+    }
+
+    pub(crate) fn ground<'a>(&'a self, names: Names, profile: &'a Profile) -> Ground<'a> {
+        Ground {
+            profile,
+            leases: &self.leases,
+            given: &self.given,
+            derivation: &self.derivation,
+            path: self.path,
+            nat: self.nat,
+            owner: names.ours(),
+        }
+    }
+
+    fn child(&mut self, inbound: ChildSpi) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.inbound == inbound)
+    }
+
+    fn child_by_outbound(&mut self, outbound: ChildSpi) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.outbound == outbound)
+    }
+
+    /// A Child SA begins its work.
+    pub(crate) fn adopt(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        child: Child,
+        install: Box<InstallChild>,
+    ) {
+        let replaces = install.replaces;
+        let event = Event::ChildUp {
+            sa: self.label(names),
+            inbound: child.inbound,
+            outbound: child.outbound,
+            suite: child.suite.to_string().into(),
+            replaces,
+        };
+        if replaces.is_some() {
+            ctx.counters.child_rekeys = ctx.counters.child_rekeys.saturating_add(1);
+        } else {
+            ctx.counters.children = ctx.counters.children.saturating_add(1);
+        }
+        self.children.push(child);
+        ctx.out.push(Output::Install(install));
+        ctx.event(event);
+    }
+
+    /// A Child SA has ended.
+    fn drop_child(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        inbound: ChildSpi,
+        reason: CloseReason,
+    ) -> Option<Child> {
+        let at = self.children.iter().position(|child| child.inbound == inbound)?;
+        let child = self.children.swap_remove(at);
+        if let ChildStage::Replaced { by } = child.stage {
+            // Until now it was the one that traffic left through.
+            ctx.out.push(Output::Switch { inbound: by });
+        }
+        ctx.out.push(Output::Remove { inbound });
+        ctx.spis.release(inbound);
+        ctx.event(Event::ChildDown { sa: self.label(names), inbound, reason });
+        Some(child)
+    }
+
+    /// Takes in a datagram.
+    pub(crate) fn datagram(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let header = &message.header;
+        match header.direction {
+            Direction::Request => match self.channel.window.requested(header.message_id) {
+                Requested::New => {}
+                Requested::Repeated => {
+                    if self.channel.check(message, outside)?.wants_answer() {
+                        transmit(ctx, path, self.channel.window.answer());
+                    }
+                    return Err(Discard::Retransmission);
+                }
+                Requested::Outside => return Err(Discard::MessageId),
+            },
+            Direction::Response if self.channel.window.is_awaited(header.message_id, header.exchange) => {}
+            Direction::Response => return Err(Discard::MessageId),
+        }
+        let opened = self.channel.check(message, outside)?;
+        self.heard(ctx, names, path);
+        let Some(verified) = self.channel.collect(header, opened)? else { return Ok(()) };
+        match header.direction {
+            Direction::Request => self.request(ctx, names, path, header.exchange, &verified, effects),
+            Direction::Response => {
+                self.channel.window.responded();
+                self.response(ctx, names, header.exchange, &verified, effects);
+            }
+        }
+        if !effects.is_gone {
+            self.next_task(ctx, names, effects);
+        }
+        Ok(())
+    }
+
+    /// The peer lives, and is there.
+    fn heard(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
+        self.heard_at = ctx.now.mono;
+        // RFC 7296 §2.23: whoever is behind a NAT is where its last authentic message came from. A
+        // host that is not stays where it was.
+        if self.nat.before_peer && path != self.path {
+            self.move_to(ctx, names, path);
+        }
+    }
+
+    /// The peer is elsewhere.
+    pub(crate) fn move_to(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
+        if self.path == path || !self.nat.before_peer || path.local.port() != NAT_T_PORT {
+            return;
+        }
+        let from = self.path.remote;
+        self.path = path;
+        for child in &self.children {
+            ctx.out.push(Output::Move { inbound: child.inbound, path });
+        }
+        if from != path.remote {
+            ctx.event(Event::Moved { sa: self.label(names), from });
+        }
+    }
+
+    /// An authentic ESP packet came.
+    pub(crate) fn alive(&mut self, now: Now) {
+        self.heard_at = now.mono;
+    }
+
+    /// Answers a request that came on `path`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be sealed: the SA is of no more use.
+    pub(crate) fn respond(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        exchange: ExchangeType,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SealError> {
+        let id = self.channel.window.expected();
+        let header = names.header(exchange, Direction::Response, id);
+        let size = ctx.settings.fragment_size;
+        let datagrams = self.channel.seal(&header, path, size, ctx.rng, payloads)?;
+        transmit(ctx, path, &datagrams);
+        self.channel.window.answered(datagrams);
+        Ok(())
+    }
+
+    /// Sends a request of ours.
+    fn ask(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        exchange: ExchangeType,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SealError> {
+        let id = self.channel.window.next().ok_or(SealError::Exhausted)?;
+        let header = names.header(exchange, Direction::Request, id);
+        let settings = Arc::clone(ctx.settings);
+        let datagrams = self.channel.seal(&header, self.path, settings.fragment_size, ctx.rng, payloads)?;
+        transmit(ctx, self.path, &datagrams);
+        self.channel.window.sent(ctx.now, exchange, datagrams, &settings.retransmission);
+        Ok(())
+    }
+
+    /// Ends at once.
+    pub(crate) fn shut(&mut self, ctx: &mut Context<'_>, names: Names, reason: CloseReason) {
+        self.drop_children(ctx);
+        if let Some(doing) = self.doing.take() {
+            doing.abandon(ctx);
+        }
+        let is_remnant = self.is_remnant();
+        self.return_leases(ctx);
+        let reason = match self.stage {
+            Stage::Closing { reason: first, .. } => first,
+            Stage::Active | Stage::Replaced { .. } => reason,
+        };
+        if !is_remnant {
+            let age = ctx.now.mono.since(self.made_at);
+            ctx.event(Event::Closed { sa: self.label(names), reason, age });
+        }
+    }
+
+    fn drop_children(&mut self, ctx: &mut Context<'_>) {
+        for child in self.children.drain(..) {
+            ctx.out.push(Output::Remove { inbound: child.inbound });
+            ctx.spis.release(child.inbound);
+        }
+    }
+
+    /// Takes everything that goes to the SA in its place.
+    fn bequeath(&mut self) -> Estate {
+        Estate {
+            children: std::mem::take(&mut self.children),
+            leases: std::mem::take(&mut self.leases),
+            given: std::mem::take(&mut self.given),
+        }
+    }
+
+    /// Gets what another SA had.
+    pub(crate) fn inherit(&mut self, ctx: &mut Context<'_>, names: Names, estate: Estate) {
+        let Estate { children, leases, given } = estate;
+        for child in &children {
+            ctx.spis.transfer(child.inbound, names.ours());
+        }
+        self.children.extend(children);
+        self.leases.extend(leases);
+        self.given.extend(given);
+    }
+
+    /// The SA for people; `None` when another one goes on in its place.
+    pub(crate) fn snapshot(&self, names: Names, now: Now) -> Option<SaSnapshot> {
+        if self.is_remnant() {
+            return None;
+        }
+        let is_rekeying = self.doing.as_deref().is_some_and(|doing| matches!(doing, Doing::RekeyIke { .. }));
+        let state = match self.stage {
+            Stage::Closing { .. } => SaState::Closing,
+            Stage::Active | Stage::Replaced { .. } if is_rekeying => SaState::Rekeying,
+            Stage::Active | Stage::Replaced { .. } => SaState::Established,
+        };
+        let until = |at: Option<Instant>| at.map(|at| at.since(now.mono));
+        let children = self.children.iter().map(|child| ChildSnapshot {
+            inbound: child.inbound,
+            outbound: child.outbound,
+            suite: child.suite.to_string().into(),
+            is_encapsulated: child.is_encapsulated,
+            local_ts: Arc::<[TrafficSelector]>::clone(&child.local_ts),
+            remote_ts: Arc::<[TrafficSelector]>::clone(&child.remote_ts),
+            age: now.mono.since(child.made_at),
+            rekey_in: until(child.rekey_at),
+        });
+        Some(SaSnapshot {
+            id: names.id,
+            is_initiator: self.peer.are_we_client,
+            state,
+            local: self.path.local,
+            remote: self.path.remote,
+            local_id: Arc::clone(&self.peer.local),
+            remote_id: Arc::clone(self.peer.proof.shown()),
+            profile: Some(self.peer.profile().name.clone()),
+            spi_i: names.spi_i,
+            spi_r: names.spi_r,
+            suite: self.suite.to_string().into(),
+            age: now.mono.since(self.made_at),
+            rekey_in: until(self.rekey_at),
+            redirected_from: self.peer.redirected_from,
+            follows_redirects: self.peer.follows_redirects,
+            is_resumed: self.peer.is_resumed,
+            is_peer_behind_nat: self.nat.before_peer,
+            are_we_behind_nat: self.nat.before_us,
+            addresses: self.addresses(),
+            children: children.collect(),
+        })
+    }
+
+    fn chain_of(verified: &Verified) -> Result<crate::ike::wire::Chain<'_>, crate::ike::rules::Violation> {
+        Ok(verified.chain()?)
+    }
+}

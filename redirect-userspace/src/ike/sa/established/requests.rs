@@ -1,0 +1,517 @@
+//! What the peer wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ike::error;
+use crate::ike::event::{CloseReason, Discard, Event, Failure};
+use crate::ike::io::Path;
+use crate::ike::message::{Channel, Verified};
+use crate::ike::proposal::{EspExchange, IkeProposal, NoChoice};
+use crate::ike::rules::{self, Form, Violation};
+use crate::ike::sa::child::{self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, offered};
+use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRival, new_ike_spi, nonce};
+use crate::ike::sa::established::{Established, Fresh, Stage};
+use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
+use crate::ike::sa::window::Window;
+use crate::ike::sa::{Effects, IkeSa, Names, State, suite};
+use crate::ike::wire::{
+    Chain, ChainWriter, ChildProtocol, ChildSpi, Delete, Direction, EncodeError, ExchangeType,
+    KeyExchange as KePayload, MessageId, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
+    ProposalSpi, Sa, SpiI, SpiR,
+};
+
+impl Established {
+    /// Acts upon a request and answers it.
+    pub(super) fn request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        exchange: ExchangeType,
+        verified: &Verified,
+        effects: &mut Effects,
+    ) {
+        let checked = Self::chain_of(verified)
+            .and_then(|chain| Ok((chain, rules::check(exchange, Direction::Request, &chain)?)));
+        let (chain, form) = match checked {
+            Ok(checked) => checked,
+            Err(violation) => return self.violated(ctx, names, path, exchange, &violation, effects),
+        };
+        match form {
+            Form::Informational => self.informational(ctx, names, path, &chain, effects),
+            Form::NewChildRequest | Form::RekeyChildRequest => {
+                self.child_request(ctx, names, path, &chain, effects)
+            }
+            Form::RekeyIkeRequest => self.ike_request(ctx, names, path, &chain, effects),
+            // RFC 9370 §2.2.4: there is no key exchange to be continued.
+            Form::FollowupKe => self.plain(ctx, names, path, exchange, NotifyType::StateNotFound, effects),
+            Form::InitRequest
+            | Form::InitResponse
+            | Form::ResumeRequest
+            | Form::ResumeResponse
+            | Form::Intermediate
+            | Form::AuthRequest
+            | Form::EapStart
+            | Form::AuthResponse
+            | Form::EapOffer
+            | Form::EapRound
+            | Form::EapEnd
+            | Form::ChildResponse
+            | Form::RekeyIkeResponse
+            | Form::NotifyOnly => {
+                ctx.counters.discard(Discard::UnexpectedExchange);
+                self.plain(ctx, names, path, exchange, NotifyType::InvalidSyntax, effects);
+            }
+        }
+    }
+
+    /// A request that breaks the rules. One that cannot be read ends the SA on both sides, without a
+    /// word more (`RFC 7296 §2.21.3`).
+    fn violated(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        exchange: ExchangeType,
+        violation: &Violation,
+        effects: &mut Effects,
+    ) {
+        ctx.counters.discard(Discard::Syntax);
+        self.answer(ctx, names, path, exchange, effects, |chain| error::answer(violation, chain));
+        if error::failure(violation) == Failure::Syntax && !effects.is_gone {
+            self.shut(ctx, names, CloseReason::ProtocolError);
+            effects.is_gone = true;
+        }
+    }
+
+    /// Answers; an SA that cannot answer any more is gone.
+    fn answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        exchange: ExchangeType,
+        effects: &mut Effects,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) {
+        if self.respond(ctx, names, path, exchange, payloads).is_err() {
+            self.shut(ctx, names, CloseReason::Expired);
+            effects.is_gone = true;
+        }
+    }
+
+    fn plain(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        exchange: ExchangeType,
+        kind: NotifyType,
+        effects: &mut Effects,
+    ) {
+        self.answer(ctx, names, path, exchange, effects, |chain| chain.plain(kind));
+    }
+
+    /// Delete, liveness check, notifies (`RFC 7296 §1.4`).
+    fn informational(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        chain: &Chain<'_>,
+        effects: &mut Effects,
+    ) {
+        let exchange = ExchangeType::Informational;
+        let deletes = match payloads::deletes(chain) {
+            Ok(deletes) => deletes,
+            Err(error) => {
+                return self.violated(ctx, names, path, exchange, &Violation::Malformed(error), effects);
+            }
+        };
+        if deletes.contains(&Delete::Ike) {
+            self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
+            return self.deleted(ctx, names, effects);
+        }
+        // RFC 7296 §2.21.2: the client does not believe who we are.
+        if chain.notify(NotifyType::AuthenticationFailed).is_some() {
+            self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
+            self.shut(ctx, names, CloseReason::DeletedByPeer);
+            effects.is_gone = true;
+            return;
+        }
+        let mut ours = Vec::new();
+        for delete in deletes {
+            if let Delete::Child(ChildProtocol::Esp, spis) = delete {
+                for spi in spis {
+                    ours.extend(self.child_deleted(ctx, names, spi));
+                }
+            }
+        }
+        self.answer(ctx, names, path, exchange, effects, |chain| {
+            if ours.is_empty() {
+                return Ok(());
+            }
+            chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, ours)))
+        });
+    }
+
+    /// The peer has deleted the IKE SA.
+    fn deleted(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
+        // RFC 7296 §2.25.2: our own request to rekey it is forgotten. Had the peer made another SA
+        // at the same time, that one goes on.
+        let rival = match self.doing.as_deref_mut() {
+            Some(Doing::RekeyIke { rival, .. }) => rival.take(),
+            Some(
+                Doing::NewChild(_)
+                | Doing::RekeyChild { .. }
+                | Doing::DeleteChild { .. }
+                | Doing::DeleteIke
+                | Doing::Liveness,
+            )
+            | None => None,
+        };
+        if let Some(rival) = rival {
+            self.give_way(ctx, names, rival.spi, effects);
+        }
+        self.shut(ctx, names, CloseReason::DeletedByPeer);
+        effects.is_gone = true;
+    }
+
+    /// Everything goes to the SA with this SPI of ours; this one is a remnant from now on.
+    pub(super) fn give_way(&mut self, ctx: &mut Context<'_>, names: Names, spi: u64, effects: &mut Effects) {
+        effects.bequest = Some((spi, self.bequeath()));
+        self.stage = Stage::Replaced { patience: ctx.now.mono + PATIENCE };
+        self.tasks.clear();
+        ctx.counters.ike_rekeys = ctx.counters.ike_rekeys.saturating_add(1);
+        ctx.event(Event::Rekeyed { sa: self.label(names), by_us: false });
+    }
+
+    /// The peer has deleted a Child SA, which it names by the SPI that leads to it. Gives the SPI
+    /// that leads to us, if the answer is to have it (`RFC 7296 §1.4.1`).
+    fn child_deleted(&mut self, ctx: &mut Context<'_>, names: Names, spi: ChildSpi) -> Option<ChildSpi> {
+        let child = self.child_by_outbound(spi)?;
+        let inbound = child.inbound;
+        let reason = match child.stage {
+            // RFC 7296 §2.25.1: both have asked for it, and each deletes its own half.
+            ChildStage::Deleting => return None,
+            ChildStage::Replaced { .. } => CloseReason::Rekeyed,
+            ChildStage::Active => CloseReason::DeletedByPeer,
+        };
+        if let Some(Doing::RekeyChild { old, rival, is_old_gone, .. }) = self.doing.as_deref_mut()
+            && *old == inbound
+        {
+            *is_old_gone = true;
+            if let Some(rival) = rival {
+                let by = rival.inbound;
+                if let Some(child) = self.child(inbound) {
+                    child.stage = ChildStage::Replaced { by };
+                }
+            }
+        }
+        self.drop_child(ctx, names, inbound, reason);
+        Some(inbound)
+    }
+
+    /// Another Child SA, or one in the place of another.
+    fn child_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        chain: &Chain<'_>,
+        effects: &mut Effects,
+    ) {
+        let exchange = ExchangeType::CreateChildSa;
+        match self.make_child(ctx, names, chain) {
+            Ok(Made { agreed, nonce: nr }) => {
+                let Agreed { child, install, sa, ts_i, ts_r, public } = *agreed;
+                self.adopt(ctx, names, child, install);
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.push(&Payload::Sa(sa))?;
+                    nonce(chain, &nr)?;
+                    if let Some(public) = public {
+                        chain.push(&Payload::KeyExchange(public))?;
+                    }
+                    chain.push(&Payload::TsI(ts_i))?;
+                    chain.push(&Payload::TsR(ts_r))
+                });
+            }
+            Err(ChildDenial::NotFound(protocol, spi)) => {
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.notify(&NotifyContent::ChildSaNotFound(protocol, spi))
+                });
+            }
+            Err(ChildDenial::OtherMethod(wanted)) => {
+                ctx.counters.failure(Failure::OtherGroup);
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.notify(&NotifyContent::InvalidKePayload(wanted))
+                });
+            }
+            Err(ChildDenial::Refused(refusal)) => {
+                let kind = error::notify(refusal.failure).unwrap_or(NotifyType::TemporaryFailure);
+                if refusal.failure == Failure::Temporary {
+                    ctx.counters.failure(Failure::Temporary);
+                } else {
+                    ctx.refuse_child(self.label(names), refusal);
+                }
+                self.plain(ctx, names, path, exchange, kind, effects);
+            }
+        }
+    }
+
+    fn make_child(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        chain: &Chain<'_>,
+    ) -> Result<Made, ChildDenial> {
+        let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
+        let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
+        let ni = payloads::nonce(chain).map_err(unreadable)?;
+        let public = payloads::public(chain).map_err(unreadable)?;
+        let replaces = match chain.notify(NotifyType::RekeySa) {
+            Some(notify) => {
+                let content = notify.content().map_err(unreadable)?;
+                let (protocol, spi) = content
+                    .child()
+                    .ok_or_else(|| Refusal::new(Failure::Syntax, "REKEY_SA without an SPI"))?;
+                Some(self.rekeyable(protocol, spi)?)
+            }
+            None => None,
+        };
+        // RFC 7296 §2.25.2: not while the IKE SA is rekeyed or closed.
+        let is_rekeying = matches!(self.doing.as_deref(), Some(Doing::RekeyIke { .. }));
+        if is_rekeying || self.stage != Stage::Active {
+            return Err(temporary("the IKE SA is being replaced").into());
+        }
+        if replaces.is_none() && self.active_children() >= ctx.settings.limits.children {
+            let detail = format!("{} Child SAs are the limit", ctx.settings.limits.children);
+            return Err(Refusal::new(Failure::ChildLimit, detail).into());
+        }
+        let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
+        let offer = Offer {
+            sa: &payloads.sa,
+            ts_i: &payloads.ts_i,
+            ts_r: &payloads.ts_r,
+            nonces: Nonces { initiator: ni.as_slice(), responder: &nr },
+            exchange: EspExchange::CreateChildSa(public.as_ref().map(|public| public.method)),
+            public: public.as_ref(),
+            replaces: replaces.clone(),
+        };
+        let profile = Arc::clone(self.peer.profile());
+        let agreed =
+            child::accept(ctx, self.ground(names, &profile), &offer).map_err(|refusal| match refusal {
+                ChildRefusal::OtherMethod(method) => ChildDenial::OtherMethod(method),
+                ChildRefusal::Refused(refusal) => ChildDenial::Refused(refusal),
+            })?;
+        if let Some(old) = replaces {
+            self.replaced(old.inbound, agreed.child.inbound, lower(ni.as_slice(), &nr));
+        }
+        Ok(Made { agreed: Box::new(agreed), nonce: nr })
+    }
+
+    /// The Child SA that the peer wants to replace, which it names by the SPI that leads to it.
+    fn rekeyable(&mut self, protocol: ChildProtocol, spi: ChildSpi) -> Result<Replaced, ChildDenial> {
+        let child = match protocol {
+            ChildProtocol::Esp => self.child_by_outbound(spi),
+            ChildProtocol::Ah => None,
+        };
+        let Some(child) = child else { return Err(ChildDenial::NotFound(protocol, spi)) };
+        match child.stage {
+            ChildStage::Active => Ok(Replaced {
+                inbound: child.inbound,
+                local_ts: Arc::clone(&child.local_ts),
+                remote_ts: Arc::clone(&child.remote_ts),
+            }),
+            // RFC 7296 §2.25.1
+            ChildStage::Deleting | ChildStage::Replaced { .. } => {
+                Err(temporary("the Child SA is being replaced or deleted").into())
+            }
+        }
+    }
+
+    /// The peer has made a Child SA in the place of another one.
+    fn replaced(&mut self, old: ChildSpi, by: ChildSpi, lowest: &[u8]) {
+        if let Some(Doing::RekeyChild { old: ours, rival, .. }) = self.doing.as_deref_mut()
+            && *ours == old
+        {
+            // RFC 7296 §2.8.1: which one of the two goes on is known when our response comes.
+            *rival = Some(ChildRival { inbound: by, lowest: lowest.into() });
+        } else if let Some(child) = self.child(old) {
+            child.stage = ChildStage::Replaced { by };
+        }
+    }
+
+    fn active_children(&self) -> usize {
+        self.children.iter().filter(|child| child.stage == ChildStage::Active).count()
+    }
+
+    /// An IKE SA in the place of this one (`RFC 7296 §1.3.2`).
+    fn ike_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        chain: &Chain<'_>,
+        effects: &mut Effects,
+    ) {
+        let exchange = ExchangeType::CreateChildSa;
+        match self.make_ike(ctx, names, chain) {
+            Ok(made) => {
+                let MadeIke { sa, answer, nonce: nr, public, lowest } = *made;
+                let spi = sa.names.ours();
+                effects.spawned = Some(sa);
+                if let Some(Doing::RekeyIke { rival, .. }) = self.doing.as_deref_mut() {
+                    // RFC 7296 §2.8.2: which one of the two goes on is known when our response comes.
+                    *rival = Some(IkeRival { spi, lowest });
+                } else {
+                    self.give_way(ctx, names, spi, effects);
+                }
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.push(&Payload::Sa(answer))?;
+                    nonce(chain, &nr)?;
+                    chain.push(&Payload::KeyExchange(public))
+                });
+            }
+            Err(ChildDenial::OtherMethod(wanted)) => {
+                ctx.counters.failure(Failure::OtherGroup);
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.notify(&NotifyContent::InvalidKePayload(wanted))
+                });
+            }
+            Err(ChildDenial::NotFound(..)) => {
+                self.plain(ctx, names, path, exchange, NotifyType::TemporaryFailure, effects);
+            }
+            Err(ChildDenial::Refused(refusal)) => {
+                let kind = error::notify(refusal.failure).unwrap_or(NotifyType::TemporaryFailure);
+                ctx.counters.failure(refusal.failure);
+                self.plain(ctx, names, path, exchange, kind, effects);
+            }
+        }
+    }
+
+    fn make_ike(
+        &self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        chain: &Chain<'_>,
+    ) -> Result<Box<MadeIke>, ChildDenial> {
+        if self.stage != Stage::Active {
+            return Err(temporary("the IKE SA is being closed").into());
+        }
+        match self.doing.as_deref() {
+            Some(
+                Doing::NewChild(_) | Doing::RekeyChild { .. } | Doing::DeleteChild { .. } | Doing::DeleteIke,
+            ) => {
+                return Err(temporary("a Child SA is being made or deleted").into());
+            }
+            Some(Doing::RekeyIke { rival: Some(_), .. }) => {
+                return Err(temporary("the IKE SA is being replaced").into());
+            }
+            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness) | None => {}
+        }
+        let offer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
+        let ni = payloads::nonce(chain).map_err(unreadable)?;
+        let public = payloads::public(chain).map_err(unreadable)?;
+        let public = public.ok_or_else(|| Refusal::new(Failure::Syntax, "no public value"))?;
+        let proposals = &ctx.settings.ike_proposals;
+        let choice = IkeProposal::choose(proposals, &offer, public.method).map_err(|none| match none {
+            NoChoice::NoProposal => Refusal::new(Failure::NoProposal, offered(&offer)).into(),
+            NoChoice::OtherMethod { wanted } => ChildDenial::OtherMethod(wanted),
+        })?;
+        let ProposalSpi::Ike(Some(theirs)) = choice.spi else {
+            return Err(Refusal::new(Failure::Syntax, "no SPI for the new IKE SA").into());
+        };
+        let chosen = choice.suite;
+        let algorithms = suite::ike(chosen, ctx.settings.legacy)
+            .ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown algorithm"))?;
+        let half = child::generate(ctx, chosen.key_exchange)?;
+        let our_public = KePayload { method: chosen.key_exchange, data: half.public().to_vec().into() };
+        let shared = child::agree(half, &public.data)?;
+        let ours = new_ike_spi(ctx);
+        let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
+        let (spi_i, spi_r) = (SpiI(theirs), SpiR(ours));
+        let origin = Origin {
+            provider: ctx.provider,
+            suite: algorithms,
+            nonces: Nonces { initiator: ni.as_slice(), responder: &nr },
+            spi_i,
+            spi_r,
+            role: OriginalRole::Responder,
+        };
+        let keys = IkeKeys::rekeyed(origin, &self.derivation, &shared)
+            .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
+        // RFC 7296 §2.18: Message IDs begin with 0 on both sides.
+        let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(0)));
+        channel.fragments = self.channel.fragments;
+        let sa = self.successor(ctx, channel, keys.derivation, chosen);
+        let names = Names { id: names.id, spi_i, spi_r: Some(spi_r), role: OriginalRole::Responder };
+        let answer = choice.answer(ProposalSpi::Ike(Some(ours)));
+        let lowest = lower(ni.as_slice(), &nr).into();
+        Ok(Box::new(MadeIke {
+            sa: Box::new(IkeSa { names, state: State::Established(Box::new(sa)) }),
+            answer,
+            nonce: nr,
+            public: our_public,
+            lowest,
+        }))
+    }
+
+    /// An SA with the same peer, on the same path.
+    pub(super) fn successor(
+        &self,
+        ctx: &mut Context<'_>,
+        channel: Channel,
+        derivation: crate::ike::sa::keymat::DerivationKey,
+        suite: crate::ike::proposal::IkeSuite,
+    ) -> Self {
+        let peer = Arc::clone(&self.peer);
+        Self::new(ctx, Fresh { channel, derivation, suite, peer, path: self.path, nat: self.nat })
+    }
+}
+
+/// The lower one of two nonces, octet by octet; the shorter one if it is the beginning of the other
+/// (`RFC 7296 §2.8.1`).
+pub(super) fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
+    one.min(other)
+}
+
+/// A Child SA for the peer.
+struct Made {
+    agreed: Box<Agreed>,
+    nonce: [u8; NONCE_LENGTH],
+}
+
+/// An IKE SA for the peer.
+struct MadeIke {
+    sa: Box<IkeSa>,
+    answer: Sa,
+    nonce: [u8; NONCE_LENGTH],
+    public: KePayload<'static>,
+    lowest: Box<[u8]>,
+}
+
+/// Why the peer does not get an SA.
+enum ChildDenial {
+    /// The one that is to be replaced is not there.
+    NotFound(ChildProtocol, ChildSpi),
+    /// Another key exchange method is wanted.
+    OtherMethod(crate::ike::wire::KeyExchangeMethod),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for ChildDenial {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn temporary(detail: &str) -> Refusal {
+    Refusal::new(Failure::Temporary, detail)
+}
+
+/// How long a replaced IKE SA waits for the peer to delete it.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,329 @@
+//! What we want of the peer, one request at a time.
+
+use crate::crypto::kex::KeyExchange;
+use crate::ike::event::{CloseReason, Failure};
+use crate::ike::message::SealError;
+use crate::ike::proposal::IkeProposal;
+use crate::ike::sa::child::{ChildStage, NONCE_LENGTH, Request, Wanted, generate};
+use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::{Established, Stage};
+use crate::ike::sa::{Effects, Names};
+use crate::ike::wire::{
+    ChainWriter, ChildProtocol, ChildSpi, Delete, EncodeError, ExchangeType, KeyExchange as KePayload,
+    KeyExchangeMethod, Nonce, NotifyContent, Payload, Sa, TrafficSelectors,
+};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+/// Something that we want of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Another Child SA.
+    NewChild { local_ts: TrafficSelectors, remote_ts: TrafficSelectors, wanted: Wanted },
+    /// A Child SA in the place of this one.
+    RekeyChild { inbound: ChildSpi, wanted: Wanted },
+    /// An IKE SA in the place of this one.
+    RekeyIke { method: Option<KeyExchangeMethod> },
+    /// That it deletes this Child SA.
+    DeleteChild { inbound: ChildSpi, reason: CloseReason },
+    /// That it deletes this IKE SA.
+    DeleteIke,
+    /// A sign of life.
+    Liveness,
+}
+
+/// What the request that waits for its response is about.
+#[derive(Debug)]
+pub(super) enum Doing {
+    NewChild(Request),
+    RekeyChild {
+        old: ChildSpi,
+        request: Request,
+        /// What the peer has made of the same Child SA meanwhile.
+        rival: Option<ChildRival>,
+        /// Whether the peer has deleted it meanwhile.
+        is_old_gone: bool,
+    },
+    RekeyIke {
+        request: IkeRequest,
+        /// What the peer has made meanwhile.
+        rival: Option<IkeRival>,
+    },
+    DeleteChild {
+        inbound: ChildSpi,
+        reason: CloseReason,
+    },
+    DeleteIke,
+    Liveness,
+}
+
+/// A Child SA that the peer has made in the place of one that we are replacing as well.
+#[derive(Debug)]
+pub(super) struct ChildRival {
+    pub(super) inbound: ChildSpi,
+    /// The lower one of the nonces that it was made with.
+    pub(super) lowest: Box<[u8]>,
+}
+
+/// An IKE SA that the peer has made while we are making one.
+#[derive(Debug)]
+pub(super) struct IkeRival {
+    /// Our SPI of it.
+    pub(super) spi: u64,
+    /// The lower one of the nonces that it was made with.
+    pub(super) lowest: Box<[u8]>,
+}
+
+/// What we have offered for an IKE SA in the place of this one.
+#[derive(Debug)]
+pub(super) struct IkeRequest {
+    pub(super) spi: NonZeroU64,
+    pub(super) sa: Sa,
+    pub(super) nonce: [u8; NONCE_LENGTH],
+    pub(super) method: KeyExchangeMethod,
+    pub(super) key_exchange: KeyExchange,
+    /// Whether the peer has chosen the method.
+    pub(super) is_retry: bool,
+}
+
+impl Doing {
+    /// Gives back what was reserved for it.
+    pub(super) fn abandon(self, ctx: &mut Context<'_>) {
+        match self {
+            Self::NewChild(request) | Self::RekeyChild { request, .. } => ctx.spis.release(request.inbound),
+            Self::RekeyIke { .. } | Self::DeleteChild { .. } | Self::DeleteIke | Self::Liveness => {}
+        }
+    }
+}
+
+impl Established {
+    /// Something is wanted. What is wanted already is not wanted twice.
+    pub(super) fn want(&mut self, task: Task) {
+        if self.tasks.len() < MAX_TASKS && !self.tasks.contains(&task) {
+            self.tasks.push_back(task);
+        }
+    }
+
+    /// The operator wants new keys for the IKE SA.
+    pub(crate) fn rekey_ike(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
+        if self.is_active() {
+            self.want(Task::RekeyIke { method: None });
+            self.next_task(ctx, names, effects);
+        }
+    }
+
+    /// The operator wants new keys for all Child SAs.
+    pub(crate) fn rekey_children(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
+        let active = self.children.iter().filter(|child| child.stage == ChildStage::Active);
+        let inbound: Vec<ChildSpi> = active.map(|child| child.inbound).collect();
+        for inbound in inbound {
+            self.want(Task::RekeyChild { inbound, wanted: Wanted::First });
+        }
+        self.next_task(ctx, names, effects);
+    }
+
+    /// Another Child SA is wanted.
+    pub(crate) fn new_child(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        selectors: (TrafficSelectors, TrafficSelectors),
+        effects: &mut Effects,
+    ) {
+        let (local_ts, remote_ts) = selectors;
+        self.want(Task::NewChild { local_ts, remote_ts, wanted: Wanted::First });
+        self.next_task(ctx, names, effects);
+    }
+
+    /// Begins to delete the SA: its Child SAs are gone at once.
+    pub(crate) fn close(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        reason: CloseReason,
+        effects: &mut Effects,
+    ) {
+        let is_remnant = self.is_remnant();
+        if !matches!(self.stage, Stage::Closing { .. }) {
+            self.stage = Stage::Closing { reason, is_remnant };
+            self.drop_children(ctx);
+            self.tasks.clear();
+            self.want(Task::DeleteIke);
+        }
+        self.next_task(ctx, names, effects);
+    }
+
+    /// As [`Self::close`], of an SA in whose place another one goes on.
+    pub(super) fn close_remnant(&mut self, reason: CloseReason) {
+        self.stage = Stage::Closing { reason, is_remnant: true };
+        self.tasks.clear();
+        self.want(Task::DeleteIke);
+    }
+
+    /// Tells the peer that the SA is gone, without waiting for anything.
+    pub(crate) fn farewell(&mut self, ctx: &mut Context<'_>, names: Names) {
+        // A request that still waits would keep the window closed.
+        self.channel.window.responded();
+        let _last_word = self
+            .ask(ctx, names, ExchangeType::Informational, |chain| chain.push(&Payload::Delete(Delete::Ike)));
+        self.shut(ctx, names, CloseReason::Shutdown);
+    }
+
+    /// Begins the next task, if nothing is under way.
+    pub(super) fn next_task(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
+        while !self.channel.window.is_waiting()
+            && let Some(task) = self.tasks.pop_front()
+        {
+            match self.begin(ctx, names, task) {
+                Ok(()) => {}
+                Err(Halt::Refused(refusal)) => ctx.refuse_child(self.label(names), refusal),
+                Err(Halt::Unsealed) => {
+                    // Message IDs or IVs are used up: nothing can be said any more.
+                    self.shut(ctx, names, CloseReason::Expired);
+                    effects.is_gone = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, names: Names, task: Task) -> Result<(), Halt> {
+        match task {
+            Task::NewChild { local_ts, remote_ts, wanted } => {
+                let profile = Arc::clone(self.peer.profile());
+                let selectors = (local_ts, remote_ts);
+                let request = Request::new(ctx, &profile, names.ours(), selectors, wanted, None)?;
+                self.ask_child(ctx, names, &request, None)?;
+                self.doing = Some(Box::new(Doing::NewChild(request)));
+            }
+            Task::RekeyChild { inbound, wanted } => {
+                let Some(child) = self.child(inbound) else { return Ok(()) };
+                if child.stage != ChildStage::Active {
+                    return Ok(());
+                }
+                // Whatever comes of it is said by the response.
+                child.rekey_at = None;
+                let selectors =
+                    (TrafficSelectors(child.local_ts.to_vec()), TrafficSelectors(child.remote_ts.to_vec()));
+                let profile = Arc::clone(self.peer.profile());
+                let request = Request::new(ctx, &profile, names.ours(), selectors, wanted, Some(inbound))?;
+                // RFC 7296 §1.3.3: by the SPI that leads to us.
+                self.ask_child(ctx, names, &request, Some(inbound))?;
+                let doing = Doing::RekeyChild { old: inbound, request, rival: None, is_old_gone: false };
+                self.doing = Some(Box::new(doing));
+            }
+            Task::RekeyIke { method } => {
+                self.rekey_at = None;
+                let request = IkeRequest::new(ctx, method)?;
+                let public = KePayload { method: request.method, data: request.key_exchange.public().into() };
+                self.ask(ctx, names, ExchangeType::CreateChildSa, |chain| {
+                    chain.push(&Payload::Sa(request.sa.clone()))?;
+                    nonce(chain, &request.nonce)?;
+                    chain.push(&Payload::KeyExchange(public))
+                })?;
+                self.doing = Some(Box::new(Doing::RekeyIke { request, rival: None }));
+            }
+            Task::DeleteChild { inbound, reason } => {
+                let Some(child) = self.child(inbound) else { return Ok(()) };
+                child.stage = ChildStage::Deleting;
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, vec![inbound])))
+                })?;
+                self.doing = Some(Box::new(Doing::DeleteChild { inbound, reason }));
+            }
+            Task::DeleteIke => {
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    chain.push(&Payload::Delete(Delete::Ike))
+                })?;
+                self.doing = Some(Box::new(Doing::DeleteIke));
+            }
+            Task::Liveness => {
+                self.ask(ctx, names, ExchangeType::Informational, |_chain| Ok(()))?;
+                self.doing = Some(Box::new(Doing::Liveness));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_child(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        request: &Request,
+        rekeys: Option<ChildSpi>,
+    ) -> Result<(), SealError> {
+        let public = request.key_exchange.as_ref().map(|ours| KePayload {
+            method: KeyExchangeMethod::from(ours.group().transform()),
+            data: ours.public().into(),
+        });
+        let result = self.ask(ctx, names, ExchangeType::CreateChildSa, |chain| {
+            if let Some(spi) = rekeys {
+                chain.notify(&NotifyContent::RekeySa(ChildProtocol::Esp, spi))?;
+            }
+            chain.push(&Payload::Sa(request.sa.clone()))?;
+            nonce(chain, &request.nonce)?;
+            if let Some(public) = public {
+                chain.push(&Payload::KeyExchange(public))?;
+            }
+            chain.push(&Payload::TsI(request.local_ts.clone()))?;
+            chain.push(&Payload::TsR(request.remote_ts.clone()))
+        });
+        if result.is_err() {
+            ctx.spis.release(request.inbound);
+        }
+        result
+    }
+}
+
+impl IkeRequest {
+    fn new(ctx: &mut Context<'_>, method: Option<KeyExchangeMethod>) -> Result<Self, Refusal> {
+        let spi = new_ike_spi(ctx);
+        let proposals = &ctx.settings.ike_proposals;
+        let first = || proposals.iter().find_map(|proposal| proposal.key_exchanges().next());
+        let lacking = || Refusal::new(Failure::Local, "there are no IKE proposals");
+        let is_retry = method.is_some();
+        let method = method.or_else(first).ok_or_else(lacking)?;
+        // A group that we have not offered would be a downgrade.
+        if !proposals.iter().any(|proposal| proposal.key_exchanges().any(|ours| ours == method)) {
+            return Err(Refusal::new(Failure::OtherGroup, format!("{method} was not offered")));
+        }
+        let sa = IkeProposal::offer(proposals, Some(spi)).ok_or_else(lacking)?;
+        let key_exchange = generate(ctx, method)?;
+        Ok(Self { spi, sa, nonce: ctx.rng.array(), method, key_exchange, is_retry })
+    }
+}
+
+/// An SPI of ours for an IKE SA: random, and so that it names this worker.
+pub(crate) fn new_ike_spi(ctx: &mut Context<'_>) -> NonZeroU64 {
+    ctx.spis.ike(ctx.rng)
+}
+
+/// Appends a nonce of ours.
+pub(crate) fn nonce(chain: &mut ChainWriter<'_>, octets: &[u8]) -> Result<(), EncodeError> {
+    match Nonce::new(octets) {
+        Ok(nonce) => chain.push(&Payload::Nonce(nonce)),
+        // Ours have 32 octets.
+        Err(_wrong) => Err(EncodeError::TooMuch { what: "nonce", count: octets.len() }),
+    }
+}
+
+/// Why a task does not begin.
+enum Halt {
+    Refused(Refusal),
+    Unsealed,
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<SealError> for Halt {
+    fn from(_error: SealError) -> Self {
+        Self::Unsealed
+    }
+}
+
+/// Most tasks that wait: more than an SA ever has children.
+const MAX_TASKS: usize = 256;

@@ -1,0 +1,189 @@
+//! IKE_AUTH as far as it is about who is who: payloads in, payloads out, around [`authn`].
+//!
+//! # References
+//!
+//! `RFC 7296 §1.2`, `§2.15`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::codec::{DecodeError, Writer};
+use crate::crypto::prf::PrfKey;
+use crate::crypto::sign::HashAlgorithm;
+use crate::crypto::{Legacy, Provider};
+use crate::ike::authn::{
+    self, Authenticator, Evidence, PeerAuthenticated, Refusal as AuthnRefusal, SignedOctets,
+};
+use crate::ike::config::Profile;
+use crate::ike::identity::Shown;
+use crate::ike::sa::payloads::required;
+use crate::ike::wire::{
+    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, OriginalRole, Payload, PayloadType,
+    RawPayload,
+};
+use crate::time::UnixTime;
+
+/// What both sides know of each other by the end of IKE_SA_INIT.
+#[derive(Clone, Copy)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) provider: Provider,
+    pub(crate) legacy: Option<Legacy>,
+    pub(crate) now: UnixTime,
+    /// The IKE_SA_INIT request, the last one if there were several.
+    pub(crate) request: &'a [u8],
+    pub(crate) response: &'a [u8],
+    pub(crate) ni: &'a [u8],
+    pub(crate) nr: &'a [u8],
+    pub(crate) proof_i: &'a PrfKey,
+    pub(crate) proof_r: &'a PrfKey,
+    /// Hash functions that the peer has announced.
+    pub(crate) hashes: Option<&'a [HashAlgorithm]>,
+    /// Our address.
+    pub(crate) local: IpAddr,
+}
+
+impl<'a> Exchange<'a> {
+    fn authenticator(&self) -> Authenticator<'a> {
+        Authenticator {
+            provider: self.provider,
+            now: self.now,
+            legacy: self.legacy,
+            own_hashes: &HashAlgorithm::ALL,
+            peer_hashes: self.hashes,
+        }
+    }
+
+    /// What a side signs whose ID payload has this body.
+    fn octets(&self, side: OriginalRole, id_body: &'a [u8]) -> SignedOctets<'a> {
+        match side {
+            OriginalRole::Initiator => SignedOctets::new(self.request, self.nr, self.proof_i, id_body),
+            OriginalRole::Responder => SignedOctets::new(self.response, self.ni, self.proof_r, id_body),
+        }
+    }
+}
+
+/// What a peer says of itself in IKE_AUTH.
+#[derive(Debug)]
+pub(crate) struct Claimant<'a> {
+    id_body: &'a [u8],
+    auth: Auth<'a>,
+    certificates: Vec<Cert<'a>>,
+    /// Whom an initiator asks for.
+    asked: Option<Id<'a>>,
+}
+
+impl<'a> Claimant<'a> {
+    /// The initiator's request.
+    pub(crate) fn initiator(chain: &Chain<'a>) -> Result<Self, DecodeError> {
+        let asked = chain.find(PayloadType::IdR).map(|payload| Id::decode(payload.body)).transpose()?;
+        Ok(Self { asked, ..Self::read(chain, PayloadType::IdI)? })
+    }
+
+    /// The responder's response.
+    pub(crate) fn responder(chain: &Chain<'a>) -> Result<Self, DecodeError> {
+        Self::read(chain, PayloadType::IdR)
+    }
+
+    fn read(chain: &Chain<'a>, id: PayloadType) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id_body: required(chain, id, Ok)?,
+            auth: required(chain, PayloadType::Auth, Auth::decode)?,
+            certificates: all(chain, PayloadType::Cert, Cert::decode)?,
+            asked: None,
+        })
+    }
+}
+
+fn all<'a, T>(
+    chain: &Chain<'a>,
+    kind: PayloadType,
+    decode: impl Fn(&'a [u8]) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let is_wanted = |payload: &RawPayload<'a>| payload.kind == kind;
+    chain.iter().filter(is_wanted).map(|payload| decode(payload.body)).collect()
+}
+
+/// Believes the initiator, or says why not.
+pub(crate) fn accept(
+    exchange: &Exchange<'_>,
+    profiles: &[Arc<Profile>],
+    claimant: &Claimant<'_>,
+) -> Result<PeerAuthenticated, AuthnRefusal> {
+    let octets = exchange.octets(OriginalRole::Initiator, claimant.id_body);
+    let evidence = Evidence { octets: &octets, auth: &claimant.auth, certificates: &claimant.certificates };
+    exchange.authenticator().initiator(profiles, claimant.asked.as_ref(), exchange.local, evidence)
+}
+
+/// Believes the responder, or says why not.
+pub(crate) fn confirm(
+    exchange: &Exchange<'_>,
+    profile: &Arc<Profile>,
+    claimant: &Claimant<'_>,
+) -> Result<PeerAuthenticated, AuthnRefusal> {
+    let octets = exchange.octets(OriginalRole::Responder, claimant.id_body);
+    let evidence = Evidence { octets: &octets, auth: &claimant.auth, certificates: &claimant.certificates };
+    exchange.authenticator().responder(profile, evidence)
+}
+
+/// What we say of ourselves.
+#[derive(Debug)]
+pub(crate) struct Introduction<'a> {
+    side: OriginalRole,
+    id: Id<'static>,
+    certificates: Vec<Cert<'a>>,
+    /// Whose certificates would convince us.
+    request: Option<CertRequest<'static>>,
+    auth: Auth<'static>,
+    /// Who we are, for people.
+    pub(crate) shown: Arc<str>,
+}
+
+impl<'a> Introduction<'a> {
+    /// The responder's, to a client of this profile.
+    pub(crate) fn respond(
+        exchange: &Exchange<'_>,
+        profile: &'a Profile,
+        claimant: &Claimant<'_>,
+    ) -> Result<Self, AuthnRefusal> {
+        Self::new(exchange, profile, OriginalRole::Responder, claimant.asked.as_ref(), None)
+    }
+
+    /// The initiator's.
+    pub(crate) fn begin(exchange: &Exchange<'_>, profile: &'a Profile) -> Result<Self, AuthnRefusal> {
+        let request = authn::request([profile]);
+        Self::new(exchange, profile, OriginalRole::Initiator, None, request)
+    }
+
+    fn new(
+        exchange: &Exchange<'_>,
+        profile: &'a Profile,
+        side: OriginalRole,
+        asked: Option<&Id<'_>>,
+        request: Option<CertRequest<'static>>,
+    ) -> Result<Self, AuthnRefusal> {
+        let authentication = &profile.authentication;
+        let id = authn::own_id(authentication, asked, exchange.local);
+        let mut body = Writer::new();
+        id.encode(&mut body);
+        let octets = exchange.octets(side, body.as_slice());
+        let auth = exchange.authenticator().prove(&authentication.local, &octets)?;
+        let shown = Shown(&id).to_string().into();
+        let certificates = authn::certificates(&authentication.local);
+        Ok(Self { side, id, certificates, request, auth, shown })
+    }
+
+    /// Appends ID, certificates, what is asked for, and the proof.
+    pub(crate) fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        chain.push(&match self.side {
+            OriginalRole::Initiator => Payload::IdI(self.id),
+            OriginalRole::Responder => Payload::IdR(self.id),
+        })?;
+        for certificate in self.certificates {
+            chain.push(&Payload::Cert(certificate))?;
+        }
+        if let Some(request) = self.request {
+            chain.push(&Payload::CertRequest(request))?;
+        }
+        chain.push(&Payload::Auth(self.auth))
+    }
+}

@@ -1,0 +1,3 @@
+//! Two endpoints, message by message.
+
+mod exchanges;

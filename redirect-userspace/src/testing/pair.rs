@@ -1,0 +1,421 @@
+//! Two IKE endpoints on a wire: a client and a gateway, in virtual time.
+//!
+//! Every datagram goes over the wire in order, unless a test takes it away, doubles it or holds it
+//! back; each side has a data plane that does nothing but keep what it is told.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "test support may fail loudly")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::Provider;
+use crate::ike::config::{
+    Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings,
+};
+use crate::ike::identity::{Claim, parse, parse_pattern};
+use crate::ike::pool::Pool;
+use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
+use crate::ike::{
+    Command, Endpoint, Event, Input, InstallChild, Output, Path, Pools, SaSnapshot, Selection, Shard,
+};
+use crate::machine::{Machine as _, Outbox};
+use crate::rng::Rng;
+use crate::secret::Secret;
+use crate::time::{Now, UnixTime};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The one that begins.
+    Client,
+    /// The one with pools.
+    Gateway,
+}
+
+impl End {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Gateway,
+            Self::Gateway => Self::Client,
+        }
+    }
+}
+
+/// A datagram under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flying {
+    /// To whom.
+    pub to: End,
+    /// As its receiver sees it.
+    pub path: Path,
+    /// The message.
+    pub octets: Vec<u8>,
+}
+
+/// One of the two.
+#[derive(Debug)]
+pub struct Side {
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+    /// Child SAs that it has installed and not removed.
+    pub plane: BTreeMap<ChildSpi, Box<InstallChild>>,
+    /// The one that traffic leaves through.
+    pub outbound: Option<ChildSpi>,
+    /// What has happened.
+    pub events: Vec<Event>,
+    out: Outbox<Output>,
+}
+
+/// A client and a gateway.
+#[derive(Debug)]
+pub struct Pair {
+    /// The time of both.
+    pub now: Now,
+    /// The client.
+    pub client: Side,
+    /// The gateway.
+    pub gateway: Side,
+    /// Datagrams under way, the next one first.
+    pub wire: VecDeque<Flying>,
+    /// How many have been delivered.
+    pub delivered: usize,
+}
+
+/// Settings of both sides, before anything has begun.
+#[derive(Debug)]
+pub struct Plan {
+    /// The client's.
+    pub client: Settings,
+    /// The gateway's.
+    pub gateway: Settings,
+    /// Where primitives come from.
+    pub provider: Provider,
+    /// Of all randomness.
+    pub seed: u64,
+    /// Of both clocks.
+    pub start: Now,
+}
+
+/// The name of the connection and of both profiles.
+pub const NAME: &str = "test";
+
+/// A name that is right.
+///
+/// # Panics
+///
+/// It is not.
+#[must_use]
+pub fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+/// All addresses of a prefix such as `10.1.0.0/16`.
+///
+/// # Panics
+///
+/// It is none.
+#[must_use]
+pub fn prefix(text: &str) -> TrafficSelector {
+    let (network, length) = text.split_once('/').expect("a prefix");
+    let length: u32 = length.parse().expect("a length");
+    let first: std::net::Ipv4Addr = network.parse().expect("an IPv4 address");
+    let host = u32::MAX.checked_shr(length).unwrap_or(0);
+    let last = std::net::Ipv4Addr::from_bits(first.to_bits() | host);
+    let addresses = AddressRange::V4(Span::new(first, last).expect("a span"));
+    TrafficSelector::Ip { protocol: 0, ports: Ports::Any, addresses }
+}
+
+/// A profile of one side: who it is and how both prove themselves.
+#[must_use]
+pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: RemoteProof) -> Profile {
+    Profile {
+        name: name(NAME),
+        authentication: Authentication {
+            local_id: parse(local_id).map_or(Claim::Implied, Claim::Id),
+            remote_ids: vec![parse_pattern(remote_id).expect("a pattern")],
+            local,
+            remote,
+        },
+        pools: Vec::new(),
+        guidance: Guidance::default(),
+        local_ts: Vec::new(),
+        remote_ts: Vec::new(),
+        esp_proposals: Vec::new(),
+        dpd: None,
+        lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
+        redirect_auth: false,
+    }
+}
+
+impl Plan {
+    /// A client with a shared key that wants an address, and a gateway that has some.
+    ///
+    /// # Panics
+    ///
+    /// Not.
+    #[must_use]
+    pub fn shared_key() -> Self {
+        let key = || Secret::from(&b"a shared key of some length"[..]);
+        let client = profile(
+            "alice@example.net",
+            "vpn.example.net",
+            LocalProof::SharedKey(key()),
+            RemoteProof::SharedKey(key()),
+        );
+        let gateway =
+            profile("vpn.example.net", "*", LocalProof::SharedKey(key()), RemoteProof::SharedKey(key()));
+        Self::with(client, gateway)
+    }
+
+    /// A plan for these two profiles: pool and networks are added.
+    ///
+    /// # Panics
+    ///
+    /// Not.
+    #[must_use]
+    pub fn with(mut client: Profile, mut gateway: Profile) -> Self {
+        client.remote_ts = vec![prefix("10.1.0.0/16")];
+        gateway.local_ts = vec![prefix("10.1.0.0/16"), prefix("10.2.0.0/16")];
+        gateway.pools = vec![name("ra4")];
+        let connection = Connection {
+            profile: Arc::new(client),
+            remotes: vec![GATEWAY.parse().expect("an address")],
+            wants_ipv4: true,
+            wants_ipv6: false,
+        };
+        Self {
+            client: Settings { connections: vec![Arc::new(connection)], ..settings() },
+            gateway: Settings { profiles: vec![Arc::new(gateway)], ..settings() },
+            provider: Provider::Real,
+            seed: 1,
+            start: Now { wall: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)), ..Now::default() },
+        }
+    }
+
+    /// Changes the client's connection.
+    ///
+    /// # Panics
+    ///
+    /// It is shared already.
+    pub fn connection(&mut self, change: impl FnOnce(&mut Connection)) {
+        let connection = self.client.connections.first_mut().expect("a connection");
+        change(Arc::get_mut(connection).expect("nobody else has it"));
+    }
+
+    /// Changes the client's profile.
+    ///
+    /// # Panics
+    ///
+    /// It is shared already.
+    pub fn client_profile(&mut self, change: impl FnOnce(&mut Profile)) {
+        self.connection(|connection| {
+            change(Arc::get_mut(&mut connection.profile).expect("nobody else has it"));
+        });
+    }
+
+    /// Changes the gateway's profile.
+    ///
+    /// # Panics
+    ///
+    /// It is shared already.
+    pub fn gateway_profile(&mut self, change: impl FnOnce(&mut Profile)) {
+        let profile = self.gateway.profiles.first_mut().expect("a profile");
+        change(Arc::get_mut(profile).expect("nobody else has it"));
+    }
+
+    /// Makes the two.
+    ///
+    /// # Panics
+    ///
+    /// Not.
+    #[must_use]
+    pub fn build(self) -> Pair {
+        let Self { client, gateway, provider, seed, start } = self;
+        let mut pools = Pools::new();
+        pools.add(name("ra4"), Pool::new([10, 99, 0, 0].into(), 24).expect("a pool"));
+        let side = |settings: Settings, pools: Pools, seed| Side {
+            endpoint: Endpoint::with_provider(
+                provider,
+                start,
+                Shard::SOLE,
+                Arc::new(settings),
+                Box::new(pools),
+                Rng::from_number(seed),
+            ),
+            plane: BTreeMap::new(),
+            outbound: None,
+            events: Vec::new(),
+            out: Outbox::new(),
+        };
+        Pair {
+            now: start,
+            client: side(client, Pools::new(), 2 * seed),
+            gateway: side(gateway, pools, 2 * seed + 1),
+            wire: VecDeque::new(),
+            delivered: 0,
+        }
+    }
+}
+
+/// Settings with a proposal of each kind.
+fn settings() -> Settings {
+    Settings {
+        ike_proposals: vec!["aes128gcm16-prfsha256-x25519-ecp256".parse().expect("a proposal")],
+        esp_proposals: vec!["aes128gcm16".parse().expect("a proposal")],
+        ..Settings::default()
+    }
+}
+
+impl Pair {
+    /// One of the two.
+    pub const fn side(&mut self, end: End) -> &mut Side {
+        match end {
+            End::Client => &mut self.client,
+            End::Gateway => &mut self.gateway,
+        }
+    }
+
+    /// Gives one of them a fact.
+    pub fn step(&mut self, end: End, input: Input<'_>) {
+        let now = self.now;
+        let side = self.side(end);
+        side.endpoint.step(now, input, &mut side.out);
+        let outputs: Vec<Output> = side.out.drain().collect();
+        for output in outputs {
+            self.carry_out(end, output);
+        }
+    }
+
+    fn carry_out(&mut self, end: End, output: Output) {
+        let side = self.side(end);
+        match output {
+            Output::Transmit { path, octets } => {
+                let path = route(path);
+                self.wire.push_back(Flying { to: end.other(), path, octets });
+            }
+            Output::Keepalive { .. } | Output::Supersede { .. } => {}
+            Output::Install(child) => {
+                if child.is_outbound {
+                    side.outbound = Some(child.inbound);
+                }
+                let before = side.plane.insert(child.inbound, child);
+                assert!(before.is_none(), "an SPI is used twice");
+            }
+            Output::Switch { inbound } => {
+                assert!(side.plane.contains_key(&inbound), "traffic is to leave through nothing");
+                side.outbound = Some(inbound);
+            }
+            Output::Move { inbound, path } => {
+                side.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
+            }
+            Output::Remove { inbound } => {
+                side.plane.remove(&inbound);
+                if side.outbound == Some(inbound) {
+                    side.outbound = None;
+                }
+            }
+            Output::Event(event) => side.events.push(event),
+        }
+    }
+
+    /// Wants something of one of them.
+    pub fn command(&mut self, end: End, command: Command) {
+        self.step(end, Input::Command(command));
+    }
+
+    /// The client begins.
+    pub fn initiate(&mut self) {
+        let local: SocketAddr = CLIENT.parse().expect("an address");
+        self.command(End::Client, Command::Initiate { connection: name(NAME), local: local.ip() });
+    }
+
+    /// Delivers the next datagram; says whether there was one.
+    pub fn deliver(&mut self) -> bool {
+        let Some(Flying { to, path, octets }) = self.wire.pop_front() else { return false };
+        self.delivered += 1;
+        self.step(to, Input::Datagram { path, octets: &octets });
+        true
+    }
+
+    /// Delivers everything, and what follows from it.
+    ///
+    /// # Panics
+    ///
+    /// It goes on for ever.
+    pub fn settle(&mut self) {
+        for _ in 0..1_000 {
+            if !self.deliver() {
+                return;
+            }
+        }
+        panic!("the two do not come to rest: {:?}", self.wire);
+    }
+
+    /// Lets time pass, deadline by deadline, and delivers what comes of it.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        loop {
+            self.settle();
+            let due = [&self.client, &self.gateway].map(|side| side.endpoint.deadline());
+            let next = due.iter().flatten().map(|deadline| deadline.at).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.after(next.since(self.now.mono));
+            for (end, due) in [End::Client, End::Gateway].into_iter().zip(due) {
+                if due.is_some_and(|due| due.at <= self.now.mono) {
+                    self.step(end, Input::Timeout);
+                }
+            }
+        }
+        self.now = self.now.after(end.since(self.now.mono));
+    }
+
+    /// The SAs of one of them.
+    #[must_use]
+    pub fn sas(&self, end: End) -> Vec<SaSnapshot> {
+        let side = match end {
+            End::Client => &self.client,
+            End::Gateway => &self.gateway,
+        };
+        side.endpoint.snapshot(self.now, &Selection::All, usize::MAX)
+    }
+
+    /// The events of one of them so far, which are forgotten.
+    pub fn events(&mut self, end: End) -> Vec<Event> {
+        std::mem::take(&mut self.side(end).events)
+    }
+
+    /// Checks that both have the same Child SAs with the same keys, and send through the same one.
+    ///
+    /// # Panics
+    ///
+    /// They have not.
+    pub fn assert_in_step(&self) {
+        assert!(self.wire.is_empty(), "datagrams are under way");
+        let (client, gateway) = (&self.client.plane, &self.gateway.plane);
+        assert_eq!(client.len(), gateway.len(), "both have as many Child SAs");
+        for ours in client.values() {
+            let theirs = gateway.get(&ours.outbound).expect("the gateway has the same Child SA");
+            assert_eq!(theirs.outbound, ours.inbound);
+            assert_eq!(theirs.inbound_keys, ours.outbound_keys);
+            assert_eq!(theirs.outbound_keys, ours.inbound_keys);
+            assert_eq!((&theirs.local_ts, &theirs.remote_ts), (&ours.remote_ts, &ours.local_ts));
+            assert_eq!(theirs.is_encapsulated, ours.is_encapsulated);
+        }
+        let sends = |side: &Side| side.outbound.and_then(|spi| side.plane.get(&spi)).map(|sa| sa.outbound);
+        assert_eq!(sends(&self.client), self.gateway.outbound, "both send through the same Child SA");
+    }
+}
+
+/// The path as the receiver sees it.
+const fn route(path: Path) -> Path {
+    Path { local: path.remote, remote: path.local }
+}
+
+/// Where the client is.
+pub const CLIENT: &str = "192.0.2.2:500";
+/// Where the gateway is.
+pub const GATEWAY: &str = "192.0.2.1:500";
