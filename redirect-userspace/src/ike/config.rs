@@ -45,6 +45,8 @@ pub struct Settings {
     pub nat_keepalive: Duration,
     /// Whether SHA-1 may be used where it is still tolerated.
     pub legacy: Option<Legacy>,
+    /// Whether we, as a client, follow redirects, and say so.
+    pub follows_redirects: bool,
 }
 
 impl Default for Settings {
@@ -61,6 +63,7 @@ impl Default for Settings {
             half_open_timeout: Duration::from_secs(30),
             nat_keepalive: Duration::from_secs(20),
             legacy: None,
+            follows_redirects: false,
         }
     }
 }

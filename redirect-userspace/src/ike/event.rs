@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::config::Name;
 use super::io::SaId;
 use super::wire::ChildSpi;
+use crate::gateway::GatewayAddress;
 
 /// Something that happened. Whatever is not yet authenticated is said now and then, with a count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,13 @@ pub enum Event {
         sa: SaLabel,
         /// Whether we asked for it.
         by_us: bool,
+    },
+    /// A client was told to go to another gateway.
+    Redirected {
+        /// Its SA.
+        sa: SaLabel,
+        /// Where to.
+        to: GatewayAddress,
     },
     /// The peer of an IKE SA is elsewhere.
     Moved {
@@ -235,6 +243,8 @@ named! {
         Shutdown = "shutdown",
         /// It was redirected to another gateway.
         Redirected = "redirected",
+        /// The node was to lose its clients, and its time was over.
+        Drained = "drained",
     }
 }
 
@@ -287,6 +297,8 @@ pub struct Counters {
     pub cookies: u64,
     /// Requests of ours that were repeated.
     pub retransmissions: u64,
+    /// Clients that were told to go elsewhere, in whatever exchange.
+    pub redirects: u64,
     /// IKE SAs with new keys.
     pub ike_rekeys: u64,
     /// Child SAs that came up.
@@ -305,6 +317,7 @@ impl Default for Counters {
             established_initiator: 0,
             cookies: 0,
             retransmissions: 0,
+            redirects: 0,
             ike_rekeys: 0,
             children: 0,
             child_rekeys: 0,

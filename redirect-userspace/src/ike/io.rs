@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::config::{Name, Settings};
 use super::event::Event;
+use super::redirect::Targets;
 use super::wire::{ChildSpi, Id, TrafficSelector};
 use crate::crypto::cipher::TrafficKeys;
+use crate::gateway::GatewayAddress;
 
 /// The UDP port on which ESP and IKE share their datagrams (`RFC 3948`).
 pub const NAT_T_PORT: u16 = 4500;
@@ -94,6 +96,8 @@ pub enum Input<'a> {
     },
     /// Other settings are in force.
     Configure(Arc<Settings>),
+    /// The cluster's members, or their loads, are other ones.
+    Targets(Arc<Targets>),
     /// An operator, or the client side of the daemon, wants something.
     Command(Command),
     /// A client has authenticated itself to another worker as the only one of its name
@@ -144,8 +148,34 @@ pub enum Command {
         /// What is there.
         remote_ts: Vec<TrafficSelector>,
     },
+    /// Clients are to go to another gateway: those that follow redirects and have not been told yet
+    /// (`RFC 5685 §5`).
+    Redirect {
+        /// Which.
+        selection: Selection,
+        /// Where to; where the cluster's table leads if absent.
+        to: Option<GatewayAddress>,
+        /// How long they have for it, before their SA is deleted.
+        grace: Duration,
+    },
+    /// This node is to lose its clients: those that follow redirects are told one after the other,
+    /// the others stay until the deadline.
+    Drain(Drain),
+    /// No more clients are told to go.
+    Undrain,
     /// The daemon ends: every peer is told that its SA is gone, no answer is waited for.
     Shutdown,
+}
+
+/// How a node loses its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Time between two clients that are told to go.
+    pub pace: Duration,
+    /// How long each has for it, before its SA is deleted.
+    pub grace: Duration,
+    /// After which time all that are left are deleted; `None` = never.
+    pub deadline: Option<Duration>,
 }
 
 /// Which IKE SAs.

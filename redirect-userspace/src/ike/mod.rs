@@ -25,6 +25,7 @@ mod lease;
 mod message;
 pub mod pool;
 pub mod proposal;
+pub mod redirect;
 pub mod rules;
 mod sa;
 pub mod selector;
@@ -36,6 +37,6 @@ mod tests;
 
 pub use endpoint::Endpoint;
 pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
-pub use io::{Command, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
+pub use io::{Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 pub use snapshot::{ChildSnapshot, CountSnapshot, SaSnapshot, SaState};

@@ -62,6 +62,8 @@ pub enum SaState {
     Established,
     /// Another one is taking its place.
     Rekeying,
+    /// The client was told to go to another gateway.
+    Redirected,
     /// It is being deleted.
     Closing,
 }
@@ -74,6 +76,7 @@ impl SaState {
             Self::HalfOpen => "half-open",
             Self::Established => "established",
             Self::Rekeying => "rekeying",
+            Self::Redirected => "redirected",
             Self::Closing => "closing",
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! `RFC 7296 §1.2`, `§2.6`, `§2.7`, `§2.10`, `§2.23`.
 
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 
 use super::Endpoint;
@@ -59,9 +60,13 @@ impl Endpoint {
             Ok(request) => request,
             Err(_malformed) => {
                 self.counters.discard(Discard::Syntax);
-                return self.refuse_clear(message, path, out, |chain| chain.plain(NotifyType::InvalidSyntax));
+                self.refuse_clear(message, path, out, |chain| chain.plain(NotifyType::InvalidSyntax));
+                return;
             }
         };
+        if self.is_redirected(path, message, &request.ni, out) {
+            return;
+        }
         if !self.may_enter(now, path, message, &request, out) {
             return;
         }
@@ -86,6 +91,30 @@ impl Endpoint {
         out.push(Output::Transmit { path, octets: answered.response.to_vec() });
         self.counters.discard(Discard::Retransmission);
         true
+    }
+
+    /// Sends the client to another gateway if the cluster's table says so: what the fast path does
+    /// with requests that reach it, for those that do not. Nothing is kept, so that a cookie would
+    /// protect nothing (`RFC 5685 §3`).
+    fn is_redirected(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        ni: &Nonce<'_>,
+        out: &mut Outbox<Output>,
+    ) -> bool {
+        let from = redirected_from(message);
+        if from.is_none() && message.payloads.notify(NotifyType::RedirectSupported).is_none() {
+            return false;
+        }
+        let Some(to) = self.targets.on_init(message.header.spi_i, path.local.ip(), from) else {
+            return false;
+        };
+        let is_sent = self.refuse_clear(message, path, out, |chain| {
+            chain.notify(&NotifyContent::Redirect { gateway: to, nonce: Some(ni.clone()) })
+        });
+        self.counters.redirects = self.counters.redirects.saturating_add(u64::from(is_sent));
+        is_sent
     }
 
     /// Whether there is room, and whether the sender is where it says it is.
@@ -226,10 +255,7 @@ impl Endpoint {
         });
         let Ok(response) = response else { return };
         let nat = Nat::detect(&message.payloads, spi_i, None, path, settings.encapsulation);
-        let redirected_from = match redirected_from(message) {
-            Some(NotifyContent::RedirectedFrom(address)) => Some(address),
-            Some(_) | None => None,
-        };
+        let redirected_from = redirected_from(message);
         let chain = &message.payloads;
         let follows_redirects =
             redirected_from.is_some() || chain.notify(NotifyType::RedirectSupported).is_some();
@@ -255,14 +281,15 @@ impl Endpoint {
         out.push(Output::Transmit { path, octets: response });
     }
 
-    /// Answers in clear, without an SPI of ours, unless the answer would be longer than the request.
+    /// Answers in clear, without an SPI of ours, unless the answer would be longer than the request;
+    /// says whether it did.
     pub(super) fn refuse_clear(
         &self,
         message: &Message<'_>,
         path: Path,
         out: &mut Outbox<Output>,
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
-    ) {
+    ) -> bool {
         let header = Header {
             spi_i: message.header.spi_i,
             spi_r: None,
@@ -272,14 +299,19 @@ impl Endpoint {
             direction: Direction::Response,
             message_id: message.header.message_id,
         };
-        if let Ok(octets) = encode_message(Vec::new(), &header, payloads)
-            && octets.len() <= message.octets().len()
-        {
-            out.push(Output::Transmit { path, octets });
+        let Ok(octets) = encode_message(Vec::new(), &header, payloads) else { return false };
+        if octets.len() > message.octets().len() {
+            return false;
         }
+        out.push(Output::Transmit { path, octets });
+        true
     }
 }
 
-fn redirected_from<'a>(message: &Message<'a>) -> Option<NotifyContent<'a>> {
-    message.payloads.notify(NotifyType::RedirectedFrom)?.content().ok()
+/// The gateway that has sent the client here. A notify that cannot be read says nothing.
+fn redirected_from(message: &Message<'_>) -> Option<IpAddr> {
+    match message.payloads.notify(NotifyType::RedirectedFrom)?.content() {
+        Ok(NotifyContent::RedirectedFrom(address)) => Some(address),
+        Ok(_) | Err(_) => None,
+    }
 }

@@ -14,12 +14,14 @@
 //!             └ our SPI in it ─▶ that SA ─▶ effects: successor, supersede, gone
 //! ```
 
+mod drain;
 mod init;
 mod table;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::drain::Draining;
 use self::table::Table;
 use super::config::{Name, Settings};
 use super::cookie::Jar;
@@ -27,6 +29,7 @@ use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
+use super::redirect::Targets;
 use super::rules::{self, Outside};
 use super::sa::await_init::AwaitInit;
 use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
@@ -47,6 +50,8 @@ pub struct Endpoint {
     provider: Provider,
     shard: Shard,
     settings: Arc<Settings>,
+    targets: Arc<Targets>,
+    draining: Option<Draining>,
     rng: Rng,
     leases: Box<dyn Leases>,
     counters: Counters,
@@ -86,6 +91,8 @@ impl Endpoint {
             provider,
             shard,
             settings,
+            targets: Arc::default(),
+            draining: None,
             rng,
             leases,
             counters: Counters::default(),
@@ -135,6 +142,8 @@ impl Endpoint {
             provider,
             shard: _,
             settings,
+            targets,
+            draining: _,
             rng,
             leases,
             counters,
@@ -149,6 +158,7 @@ impl Endpoint {
             now,
             provider: *provider,
             settings,
+            targets,
             rng,
             leases: leases.as_mut(),
             counters,
@@ -313,6 +323,7 @@ impl Endpoint {
         while let Some(spi) = self.table.due(now) {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
+        self.go_on_draining(now, out);
         let said: Vec<(Failure, Refused, u64)> = self.refusals.due(now.mono).collect();
         for (failure, refused, count) in said {
             out.push(Output::Event(refused.into_event(failure, count)));
@@ -324,18 +335,7 @@ impl Endpoint {
             Command::Initiate { connection, local } => self.initiate(now, &connection, local, out),
             Command::Clear(selection) => {
                 for spi in self.selected(&selection) {
-                    self.with(now, spi, out, |sa, ctx| {
-                        let mut effects = Effects::default();
-                        let names = sa.names;
-                        match sa.established() {
-                            Some(state) => state.close(ctx, names, CloseReason::Cleared, &mut effects),
-                            None => {
-                                sa.drop_silently(ctx, CloseReason::Cleared);
-                                effects.is_gone = true;
-                            }
-                        }
-                        effects
-                    });
+                    self.close(now, spi, CloseReason::Cleared, out);
                 }
             }
             Command::RekeyIke(id) => self.for_id(now, id, out, |state, ctx, names, effects| {
@@ -350,6 +350,13 @@ impl Endpoint {
                     state.new_child(ctx, names, selectors, effects);
                 });
             }
+            Command::Redirect { selection, to, grace } => {
+                for spi in self.selected(&selection) {
+                    self.send_away(now, spi, to.clone(), grace, out);
+                }
+            }
+            Command::Drain(drain) => self.drain(now, drain, out),
+            Command::Undrain => self.draining = None,
             Command::Shutdown => {
                 for spi in self.table.spis() {
                     let (table, mut ctx) = self.split(now, out);
@@ -364,6 +371,22 @@ impl Endpoint {
                 }
             }
         }
+    }
+
+    /// Deletes an SA and tells the peer.
+    fn close(&mut self, now: Now, spi: u64, reason: CloseReason, out: &mut Outbox<Output>) {
+        self.with(now, spi, out, |sa, ctx| {
+            let mut effects = Effects::default();
+            let names = sa.names;
+            match sa.established() {
+                Some(state) => state.close(ctx, names, reason, &mut effects),
+                None => {
+                    sa.drop_silently(ctx, reason);
+                    effects.is_gone = true;
+                }
+            }
+            effects
+        });
     }
 
     fn for_id(
@@ -452,6 +475,7 @@ impl Machine for Endpoint {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
             Input::Configure(settings) => self.settings = settings,
+            Input::Targets(targets) => self.targets = targets,
             Input::Command(command) => self.command(now, command, out),
             Input::Supersede { holder } => self.supersede(now, &holder, None, out),
             Input::Moved { inbound, path } => {
@@ -483,7 +507,8 @@ impl Machine for Endpoint {
     fn deadline(&self) -> Option<Deadline> {
         let refusals = self.refusals.deadline();
         let refusals = refusals.map(|at| Deadline { at, why: "refusals that were held back are told" });
-        Deadline::earlier(self.table.deadline(), refusals)
+        let draining = self.draining.as_ref().map(Draining::deadline);
+        Deadline::earlier(Deadline::earlier(self.table.deadline(), draining), refusals)
     }
 }
 

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use crate::crypto::kex::KeyExchange;
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
+use crate::gateway::GatewayAddress;
+use crate::ike::config::Profile;
 use crate::ike::error;
 use crate::ike::event::{Discard, Event, Failure};
 use crate::ike::identity::Shown;
@@ -229,6 +231,9 @@ impl Answered {
             ctx,
             Fresh { channel, derivation, suite: self.suite, peer, path: self.path, nat: self.nat },
         );
+        if let Some(to) = self.redirect(ctx, names, &profile) {
+            return self.send_away(ctx, names, sa, ours, to, effects);
+        }
         let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
 
         let label = sa.label(names);
@@ -274,6 +279,39 @@ impl Answered {
             return Ok(());
         }
         effects.next = Some(State::Established(Box::new(sa)));
+        Ok(())
+    }
+
+    /// Where the client is sent now that it is known who it is, if it is (`RFC 5685 §6`). Whoever
+    /// was sent here by the cluster stays.
+    fn redirect(&self, ctx: &Context<'_>, names: Names, profile: &Profile) -> Option<GatewayAddress> {
+        let is_wanted = profile.redirect_auth && self.follows_redirects;
+        let is_sent = self.redirected_from.is_some_and(|from| ctx.targets.is_of_cluster(from));
+        if !is_wanted || is_sent {
+            return None;
+        }
+        ctx.targets.choose(names.spi_i, self.path.local.ip())
+    }
+
+    /// Answers with who we are and where to go, and makes no Child SA.
+    fn send_away(
+        &self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        mut sa: Established,
+        ours: Introduction<'_>,
+        to: GatewayAddress,
+        effects: &mut Effects,
+    ) -> Result<(), Denial> {
+        sa.leave(ctx, names, to.clone(), ctx.settings.half_open_timeout);
+        let result = sa.respond(ctx, names, self.path, ExchangeType::IkeAuth, |chain| {
+            ours.write(chain)?;
+            chain.notify(&NotifyContent::Redirect { gateway: to, nonce: None })
+        });
+        match result {
+            Ok(()) => effects.next = Some(State::Established(Box::new(sa))),
+            Err(_local) => effects.is_gone = true,
+        }
         Ok(())
     }
 

@@ -100,7 +100,9 @@ impl AwaitInit {
             chain.push(&Payload::KeyExchange(KePayload { method: self.method, data: public.into() }))?;
             nonce(chain, &self.nonce)?;
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
-            abilities(chain)
+            abilities(chain)?;
+            // RFC 5685 §3
+            if ctx.settings.follows_redirects { chain.plain(NotifyType::RedirectSupported) } else { Ok(()) }
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
         let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();

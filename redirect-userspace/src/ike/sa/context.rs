@@ -10,6 +10,7 @@ use crate::ike::config::Settings;
 use crate::ike::event::{Counters, Event, Failure, SaLabel};
 use crate::ike::io::{Output, Shard};
 use crate::ike::lease::Leases;
+use crate::ike::redirect::Targets;
 use crate::ike::wire::ChildSpi;
 use crate::machine::Outbox;
 use crate::rng::Rng;
@@ -21,6 +22,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) provider: Provider,
     pub(crate) settings: &'a Arc<Settings>,
+    pub(crate) targets: &'a Arc<Targets>,
     pub(crate) rng: &'a mut Rng,
     pub(crate) leases: &'a mut dyn Leases,
     pub(crate) counters: &'a mut Counters,

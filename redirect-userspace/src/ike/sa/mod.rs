@@ -214,6 +214,14 @@ impl IkeSa {
         }
     }
 
+    /// Whether its client can be told to go elsewhere and has not been yet.
+    pub(crate) fn may_be_sent_away(&self) -> bool {
+        match &self.state {
+            State::Established(state) => state.may_be_sent_away(),
+            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+        }
+    }
+
     /// Whether the peer has not proved yet who it is.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {

@@ -1,3 +1,4 @@
 //! Two endpoints, message by message.
 
 mod exchanges;
+mod redirect;

@@ -73,6 +73,11 @@ enum Stage {
         /// When we do it ourselves.
         patience: Instant,
     },
+    /// The client was told to go elsewhere and will delete it.
+    Leaving {
+        /// When we do it ourselves.
+        patience: Instant,
+    },
     /// We delete it.
     Closing {
         /// Why.
@@ -160,10 +165,16 @@ impl Established {
     /// Whether another SA goes on in its place, or will.
     pub(crate) const fn is_remnant(&self) -> bool {
         match self.stage {
-            Stage::Active => false,
+            Stage::Active | Stage::Leaving { .. } => false,
             Stage::Replaced { .. } => true,
             Stage::Closing { is_remnant, .. } => is_remnant,
         }
+    }
+
+    /// Whether the peer is a client that can be told to go elsewhere, and has not been yet.
+    pub(crate) fn may_be_sent_away(&self) -> bool {
+        // RFC 5685 §5: only the one that began the first IKE SA.
+        self.is_active() && !self.peer.are_we_client && self.peer.follows_redirects
     }
 
     /// Whether it is neither being deleted nor replaced.
@@ -387,6 +398,7 @@ impl Established {
         self.return_leases(ctx);
         let reason = match self.stage {
             Stage::Closing { reason: first, .. } => first,
+            Stage::Leaving { .. } => CloseReason::Redirected,
             Stage::Active | Stage::Replaced { .. } => reason,
         };
         if !is_remnant {
@@ -430,6 +442,7 @@ impl Established {
         let is_rekeying = self.doing.as_deref().is_some_and(|doing| matches!(doing, Doing::RekeyIke { .. }));
         let state = match self.stage {
             Stage::Closing { .. } => SaState::Closing,
+            Stage::Leaving { .. } => SaState::Redirected,
             Stage::Active | Stage::Replaced { .. } if is_rekeying => SaState::Rekeying,
             Stage::Active | Stage::Replaced { .. } => SaState::Established,
         };

@@ -169,7 +169,8 @@ impl Established {
                 | Doing::RekeyChild { .. }
                 | Doing::DeleteChild { .. }
                 | Doing::DeleteIke
-                | Doing::Liveness,
+                | Doing::Liveness
+                | Doing::Redirect,
             )
             | None => None,
         };
@@ -411,7 +412,7 @@ impl Established {
             Some(Doing::RekeyIke { rival: Some(_), .. }) => {
                 return Err(temporary("the IKE SA is being replaced").into());
             }
-            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness) | None => {}
+            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness | Doing::Redirect) | None => {}
         }
         let offer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
         let ni = payloads::nonce(chain).map_err(unreadable)?;

@@ -45,7 +45,8 @@ impl Established {
             }
         };
         match *doing {
-            Doing::Liveness => {}
+            // RFC 5685 §5: the client deletes the SA once it is elsewhere.
+            Doing::Liveness | Doing::Redirect => {}
             Doing::DeleteIke => {
                 self.shut(ctx, names, CloseReason::Cleared);
                 effects.is_gone = true;

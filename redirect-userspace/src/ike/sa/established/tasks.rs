@@ -1,7 +1,8 @@
 //! What we want of the peer, one request at a time.
 
 use crate::crypto::kex::KeyExchange;
-use crate::ike::event::{CloseReason, Failure};
+use crate::gateway::GatewayAddress;
+use crate::ike::event::{CloseReason, Event, Failure};
 use crate::ike::message::SealError;
 use crate::ike::proposal::IkeProposal;
 use crate::ike::sa::child::{ChildStage, NONCE_LENGTH, Request, Wanted, generate};
@@ -14,6 +15,7 @@ use crate::ike::wire::{
 };
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that we want of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) enum Task {
     DeleteIke,
     /// A sign of life.
     Liveness,
+    /// That it goes to another gateway.
+    Redirect { to: GatewayAddress },
 }
 
 /// What the request that waits for its response is about.
@@ -55,6 +59,7 @@ pub(super) enum Doing {
     },
     DeleteIke,
     Liveness,
+    Redirect,
 }
 
 /// A Child SA that the peer has made in the place of one that we are replacing as well.
@@ -91,7 +96,11 @@ impl Doing {
     pub(super) fn abandon(self, ctx: &mut Context<'_>) {
         match self {
             Self::NewChild(request) | Self::RekeyChild { request, .. } => ctx.spis.release(request.inbound),
-            Self::RekeyIke { .. } | Self::DeleteChild { .. } | Self::DeleteIke | Self::Liveness => {}
+            Self::RekeyIke { .. }
+            | Self::DeleteChild { .. }
+            | Self::DeleteIke
+            | Self::Liveness
+            | Self::Redirect => {}
         }
     }
 }
@@ -133,6 +142,28 @@ impl Established {
         let (local_ts, remote_ts) = selectors;
         self.want(Task::NewChild { local_ts, remote_ts, wanted: Wanted::First });
         self.next_task(ctx, names, effects);
+    }
+
+    /// Tells the client to go elsewhere; after `grace` its SA is deleted (`RFC 5685 §5`).
+    pub(crate) fn send_away(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        to: GatewayAddress,
+        grace: Duration,
+        effects: &mut Effects,
+    ) {
+        self.leave(ctx, names, to.clone(), grace);
+        self.tasks.clear();
+        self.want(Task::Redirect { to });
+        self.next_task(ctx, names, effects);
+    }
+
+    /// From now on the client has its time to go elsewhere.
+    pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, names: Names, to: GatewayAddress, grace: Duration) {
+        self.stage = Stage::Leaving { patience: ctx.now.mono + grace };
+        ctx.counters.redirects = ctx.counters.redirects.saturating_add(1);
+        ctx.event(Event::Redirected { sa: self.label(names), to });
     }
 
     /// Begins to delete the SA: its Child SAs are gone at once.
@@ -236,6 +267,13 @@ impl Established {
                     chain.push(&Payload::Delete(Delete::Ike))
                 })?;
                 self.doing = Some(Box::new(Doing::DeleteIke));
+            }
+            Task::Redirect { to } => {
+                // RFC 5685 §5: without a nonce.
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    chain.notify(&NotifyContent::Redirect { gateway: to, nonce: None })
+                })?;
+                self.doing = Some(Box::new(Doing::Redirect));
             }
             Task::Liveness => {
                 self.ask(ctx, names, ExchangeType::Informational, |_chain| Ok(()))?;

@@ -23,6 +23,9 @@ impl Established {
         if let Stage::Replaced { patience } = self.stage {
             due(Some(patience), "a replaced IKE SA is deleted");
         }
+        if let Stage::Leaving { patience } = self.stage {
+            due(Some(patience), "the IKE SA of a redirected client is deleted");
+        }
         if self.stage == Stage::Active {
             due(self.rekey_at, "an IKE SA is rekeyed");
             due(self.expires_at, "an IKE SA expires");
@@ -67,6 +70,12 @@ impl Established {
             && patience <= now
         {
             self.close_remnant(CloseReason::Rekeyed);
+        }
+        if let Stage::Leaving { patience } = self.stage
+            && patience <= now
+        {
+            self.close(ctx, names, CloseReason::Redirected, effects);
+            return;
         }
         if self.stage == Stage::Active {
             if is_due(self.expires_at) {

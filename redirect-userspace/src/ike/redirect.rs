@@ -1,0 +1,178 @@
+//! Where clients can be sent: what the cluster says about its members.
+//!
+//! # References
+//!
+//! `RFC 5685 §3` (in IKE_SA_INIT), `§5` (while it is up), `§6` (in IKE_AUTH).
+
+use std::net::IpAddr;
+
+use common::maps::{SLOTS, slot};
+
+use super::wire::SpiI;
+use crate::gateway::{GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
+
+/// The members of the cluster and which of them is least loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Which member each slot leads to, as the fast path has it; `None` leads nowhere.
+    slots: Box<[Option<u16>]>,
+    /// The members, by their index.
+    members: Vec<Option<Target>>,
+    /// What a client's SPI is mixed with, as the fast path does it.
+    multiplier: u64,
+    /// Addresses on which clients are redirected in IKE_SA_INIT: those of the cluster, while this
+    /// node has them.
+    vips: Vec<IpAddr>,
+}
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where clients are sent.
+    pub addresses: GatewayAddresses,
+    /// Whether it is this node.
+    pub is_self: bool,
+}
+
+impl Targets {
+    /// Takes over the table of the fast path, the members that it leads to, by their index, and the
+    /// addresses of the cluster that this node has.
+    #[must_use]
+    pub fn new(table: &LlgTable, members: Vec<Option<Target>>, multiplier: u64, vips: Vec<IpAddr>) -> Self {
+        let slots = table.slots.iter().map(|slot| slot.map(GatewayIndex::value)).collect();
+        Self { slots, members, multiplier, vips }
+    }
+
+    /// Where a client is sent whose IKE_SA_INIT request came to `to`, if it is. `from` is the
+    /// gateway that has sent it here, if one has.
+    #[must_use]
+    pub fn on_init(&self, spi: SpiI, to: IpAddr, from: Option<IpAddr>) -> Option<GatewayAddress> {
+        // Two members would send it to and fro.
+        let is_sent = from.is_some_and(|from| self.is_of_cluster(from));
+        if self.vips.contains(&to) && !is_sent { self.choose(spi, to) } else { None }
+    }
+
+    /// Whether an address is the cluster's or a member's: whoever was sent here by it stays.
+    #[must_use]
+    pub fn is_of_cluster(&self, address: IpAddr) -> bool {
+        self.vips.contains(&address) || self.has(address)
+    }
+
+    fn position(&self, spi: SpiI) -> usize {
+        // As the fast path reads it.
+        slot(u64::from_le_bytes(spi.to_octets()), self.multiplier) & (SLOTS - 1)
+    }
+
+    /// Where the table sends a client with this SPI that came on an address like `seen`: somewhere
+    /// else than here, by an address of the same family or by name.
+    #[must_use]
+    pub fn choose(&self, spi: SpiI, seen: IpAddr) -> Option<GatewayAddress> {
+        let at = self.position(spi);
+        let index = (*self.slots.get(at)?)?;
+        let member = self.members.get(usize::from(index))?.as_ref()?;
+        if member.is_self { None } else { address(&member.addresses, seen) }
+    }
+
+    /// Somewhere else than here for a client that has to go: the table's choice, or the next slot's
+    /// after it that leads away.
+    #[must_use]
+    pub fn away(&self, spi: SpiI, seen: IpAddr) -> Option<GatewayAddress> {
+        let at = self.position(spi);
+        let (before, after) = self.slots.split_at_checked(at)?;
+        after.iter().chain(before).flatten().find_map(|index| {
+            let member = self.members.get(usize::from(*index))?.as_ref()?;
+            if member.is_self { None } else { address(&member.addresses, seen) }
+        })
+    }
+
+    /// Whether an address is a member's.
+    fn has(&self, address: IpAddr) -> bool {
+        self.members.iter().flatten().any(|member| match address {
+            IpAddr::V4(address) => member.addresses.ipv4() == Some(address),
+            IpAddr::V6(address) => member.addresses.ipv6() == Some(address),
+        })
+    }
+}
+
+/// The address of a member for a client that came on an address like `seen`.
+fn address(addresses: &GatewayAddresses, seen: IpAddr) -> Option<GatewayAddress> {
+    let same = match seen {
+        IpAddr::V4(_) => addresses.ipv4().map(GatewayAddress::Ipv4),
+        IpAddr::V6(_) => addresses.ipv6().map(GatewayAddress::Ipv6),
+    };
+    same.or_else(|| addresses.fqdn().cloned().map(GatewayAddress::Fqdn))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::gateway::EmptySlot;
+
+    fn member(addresses: &[&str], is_self: bool) -> Option<Target> {
+        let addresses = addresses.iter().map(|text| text.parse::<GatewayAddress>().unwrap());
+        Some(Target { addresses: GatewayAddresses::new(addresses).unwrap(), is_self })
+    }
+
+    fn targets(slots: &[Option<u16>]) -> Targets {
+        let slots = (0..SLOTS).map(|at| slots[at % slots.len()].and_then(GatewayIndex::new)).collect();
+        let table = LlgTable { generation: 1, slots, empty: EmptySlot::Keep };
+        let members = vec![
+            member(&["10.50.0.11", "fd50::11"], true),
+            member(&["10.50.0.12"], false),
+            member(&["gw3.example.net"], false),
+        ];
+        Targets::new(&table, members, 0x9e37_79b9_7f4a_7c15, vec![V4])
+    }
+
+    fn spi(number: u64) -> SpiI {
+        SpiI(NonZeroU64::new(number).unwrap())
+    }
+
+    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 50, 0, 5));
+    const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd50, 0, 0, 0, 0, 0, 0, 5));
+
+    #[test]
+    fn a_client_is_sent_where_its_slot_leads_and_never_here() {
+        let there = Some("10.50.0.12".parse().unwrap());
+
+        assert_eq!(targets(&[Some(1)]).choose(spi(7), V4), there);
+        assert_eq!(targets(&[Some(0)]).choose(spi(7), V4), None);
+        assert_eq!(targets(&[None]).choose(spi(7), V4), None);
+        assert_eq!(targets(&[Some(1)]).choose(spi(7), V6), None, "no address of its family");
+        assert_eq!(targets(&[Some(2)]).choose(spi(7), V6), Some("gw3.example.net".parse().unwrap()));
+        assert_eq!(Targets::default().choose(spi(7), V4), None);
+    }
+
+    #[test]
+    fn whoever_has_to_go_goes_where_the_next_slot_leads_away() {
+        let there = Some("10.50.0.12".parse().unwrap());
+
+        for number in 1..200 {
+            assert_eq!(targets(&[Some(0), None, Some(0), Some(1)]).away(spi(number), V4), there);
+        }
+        assert_eq!(targets(&[Some(0), None]).away(spi(7), V4), None);
+        assert_eq!(Targets::default().away(spi(7), V4), None);
+    }
+
+    #[test]
+    fn only_requests_to_the_vip_are_redirected_and_no_client_is_sent_back() {
+        let (targets, there) = (targets(&[Some(1)]), Some("10.50.0.12".parse().unwrap()));
+        let member = Some("10.50.0.12".parse().unwrap());
+
+        assert_eq!(targets.on_init(spi(7), V4, None), there);
+        assert_eq!(targets.on_init(spi(7), V4, Some("192.0.2.1".parse().unwrap())), there);
+        assert_eq!(targets.on_init(spi(7), "10.50.0.11".parse().unwrap(), None), None);
+        assert_eq!(targets.on_init(spi(7), V4, member), None);
+        assert_eq!(targets.on_init(spi(7), V4, Some(V4)), None);
+    }
+
+    #[test]
+    fn the_members_addresses_are_known() {
+        let targets = targets(&[Some(1)]);
+
+        assert!(targets.has("10.50.0.12".parse().unwrap()) && targets.has("fd50::11".parse().unwrap()));
+        assert!(!targets.has(V4));
+    }
+}
