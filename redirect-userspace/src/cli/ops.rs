@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Check;
+use super::daemon::now;
 use super::print::{Console, Exit, clean};
 use crate::config::{Config, DurationText};
 use crate::control::client::{self, AskError};
@@ -81,7 +82,7 @@ pub(super) fn check(file: &Path, check: Check, console: &mut Console<'_>) -> Res
 ///
 /// Everything that is wrong with it.
 pub fn check_file(file: &Path) -> Result<(), Vec<String>> {
-    match Config::load(file) {
+    match Config::load(file, now()) {
         Ok(_) => Ok(()),
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }

@@ -102,6 +102,7 @@ mod tests {
     use crate::clb::{ClusterKey, LoadWeights, OverloadLimit, Settings as ClbSettings, SlaveSettings};
     use crate::config::{Config, DurationText, Mode};
     use crate::hsrp::{GroupNumber, Md5Key, Md5Keys, Preempt, Timers, Track};
+    use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
@@ -152,7 +153,7 @@ mod tests {
         let mut elected = 0;
         for block in &blocks {
             let block = block.replace("/etc/redirectd/", &format!("{}/", keys.display()));
-            let config = Config::parse(Path::new("README.md"), &block).unwrap();
+            let config = Config::parse(Path::new("README.md"), &block, UnixTime::EPOCH).unwrap();
             let own = config.members().iter().filter(|member| member.is_self).count();
             // A node that takes part in an election is a member by that.
             let by_election = usize::from(config.cluster.election.is_some());

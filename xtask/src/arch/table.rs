@@ -46,6 +46,20 @@ const CONFIGS: &[&str] = &[
     "clb::Policy",
     "clb::Settings",
     "clb::SlaveSettings",
+    "ike::config",
+];
+/// What is needed to read the gateway's settings: how identities, proposals, selectors and pools are
+/// written, and what certificates and keys are.
+const IKE_SYNTAX: &[&str] = &[
+    "crypto::Legacy",
+    "crypto::digest",
+    "crypto::sign::PrivateKey*",
+    "crypto::x509",
+    "ike::identity",
+    "ike::pool::Pool*",
+    "ike::proposal",
+    "ike::selector::MAX_SELECTORS",
+    "ike::wire",
 ];
 /// The cluster's settings, and the members that are written down.
 const CLUSTER_SETTINGS: &[&str] = &[
@@ -82,7 +96,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("ike", &[BASE, &["crypto"]]),
     pure("ike::wire", &[BASE]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
-    outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS]),
+    outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS, IKE_SYNTAX]),
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
     // The userspace fallback answers on the sockets of `net`.
     outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
@@ -143,7 +157,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     ),
     outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
     // Text only; its tests hold the README against the code.
-    outside("manual", &[&["config"], CONFIGS]),
+    outside("manual", &[&["config", "time"], CONFIGS]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
 ];
 
