@@ -70,7 +70,7 @@ impl Collector for FromSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The reference is not kept: while it lives, the core cannot publish.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { at, redirect, cluster, llg: _, standby } = &*snapshot;
+        let Snapshot { at, redirect, cluster, llg: _, standby, ike: _ } = &*snapshot;
         fast_path(&mut encoder, redirect)?;
         gauges(
             &mut encoder,

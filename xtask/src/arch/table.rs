@@ -128,6 +128,17 @@ pub(crate) const LAYERS: &[Layer] = &[
             SNAPSHOTS,
             CONFIGS,
             &["cluster", "clb::BasisPoints", "hsrp::Discard", "hsrp::MacAddress", "hsrp::State"],
+            &[
+                "ike::Counters",
+                "ike::Discard",
+                "ike::Failure",
+                "ike::SaId",
+                "ike::SaState",
+                "ike::Selection",
+                "ike::Usage",
+                "ike::identity",
+                "ike::wire",
+            ],
         ],
     ),
     // Metrics and the journal are other renderings of what `control` answers.
