@@ -114,6 +114,18 @@
 //! | `hook-ran`, `hook-failed` | a notify hook was told a role; it failed, and why |
 //! | `real-time-denied` | the election has no real-time priority |
 //!
+//! Of the gateway, with the SA's number, the peer's address and identity, and the profile:
+//!
+//! | event | means |
+//! |---|---|
+//! | `sa-established`, `sa-closed` | an IKE SA is up, both sides have proved who they are; it is gone, and why |
+//! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
+//! | `connect-failed` | a connection of ours did not come up, and why |
+//! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
+//! | `child-up`, `child-down` | a Child SA is up, and which one it replaces; it is gone, and why |
+//! | `child-refused` | a Child SA was refused: its IKE SA stays |
+//! | `cookies-changed` | cookies are asked for from now on, or no longer |
+//!
 //! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
 //! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.
 //!
