@@ -172,7 +172,7 @@ fn psk(section: &mut Section<'_>, methods: [Option<Method>; 2], reading: &mut Re
     }
     let psk = secret(section, key, file, reading.problems);
     if psk.is_none() && !section.has(key) && !section.has(file) {
-        let message = format!("{} or `{file}` is missing", section.describe(key));
+        let message = format!("`{key}` or {} is missing", section.describe(file));
         reading.problems.add(section.span(), message);
     }
     let psk = psk?;

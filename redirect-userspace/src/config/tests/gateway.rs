@@ -484,7 +484,7 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[ike.profile]]\nname = \"b\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\n",
-        &["10:1: `psk` in [[ike.profile]] or `psk-file` is missing"],
+        &["10:1: `psk` or `psk-file` in [[ike.profile]] is missing"],
     ),
     (
         "[[ike.profile]]\nname = \"b\"\nlocal-auth = \"pubkey\"\nremote-auth = \"pubkey\"\npsk = \"x\"\n",
