@@ -7,6 +7,7 @@ use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser};
@@ -18,6 +19,7 @@ use crate::gateway::{
 };
 use crate::runtime::{GUARD_ARGUMENT, guard, run};
 use crate::telemetry::log::{DEFAULT_FILTER, LogFormat, init};
+use crate::time::UnixTime;
 
 /// Answers IKE_SA_INIT at a virtual IP with a redirect to the least loaded gateway.
 ///
@@ -102,13 +104,13 @@ impl DaemonArgs {
     pub fn load(&self) -> Result<Config, ConfigErrors> {
         match &self.config {
             Some(file) => {
-                let mut config = Config::load(file)?;
+                let mut config = Config::load(file, now())?;
                 if !self.interface.is_empty() {
                     config.fast_path.interfaces.clone_from(&self.interface);
                 }
                 Ok(config)
             }
-            None => Config::parse(Path::new(FLAGS), &self.flags_as_file()),
+            None => Config::parse(Path::new(FLAGS), &self.flags_as_file(), now()),
         }
     }
 
@@ -158,6 +160,13 @@ fn daemon(args: DaemonArgs) -> anyhow::Result<()> {
     }
     init(args.log_format, &args.log_filter)?;
     run(config, Box::new(move || args.load()))
+}
+
+/// What certificates are judged by.
+#[expect(clippy::disallowed_methods, reason = "a configuration is read before there is a core")]
+pub(super) fn now() -> UnixTime {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    UnixTime::from_epoch(since_epoch.unwrap_or_default())
 }
 
 /// What errors in flags are said to be in.

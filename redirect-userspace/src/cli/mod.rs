@@ -14,13 +14,14 @@ mod table;
 mod top;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::DurationText;
-use crate::control::DEFAULT_SOCKET;
+use crate::control::{DEFAULT_SOCKET, SaSelector};
 use crate::gateway::GatewayName;
 
 pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
@@ -49,6 +50,25 @@ pub struct CtlArgs {
 pub enum Verb {
     /// Shows a part of the daemon's state.
     Show(Show),
+    /// Deletes something.
+    Clear {
+        /// What.
+        #[command(subcommand)]
+        noun: ClearNoun,
+    },
+    /// Gives an IKE SA new keys.
+    Rekey {
+        /// Its number.
+        id: u64,
+        /// Gives its Child SAs new keys, not itself.
+        #[arg(long)]
+        children: bool,
+    },
+    /// Brings up a connection of the configuration.
+    Connect {
+        /// Its name.
+        name: String,
+    },
     /// Lets the daemon read its configuration again.
     Reload,
     /// Checks a configuration file, without a daemon.
@@ -98,7 +118,7 @@ pub struct Show {
 }
 
 /// What can be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Noun {
     /// The members, their loads and their part of the table.
     Cluster {
@@ -119,6 +139,8 @@ pub enum Noun {
         #[arg(long)]
         all: bool,
     },
+    /// The IKE SAs of this node.
+    Sa(ShowSa),
     /// The HSRP groups of this node.
     Standby {
         /// One line for each.
@@ -133,6 +155,83 @@ pub enum Noun {
 pub enum ClusterForm {
     /// With what each load is made of.
     Detail,
+}
+
+/// `show sa` and how.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ShowSa {
+    /// With identities, SPIs and Child SAs.
+    pub form: Option<SaForm>,
+    /// Shows every one, however many there are.
+    #[arg(long, global = true)]
+    pub all: bool,
+    /// Which; all if absent.
+    #[command(subcommand)]
+    pub which: Option<WhichSa>,
+}
+
+impl ShowSa {
+    fn selector(&self) -> SaSelector {
+        self.which.as_ref().map_or(SaSelector::All, WhichSa::selector)
+    }
+}
+
+/// How `show sa` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SaForm {
+    /// With identities, SPIs and Child SAs.
+    #[value(alias = "detailed")]
+    Detail,
+}
+
+/// What can be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ClearNoun {
+    /// IKE SAs with their Child SAs; the peers are told.
+    Sa {
+        /// Which.
+        #[command(subcommand)]
+        which: WhichSa,
+    },
+}
+
+/// Which IKE SAs are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum WhichSa {
+    /// Every one.
+    All,
+    /// The one with this number.
+    Id {
+        /// The number, as `show sa` has it.
+        id: u64,
+    },
+    /// Those with a peer at this address.
+    Remote {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Those with a peer of this identity.
+    Identity {
+        /// The identity, written as in the configuration.
+        identity: String,
+    },
+    /// Those of this profile or connection.
+    Profile {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl WhichSa {
+    fn selector(&self) -> SaSelector {
+        match self {
+            Self::All => SaSelector::All,
+            Self::Id { id } => SaSelector::Id(*id),
+            Self::Remote { address } => SaSelector::Remote(*address),
+            Self::Identity { identity } => SaSelector::Identity(identity.clone()),
+            Self::Profile { name } => SaSelector::Profile(name.clone()),
+        }
+    }
 }
 
 /// How `show standby` looks.
@@ -153,6 +252,9 @@ pub fn run_ctl(args: &CtlArgs, check: Check) -> ExitCode {
 fn run(args: &CtlArgs, check: Check, console: &mut Console<'_>) -> Result<(), Exit> {
     match &args.verb {
         Verb::Show(show) => show::run(show, &args.socket, console),
+        Verb::Clear { noun: ClearNoun::Sa { which } } => ops::clear(&args.socket, which.selector(), console),
+        Verb::Rekey { id, children } => ops::rekey(&args.socket, *id, *children, console),
+        Verb::Connect { name } => ops::connect(&args.socket, name, console),
         Verb::Reload => ops::reload(&args.socket, console),
         Verb::Check { file } => ops::check(file, check, console),
         Verb::Drain { name } => ops::drain(&args.socket, name.as_ref(), console),

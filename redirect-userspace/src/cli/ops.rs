@@ -3,16 +3,50 @@
 use std::path::Path;
 
 use super::Check;
+use super::daemon::now;
 use super::print::{Console, Exit, clean};
 use crate::config::{Config, DurationText};
 use crate::control::client::{self, AskError};
-use crate::control::{DrainView, ReloadView, ReportView, Request};
+use crate::control::{ClearView, DrainView, ReloadView, ReportView, Request, SaSelector, StartView};
 use crate::gateway::GatewayName;
 
 /// `reload`: the daemon reads its configuration again.
 pub(super) fn reload(socket: &Path, console: &mut Console<'_>) -> Result<(), Exit> {
     match client::ask(socket, Request::Reload) {
         Ok(ReloadView { .. }) => console.print("The new configuration is in force.\n"),
+        Err(error) => Err(failed(&error, console)),
+    }
+}
+
+/// `clear sa WHICH`: IKE SAs are deleted. That there is none is a failure where one was meant.
+pub(super) fn clear(socket: &Path, select: SaSelector, console: &mut Console<'_>) -> Result<(), Exit> {
+    let is_all = select == SaSelector::All;
+    match client::ask(socket, Request::ClearSa { select }) {
+        Ok(ClearView { cleared: 0 }) if !is_all => {
+            Err(console.fail("there is no such IKE SA", Exit::Refused))
+        }
+        Ok(ClearView { cleared: 1 }) => console.print("1 IKE SA is deleted.\n"),
+        Ok(ClearView { cleared }) => console.print(&format!("{cleared} IKE SAs are deleted.\n")),
+        Err(error) => Err(failed(&error, console)),
+    }
+}
+
+/// `rekey ID`: an IKE SA, or what is in it, gets new keys.
+pub(super) fn rekey(socket: &Path, id: u64, children: bool, console: &mut Console<'_>) -> Result<(), Exit> {
+    let what = if children { "The Child SAs of IKE SA" } else { "IKE SA" };
+    let verb = if children { "get" } else { "gets" };
+    match client::ask(socket, Request::RekeySa { id, children }) {
+        Ok(StartView { .. }) => console.print(&format!("{what} {id} {verb} new keys.\n")),
+        Err(error) => Err(failed(&error, console)),
+    }
+}
+
+/// `connect NAME`: a connection is brought up.
+pub(super) fn connect(socket: &Path, name: &str, console: &mut Console<'_>) -> Result<(), Exit> {
+    match client::ask(socket, Request::Connect { name: name.to_owned() }) {
+        Ok(StartView { .. }) => {
+            console.print(&format!("{} is being brought up: `show sa` tells.\n", clean(name, false)))
+        }
         Err(error) => Err(failed(&error, console)),
     }
 }
@@ -81,7 +115,7 @@ pub(super) fn check(file: &Path, check: Check, console: &mut Console<'_>) -> Res
 ///
 /// Everything that is wrong with it.
 pub fn check_file(file: &Path) -> Result<(), Vec<String>> {
-    match Config::load(file) {
+    match Config::load(file, now()) {
         Ok(_) => Ok(()),
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }

@@ -10,14 +10,16 @@ use super::print::fixtures::capture;
 use super::*;
 use crate::control::fixtures::{self, TempDir};
 use crate::control::{
-    Answer, DrainView, Envelope, Overview, ReloadView, ReportView, Request, Response, VersionView,
+    Answer, ClearView, DrainView, Envelope, Overview, ReloadView, ReportView, Request, Response, SaPageView,
+    SaView, StartView, VersionView,
 };
 
 #[test]
 fn every_noun_is_shown_as_a_table() {
-    let daemon = Daemon::start(6);
+    let daemon = Daemon::start(7);
 
     for (noun, expected) in [
+        ("sa", "7         10.50.0.11/4500       192.0.2.7/61234       none/none           READY\n"),
         ("standby", "eth0 - Group 1 (version 2)\n"),
         ("redirect", "Fast path       : armed\n"),
         ("cluster", "Cluster IP      : 10.50.0.5, fd50::5\n"),
@@ -50,6 +52,97 @@ fn json_is_the_daemons_answer_as_it_came() {
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), expected);
     }
     daemon.finish();
+}
+
+#[test]
+fn the_json_of_sas_is_their_list_and_what_is_left_out_is_a_complaint() {
+    let daemon = Daemon::start(1);
+
+    let (exit, out, err) = daemon.run(&["show", "sa", "--json"]);
+
+    let expected: Vec<_> = fixtures::sas().iter().map(SaView::from).collect();
+    assert_eq!((exit, err.as_str()), (Exit::Done, "redirectctl: 2 more IKE SAs are left out: --all\n"));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), serde_json::to_value(expected).unwrap());
+    daemon.finish();
+}
+
+#[test]
+fn all_sas_are_asked_for_page_by_page() {
+    let daemon = Daemon::start(4);
+
+    let (_, text, _) = daemon.run(&["show", "sa", "--all"]);
+    let (_, json, complaint) = daemon.run(&["show", "sa", "profile", "hq", "--all", "--json"]);
+
+    assert_eq!(text.matches(" IPv4 Crypto IKEv2  SA\n").count(), 1, "{text}");
+    let mut numbers = text.lines().filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+    assert_eq!([numbers.next(), numbers.next(), numbers.next()], [Some(7), Some(9), Some(8)], "{text}");
+    assert!(!text.contains("--all"), "{text}");
+    assert_eq!((serde_json::from_str::<Vec<Value>>(&json).unwrap().len(), complaint.as_str()), (4, ""));
+    let page = |select: SaSelector, after| Request::ShowSa { select, after, limit: None };
+    let hq = SaSelector::Profile("hq".to_owned());
+    assert_eq!(
+        daemon.finish(),
+        [
+            page(SaSelector::All, None),
+            page(SaSelector::All, Some(8)),
+            page(hq.clone(), None),
+            page(hq, Some(8))
+        ]
+    );
+}
+
+#[test]
+fn sas_are_selected_in_words() {
+    for (words, select) in [
+        (&["all"][..], SaSelector::All),
+        (&["id", "7"], SaSelector::Id(7)),
+        (&["remote", "fd60::7"], SaSelector::Remote("fd60::7".parse().unwrap())),
+        (&["identity", "CN=alice, O=Example"], SaSelector::Identity("CN=alice, O=Example".to_owned())),
+        (&["profile", "hq"], SaSelector::Profile("hq".to_owned())),
+    ] {
+        let daemon = Daemon::start(3);
+
+        let (_, detail, _) = daemon.run(&[&["show", "sa", "detail"], words].concat());
+        daemon.run(&[&["show", "sa"], words].concat());
+        let (exit, cleared, _) = daemon.run(&[&["clear", "sa"], words].concat());
+
+        assert!(detail.contains("Remote id: alice@example.net\n"), "{detail}");
+        assert_eq!((exit, cleared.as_str()), (Exit::Done, "3 IKE SAs are deleted.\n"));
+        let show = Request::ShowSa { select: select.clone(), after: None, limit: None };
+        assert_eq!(daemon.finish(), [show.clone(), show, Request::ClearSa { select }]);
+    }
+}
+
+#[test]
+fn clearing_nothing_fails_where_something_was_meant() {
+    let daemon = Daemon::start(1);
+
+    let (exit, out, err) = daemon.run(&["clear", "sa", "id", "404"]);
+
+    daemon.finish();
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert_eq!(err, "redirectctl: there is no such IKE SA\n");
+}
+
+#[test]
+fn sas_get_new_keys_and_connections_are_brought_up() {
+    let daemon = Daemon::start(3);
+
+    let (_, own, _) = daemon.run(&["rekey", "7"]);
+    let (_, children, _) = daemon.run(&["rekey", "7", "--children"]);
+    let (_, connected, _) = daemon.run(&["connect", "hq"]);
+
+    assert_eq!(own, "IKE SA 7 gets new keys.\n");
+    assert_eq!(children, "The Child SAs of IKE SA 7 get new keys.\n");
+    assert_eq!(connected, "hq is being brought up: `show sa` tells.\n");
+    assert_eq!(
+        daemon.finish(),
+        [
+            Request::RekeySa { id: 7, children: false },
+            Request::RekeySa { id: 7, children: true },
+            Request::Connect { name: "hq".to_owned() }
+        ]
+    );
 }
 
 #[test]
@@ -203,6 +296,14 @@ fn wrong_usage_has_exit_code_2() {
         &["top", "--count", "many"],
         &["drain", "gw 2"],
         &["drain", "gw2", "gw3"],
+        &["clear"],
+        &["clear", "sa"],
+        &["clear", "sa", "7"],
+        &["clear", "sa", "remote", "vpn.example.net"],
+        &["show", "sa", "id"],
+        &["show", "sa", "7"],
+        &["rekey"],
+        &["connect"],
         &["report"],
         &["report", "--ike-sas", "1"],
         &["report", "--ike-sas", "-1", "--child-sas", "1"],
@@ -283,6 +384,9 @@ fn answer(request: Request) -> Answer {
         draining,
     };
     match request {
+        Request::ClearSa { select: SaSelector::Id(404) } => Answer::Clear(ClearView { cleared: 0 }),
+        Request::ClearSa { .. } => Answer::Clear(ClearView { cleared: 3 }),
+        Request::Connect { .. } | Request::RekeySa { .. } => Answer::Start(StartView { started: true }),
         Request::Drain { name } => Answer::Drain(drained(name, true)),
         Request::Reload => Answer::Reload(ReloadView { reloaded: true }),
         Request::ReportSessions { .. } => Answer::Report(ReportView { reported: true }),
@@ -295,6 +399,14 @@ fn answer(request: Request) -> Answer {
             standby: snapshot.standby,
         }),
         Request::ShowRedirect => Answer::Redirect(snapshot.redirect),
+        Request::ShowSa { after, .. } => {
+            let mut sas: Vec<_> = fixtures::sas().iter().map(SaView::from).collect();
+            // A second page, and no third.
+            if after.is_some() {
+                sas.iter_mut().for_each(|sa| sa.id += 2);
+            }
+            Answer::Sas(SaPageView { sas, more: if after.is_some() { 0 } else { 2 } })
+        }
         Request::ShowStandby => Answer::Standby(snapshot.standby),
         Request::Undrain { name } => Answer::Drain(drained(name, false)),
         Request::Version => Answer::Version(VersionView { version: "1.2.3".to_owned(), protocol: 1 }),

@@ -14,14 +14,16 @@ use toml::de::DeTable;
 use crate::config::cluster::cluster;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
+use crate::config::ike::ike;
 use crate::config::reader::{At, Section};
 use crate::config::{
     ClientPrefix, Cluster, Config, FastPath, InterfaceName, Mode, Node, Redirect, Runtime, VipAddress,
 };
 use crate::gateway::{AddressesError, GatewayAddress, GatewayAddresses, GatewayName};
+use crate::time::UnixTime;
 
 /// Reads and checks a file.
-pub(super) fn load(path: &Path) -> Result<Config, ConfigErrors> {
+pub(super) fn load(path: &Path, now: UnixTime) -> Result<Config, ConfigErrors> {
     let (octets, mode) = match read(path) {
         Ok(content) => content,
         Err(error) => {
@@ -32,7 +34,7 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigErrors> {
     };
     let mut problems = Problems::with_mode(mode);
     match str::from_utf8(&octets) {
-        Ok(text) => check(path, text, problems),
+        Ok(text) => check(path, text, now, problems),
         Err(error) => {
             let valid = error.valid_up_to();
             problems.add(&(valid..valid), "not UTF-8 text");
@@ -51,18 +53,18 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
 }
 
 /// Checks the content of a file.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
-    check(path, text, Problems::default())
+pub(super) fn parse(path: &Path, text: &str, now: UnixTime) -> Result<Config, ConfigErrors> {
+    check(path, text, now, Problems::default())
 }
 
-fn check(path: &Path, text: &str, mut problems: Problems) -> Result<Config, ConfigErrors> {
+fn check(path: &Path, text: &str, now: UnixTime, mut problems: Problems) -> Result<Config, ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let end = text.len();
         problems.add(&error.span().unwrap_or(end..end), one_line(error.message()));
     }
     // What is left after a syntax error means little: complaints about it would mislead.
-    let config = if errors.is_empty() { config(table.get_ref(), text, &mut problems) } else { None };
+    let config = if errors.is_empty() { config(table.get_ref(), text, now, &mut problems) } else { None };
     problems.finish(config, path, text)
 }
 
@@ -70,7 +72,7 @@ fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-fn config(table: &DeTable<'_>, text: &str, problems: &mut Problems) -> Option<Config> {
+fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problems) -> Option<Config> {
     let mut root = Section::root(table);
     let node = node(&mut root, problems);
     let runtime = runtime(&mut root, problems);
@@ -85,9 +87,10 @@ fn config(table: &DeTable<'_>, text: &str, problems: &mut Problems) -> Option<Co
     }
     groups.check_owners(&owners, problems);
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
-    root.unsupported(&["reconnect", "ike"], problems);
+    let ike = ike(&mut root, text, now, problems);
+    root.unsupported(&["reconnect"], problems);
     root.finish(problems);
-    Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect })
+    Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
 }
 
 /// Which gateway has an address.

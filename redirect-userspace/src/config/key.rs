@@ -4,10 +4,10 @@
 //!
 //! - A file that others than its owner have access to is refused before it is read.
 //! - No key, and no part of one, is in a message.
-//! - Whatever a path leads to, reading it neither waits nor takes more than [`MAX_KEY_FILE`]
-//!   octets.
+//! - Whatever a path leads to, reading it neither waits nor takes more octets than such a file may
+//!   have: for a key [`MAX_KEY_FILE`].
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -60,38 +60,53 @@ pub(super) const fn is_shared(mode: u32) -> bool {
 }
 
 /// The content of a key file without the end of its last line.
-fn read(path: &Path) -> Result<Secret, KeyFileError> {
-    // A FIFO or a terminal must not keep the daemon waiting.
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(KeyFileError::NotAFile);
-    }
-    if is_shared(metadata.mode()) {
-        return Err(KeyFileError::Shared { mode: metadata.mode() & 0o7777 });
-    }
-    // One octet more than allowed tells a long file from a longest one; with all of the room there
-    // from the start, no copy is left behind by growing.
-    let mut octets = Vec::with_capacity(2 * MAX_KEY_FILE);
-    let limit = u64::try_from(MAX_KEY_FILE).unwrap_or(u64::MAX);
-    let length = file.take(limit.saturating_add(1)).read_to_end(&mut octets)?;
-    let content = Secret::new(octets);
-    if length > MAX_KEY_FILE {
-        return Err(KeyFileError::TooLong);
-    }
+fn read(path: &Path) -> Result<Secret, FileError> {
+    let content = private("key file", path, MAX_KEY_FILE)?;
     let line = content.expose();
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(KeyFileError::Empty);
+        return Err(FileError::Empty);
     }
     Ok(Secret::from(line))
 }
 
-/// Why a key file is refused.
+/// The content of a file that is its owner's alone. `what` it is called in messages.
+pub(super) fn private(what: &'static str, path: &Path, most: usize) -> Result<Secret, FileError> {
+    let file = open(path)?;
+    let mode = file.metadata()?.mode();
+    if is_shared(mode) {
+        return Err(FileError::Shared { mode: mode & 0o7777 });
+    }
+    // With all of the room there from the start, no copy is left behind by growing.
+    content(what, file, Vec::with_capacity(2 * most), most).map(Secret::new)
+}
+
+/// The content of a file that anybody may read.
+pub(super) fn public(what: &'static str, path: &Path, most: usize) -> Result<Vec<u8>, FileError> {
+    content(what, open(path)?, Vec::new(), most)
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    // A FIFO or a terminal must not keep the daemon waiting.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(FileError::NotAFile) }
+}
+
+fn content(what: &'static str, file: File, mut octets: Vec<u8>, most: usize) -> Result<Vec<u8>, FileError> {
+    // One octet more than allowed tells a long file from a longest one.
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    let length = file.take(limit.saturating_add(1)).read_to_end(&mut octets)?;
+    if length > most {
+        return Err(FileError::TooLong { what, most });
+    }
+    Ok(octets)
+}
+
+/// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
-enum KeyFileError {
+pub(super) enum FileError {
     /// Nothing in it, or only a line end.
     #[error("the file has no key in it")]
     Empty,
@@ -107,9 +122,14 @@ enum KeyFileError {
         /// Its permissions.
         mode: u32,
     },
-    /// Longer than any key.
-    #[error("a key file has at most {MAX_KEY_FILE} octets")]
-    TooLong,
+    /// Longer than it can be.
+    #[error("a {what} has at most {most} octets")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// Octets.
+        most: usize,
+    },
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The daemon's configuration, typed and checked.
 //!
-//! Reads one file and the key files it names, and nothing else: neither the network nor the machine
-//! it runs on, so that a configuration can be checked wherever its keys are.
+//! Reads one file and the key files and certificates it names, and nothing else: neither the network
+//! nor the machine it runs on, so that a configuration can be checked wherever its keys are. The
+//! time, which certificates are judged by, comes from the caller.
 //!
 //! # Invariants
 //!
@@ -18,6 +19,7 @@ mod duration;
 mod error;
 mod file;
 mod hsrp;
+pub mod ike;
 mod key;
 mod reader;
 
@@ -31,11 +33,13 @@ use common::maps;
 
 pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
+pub use self::ike::{AddressPool, Dataplane, Engine, Ike, Tun};
 pub use self::key::MAX_KEY_FILE;
 use crate::clb::{Settings as ClbSettings, SlaveSettings};
 use crate::cluster::{Member, MemberState, Settings};
 use crate::gateway::{AddressError, GatewayAddresses, GatewayName, Weight, unicast};
 use crate::hsrp::{GroupName, Settings as HsrpSettings};
+use crate::time::UnixTime;
 
 /// The configuration of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// `[redirect]`
     pub redirect: Redirect,
+    /// `[ike]`; `None` = this node has no gateway of its own.
+    pub ike: Option<Ike>,
 }
 
 /// This node.
@@ -236,22 +242,23 @@ impl Default for Redirect {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file. Certificates have to be valid `now`.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        file::load(path)
+    pub fn load(path: &Path, now: UnixTime) -> Result<Self, ConfigErrors> {
+        file::load(path, now)
     }
 
-    /// Checks the content of a file; `path` is only named in errors.
+    /// Checks the content of a file; `path` is only named in errors. Certificates have to be valid
+    /// `now`.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
-        file::parse(path, text)
+    pub fn parse(path: &Path, text: &str, now: UnixTime) -> Result<Self, ConfigErrors> {
+        file::parse(path, text, now)
     }
 
     /// The standby group whose active router is the master of the cluster.

@@ -180,6 +180,27 @@ impl<'a> Section<'a> {
         Some(duration)
     }
 
+    /// A duration in `range`, or `false` for none.
+    pub(super) fn duration_or_false(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        problems: &mut Problems,
+    ) -> Option<At<Option<Duration>>> {
+        let value = self.value(key)?;
+        match value.get_ref().as_bool() {
+            Some(false) => Some(At { value: None, span: value.span() }),
+            Some(true) => {
+                problems.add(&value.span(), format!("`{key}` is a duration or false, not true"));
+                None
+            }
+            None => {
+                let duration = self.duration_in(key, range, problems)?;
+                Some(At { value: Some(duration.value), span: duration.span })
+            }
+        }
+    }
+
     /// A string, or a list of strings.
     pub(super) fn string_or_strings(
         &mut self,

@@ -1,6 +1,11 @@
 //! One snapshot for the tests of everything that shows it.
 
 use super::*;
+use crate::ike::config::Name;
+use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, SpiI, SpiR, TrafficSelector};
+use crate::ike::{
+    ChildSnapshot, CountSnapshot, Discard as IkeDiscard, Failure, SaId, SaSnapshot, SaState, Usage,
+};
 
 /// A static cluster of three, with a part of the table unassigned.
 pub(crate) fn snapshot() -> Snapshot {
@@ -63,7 +68,98 @@ pub(crate) fn snapshot() -> Snapshot {
             gateways: vec![slots("gw1", 256), slots("gw2", 512), slots("gw3", 128)],
         },
         standby: standby(),
+        ike: Some(figures()),
     }
+}
+
+/// A gateway with a few SAs.
+pub(crate) fn figures() -> IkeFigures {
+    let mut figures = IkeFigures {
+        counts: CountSnapshot { half_open: 3, established: 812, children: 820 },
+        carried: Usage { bytes_in: 123_456, bytes_out: 7_890, packets_in: 120, packets_out: 78, idle: None },
+        ..IkeFigures::default()
+    };
+    figures.counters.established_responder = 900;
+    figures.counters.established_initiator = 1;
+    figures.counters.cookies = 17;
+    figures.counters.failure(Failure::NoProposal);
+    figures.counters.discard(IkeDiscard::Integrity);
+    for millis in [4, 4, 30] {
+        figures.durations.note(Duration::from_millis(millis));
+    }
+    figures
+}
+
+/// An SA of a client behind a NAT that was redirected here, and one that is being made.
+pub(crate) fn sas() -> [SaReport; 2] {
+    let prefix = |first: [u8; 4], last: [u8; 4], protocol, ports| TrafficSelector::Ip {
+        protocol,
+        ports,
+        addresses: AddressRange::V4(Span::new(first.into(), last.into()).unwrap()),
+    };
+    let child = ChildSnapshot {
+        inbound: ChildSpi(0xc232_0001.try_into().unwrap()),
+        outbound: ChildSpi(0x3076_c002.try_into().unwrap()),
+        suite: "aes256gcm16-noesn".into(),
+        is_encapsulated: true,
+        local_ts: Arc::new([
+            prefix([10, 99, 0, 0], [10, 99, 255, 255], 0, Ports::Any),
+            prefix([10, 97, 0, 1], [10, 97, 0, 1], 6, Ports::one(443)),
+        ]),
+        remote_ts: Arc::new([prefix([10, 98, 0, 1], [10, 98, 0, 1], 0, Ports::Any)]),
+        age: Duration::from_secs(700),
+        rekey_in: Some(Duration::from_secs(2_800)),
+    };
+    let client = SaSnapshot {
+        id: SaId(7),
+        is_initiator: false,
+        state: SaState::Established,
+        local: "10.50.0.11:4500".parse().unwrap(),
+        remote: "192.0.2.7:61234".parse().unwrap(),
+        local_id: "vpn.example.net".into(),
+        remote_id: "alice@example.net".into(),
+        profile: Name::new("remote-access"),
+        spi_i: SpiI(0x1122_3344_5566_7788.try_into().unwrap()),
+        spi_r: Some(SpiR(0x99aa_bbcc_ddee_ff00.try_into().unwrap())),
+        suite: "aes256gcm16-prfsha384-ecp384".into(),
+        age: Duration::from_secs(735),
+        rekey_in: Some(Duration::from_secs(13_665)),
+        redirected_from: Some([10, 50, 0, 5].into()),
+        is_resumed: false,
+        is_peer_behind_nat: true,
+        are_we_behind_nat: false,
+        addresses: vec![[10, 98, 0, 1].into(), "fd98::1".parse().unwrap()],
+        children: vec![child],
+    };
+    let beginning = SaSnapshot {
+        id: SaId(8),
+        is_initiator: true,
+        state: SaState::HalfOpen,
+        local: "[fd50::11]:500".parse().unwrap(),
+        remote: "[fd60::7]:500".parse().unwrap(),
+        remote_id: "".into(),
+        profile: Name::new("hq"),
+        spi_r: None,
+        suite: "".into(),
+        age: Duration::from_secs(1),
+        rekey_in: None,
+        redirected_from: None,
+        is_peer_behind_nat: false,
+        addresses: Vec::new(),
+        children: Vec::new(),
+        ..client.clone()
+    };
+    let usage = Usage {
+        bytes_in: 123_456,
+        bytes_out: 7_890,
+        packets_in: 120,
+        packets_out: 78,
+        idle: Some(Duration::from_secs(4)),
+    };
+    [
+        SaReport { sa: client, usage: vec![usage], methods: Some([Method::Pubkey, Method::Psk]) },
+        SaReport { sa: beginning, usage: Vec::new(), methods: None },
+    ]
 }
 
 /// The same members, elected: a master with two slaves, one of them overloaded, and a member that

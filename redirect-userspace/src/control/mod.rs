@@ -20,7 +20,9 @@
 //! - The names below are an interface: fields and variants may be added, none is renamed.
 
 pub mod client;
+mod figures;
 mod request;
+mod sa;
 pub mod server;
 mod standby;
 mod views;
@@ -33,7 +35,12 @@ use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use self::figures::{Durations, IkeFigures};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
+pub use self::sa::{
+    ChildView, ClearView, MAX_PAGE, MAX_PAGE_WEIGHT, Method, SaPage, SaPageView, SaQuery, SaReport, SaRole,
+    SaSelector, SaView, StartView,
+};
 pub use self::standby::{AuthenticationKind, StandbyState, StandbyView, TrackView};
 use crate::time::UnixTime;
 
@@ -64,6 +71,8 @@ pub struct Snapshot {
     pub llg: LlgView,
     /// The standby groups, as they are configured.
     pub standby: Vec<StandbyView>,
+    /// The gateway's numbers, if this node is one. Its SAs are too many for a snapshot.
+    pub ike: Option<IkeFigures>,
 }
 
 /// Where the newest snapshot is read.

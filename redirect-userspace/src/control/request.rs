@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ClusterView, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RedirectView, ReloadView, ReportView,
-    StandbyView, VersionView,
+    ClearView, ClusterView, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RedirectView, ReloadView,
+    ReportView, SaPage, SaPageView, SaQuery, SaSelector, StandbyView, StartView, VersionView,
 };
 use crate::gateway::GatewayName;
+use crate::ike::config::Name;
+use crate::ike::{SaId, Selection};
 
 /// One line from the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +27,29 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Request {
+    /// Deletes IKE SAs.
+    ClearSa {
+        /// Which.
+        select: SaSelector,
+    },
+    /// Brings a connection up.
+    Connect {
+        /// Which.
+        name: String,
+    },
     /// Takes a member out of service: it keeps the clients it has and gets no new ones.
     Drain {
         /// Which; this node if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+    },
+    /// Gives an IKE SA, or its Child SAs, new keys.
+    RekeySa {
+        /// Its number.
+        id: u64,
+        /// Its Child SAs, not itself.
+        #[serde(default)]
+        children: bool,
     },
     /// Reads the configuration again.
     Reload,
@@ -57,6 +77,18 @@ pub enum Request {
     ShowOverview,
     /// The fast path.
     ShowRedirect,
+    /// IKE SAs, page by page.
+    ShowSa {
+        /// Which.
+        #[serde(default)]
+        select: SaSelector,
+        /// Only those with a greater number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        /// How many at the most; [`MAX_PAGE`](super::MAX_PAGE) if absent, and never more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+    },
     /// The standby groups of this node.
     ShowStandby,
     /// Takes a member back into service.
@@ -83,6 +115,8 @@ pub enum Response<T> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
+    /// To [`Request::ClearSa`].
+    Clear(ClearView),
     /// To [`Request::ShowCluster`].
     Cluster(ClusterView),
     /// To [`Request::Drain`] and [`Request::Undrain`].
@@ -99,8 +133,12 @@ pub enum Answer {
     Reload(ReloadView),
     /// To [`Request::ReportSessions`].
     Report(ReportView),
+    /// To [`Request::ShowSa`].
+    Sas(SaPageView),
     /// To [`Request::ShowStandby`].
     Standby(Vec<StandbyView>),
+    /// To [`Request::Connect`] and [`Request::RekeySa`].
+    Start(StartView),
     /// To [`Request::Version`].
     Version(VersionView),
 }
@@ -108,6 +146,37 @@ pub enum Answer {
 /// What the core is asked to do.
 #[derive(Debug)]
 pub enum CoreRequest {
+    /// To delete IKE SAs, and tell the peers.
+    ClearSas {
+        /// Which.
+        selection: Selection,
+        /// Told how many they were.
+        answer: CoreAnswer<u64>,
+    },
+    /// To bring up a connection.
+    Connect {
+        /// Which.
+        connection: Name,
+        /// Told when it has begun.
+        answer: CoreAnswer<()>,
+    },
+    /// To give an IKE SA new keys.
+    RekeySa {
+        /// Which.
+        sa: SaId,
+        /// Its Child SAs, not itself.
+        children: bool,
+        /// Told when it has begun.
+        answer: CoreAnswer<()>,
+    },
+    /// To tell which IKE SAs there are. Workers are asked without waiting for them here: whoever
+    /// gathers what they say has the sender.
+    ShowSas {
+        /// Which page of which SAs.
+        query: SaQuery,
+        /// Told the page.
+        answer: CoreAnswer<SaPage>,
+    },
     /// To read its configuration again.
     Reload {
         /// Told whether the new configuration is in force. If it is not, the old one still is.
@@ -177,6 +246,27 @@ mod tests {
                 Request::ReportSessions { ike_sas: 3, child_sas: 4, valid_ms: 10_000 },
                 r#"{"version":1,"request":"report-sessions","ike-sas":3,"child-sas":4,"valid-ms":10000}"#,
             ),
+            (
+                Request::ShowSa { select: SaSelector::All, after: None, limit: None },
+                r#"{"version":1,"request":"show-sa","select":"all"}"#,
+            ),
+            (
+                Request::ShowSa { select: SaSelector::Id(7), after: Some(6), limit: Some(1) },
+                r#"{"version":1,"request":"show-sa","select":{"id":7},"after":6,"limit":1}"#,
+            ),
+            (
+                Request::ClearSa { select: SaSelector::Remote([192, 0, 2, 7].into()) },
+                r#"{"version":1,"request":"clear-sa","select":{"remote":"192.0.2.7"}}"#,
+            ),
+            (
+                Request::ClearSa { select: SaSelector::Identity("alice".to_owned()) },
+                r#"{"version":1,"request":"clear-sa","select":{"identity":"alice"}}"#,
+            ),
+            (
+                Request::RekeySa { id: 7, children: true },
+                r#"{"version":1,"request":"rekey-sa","id":7,"children":true}"#,
+            ),
+            (Request::Connect { name: "hq".to_owned() }, r#"{"version":1,"request":"connect","name":"hq"}"#),
             (Request::Version, r#"{"version":1,"request":"version"}"#),
         ];
 

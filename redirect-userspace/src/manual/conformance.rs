@@ -1,7 +1,8 @@
 //! What the RFCs ask of the fast path, and where it deviates.
 //!
-//! Only what the balancer itself does: the answer to the first message of a client. Everything
-//! after that is between the client and the IKE daemon it was sent to.
+//! First what the balancer itself does: the answer to the first message of a client. Everything
+//! after that is between the client and the gateway it was sent to. What the configuration of our
+//! own gateway allows and refuses is [further below](#the-gateways-configuration).
 //!
 //! # RFC 5685, redirect
 //!
@@ -65,6 +66,20 @@
 //! | `RFC 8200 §8.1` | IPv6: a request without UDP checksum is not answered, every reply has one |
 //! | `RFC 1122 §3.2.1.3`, `RFC 4291 §2.5` | sources that are no host's are not answered |
 //!
+//! # The gateway's configuration
+//!
+//! | | requirement | here |
+//! |---|---|---|
+//! | `RFC 8247 §2`, `RFC 8221 §5`, `§6` | algorithms that MUST NOT or SHOULD NOT be used | refused by name, with the reason, in `ike-proposals` and `esp-proposals` |
+//! | `RFC 8247 §3.2.1` | SHA-1 in signatures | only with `legacy-sha1`, and only in method 1 |
+//! | `RFC 7296 §2.15` | a PSK should be as unpredictable as the strongest key | taken from a file that is its owner's alone; its strength is not judged |
+//! | `RFC 7296 §2.19` | a client asks for addresses | `request`; its TSi is the whole family then |
+//! | `RFC 7296 §3.5`, `RFC 4945 §3.1` | the identity is in the certificate | checked when the file is read: `local-id`, or else the subject |
+//! | `RFC 4945 §5.1.3.2`, `§5.1.3.12` | usages of a certificate | digitalSignature or nonRepudiation; id-kp-ipsecIKE, any, or those of TLS |
+//! | `RFC 5280 §6` | a trust anchor is a CA's | else refused when the file is read |
+//! | `RFC 7383 §2.5.1` | the size from which messages are fragmented | `fragment-size`, 1280 octets for both families unless set, never below 576 |
+//! | `RFC 8598` | domains of internal names | `domains` |
+//!
 //! # Deviations
 //!
 //! Each is a decision; the reason stands with it.
@@ -100,6 +115,10 @@
 //! **Replies have TTL 64, traffic class 0 and flow label 0**, whatever the request had: nothing of
 //! the sender's is copied that does not have to be.
 //!
+//! **A certificate that has expired is a mistake in the configuration.** The RFCs leave it to peers to
+//! refuse it. A gateway that nobody believes is better not started, or not reloaded, than found out
+//! by its clients.
+//!
 //! # How it is checked
 //!
 //! | what | by |
@@ -111,3 +130,4 @@
 //! | retransmissions meet the same gateway | `a_retransmission_gets_the_same_gateway` |
 //! | VLAN tags come back | `a_client_behind_a_vlan_is_answered_with_its_tag` |
 //! | userspace mode sends the same octets | `a_reply_has_the_octets_it_would_have_on_ethernet` |
+//! | certificates and keys are judged when they are read | `credentials_that_do_not_fit_are_named_with_the_reason`, `a_certificate_is_for_ike_and_for_its_owner`, `certificates_are_judged_by_the_time_that_is_given` |

@@ -53,6 +53,9 @@
 //! | *identity*, of a gateway | how REDIRECT names it: IPv4 address, IPv6 address or FQDN |
 //! | *ticket*, *resumption* | `RFC 5723`; requests of IKE_SESSION_RESUME pass |
 //! | *liveness check* | `RFC 7296 §2.4`. Not a *keepalive*: that is the NAT one (`RFC 3948 §2.3`) |
+//! | *profile*, *connection* | how those are dealt with who come to our gateway; to whom it goes itself |
+//! | *half-open* | IKE_SA_INIT is answered, IKE_AUTH is not complete |
+//! | *rekey*, *reauthenticate* | new keys for an SA; a new SA with a new proof of identity |
 //! | *PAD* | Peer Authorization Database (`RFC 4301 §4.4.3`): whom the client accepts as the gateway |
 //!
 //! # The program
@@ -113,6 +116,18 @@
 //! | `all-overloaded`, `overload-cleared` | every gateway has reached the overload limit; one has room |
 //! | `hook-ran`, `hook-failed` | a notify hook was told a role; it failed, and why |
 //! | `real-time-denied` | the election has no real-time priority |
+//!
+//! Of the gateway, with the SA's number, the peer's address and identity, and the profile:
+//!
+//! | event | means |
+//! |---|---|
+//! | `sa-established`, `sa-closed` | an IKE SA is up, both sides have proved who they are; it is gone, and why |
+//! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
+//! | `connect-failed` | a connection of ours did not come up, and why |
+//! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
+//! | `child-up`, `child-down` | a Child SA is up, and which one it replaces; it is gone, and why |
+//! | `child-refused` | a Child SA was refused: its IKE SA stays |
+//! | `cookies-changed` | cookies are asked for from now on, or no longer |
 //!
 //! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
 //! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.

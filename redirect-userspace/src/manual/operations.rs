@@ -28,6 +28,14 @@
 //! **Order of starting.** None. keepalived, the IKE daemon and `redirectd` may come in any order:
 //! requests that come too early go to the IKE daemon, or are repeated by the client.
 //!
+//! **The gateway.** With `[ike]` the daemon serves the clients itself that it does not redirect, and
+//! those that were redirected to it: no other IKE daemon may have ports 500 and 4500 then. All
+//! gateways of a cluster have the same `local-id` and certificates for it (*one identity*), and
+//! pools that do not overlap: two gateways would give two clients the same address. Route each pool
+//! to its gateway. Profiles are tried in their order, by the identity and the way it is proved: put
+//! the special ones first. Check a new certificate with `redirectctl check FILE` before the reload;
+//! one that expires keeps SAs from being made, and the daemon from being started.
+//!
 //! **Rights.** `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON` for XDP. `CAP_NET_BIND_SERVICE` for the
 //! userspace mode. The control socket has mode 0660: its group may read the state, reload, drain
 //! members and report sessions.
@@ -40,6 +48,9 @@
 //! | On which interface, how? | the same, with the reason for the mode |
 //! | Where do clients go? | `show llg` for the table, `show redirect` for what was sent |
 //! | Why is this client not redirected? | the reason that counts while it tries: `redirectctl top` |
+//! | Who is connected? | `show sa`, `show sa detail identity ID`; `redirectd_ike_sas` |
+//! | Why does a client not get in? | `show events`: `sa-refused` with what was offered and what wanted; `redirectd_ike_handshakes_total` |
+//! | Why is a client out again? | `show events`: `sa-closed` with the reason |
 //! | What happened at night? | `show events` (the last 256), the log |
 //! | What does the program really use? | `bpftool map dump pinned …`: the README has examples |
 //!
@@ -48,7 +59,9 @@
 //! switch.
 //!
 //! Log lines are events: `event=` has the name, the other fields are named. `--log-format json`
-//! gives one object per line. Nothing a client sends appears in the log; packets are only counted.
+//! gives one object per line. Nothing of a packet to the VIP appears in the log; such packets are only
+//! counted. Of clients of the gateway the identity is told: whenever one has proved it, and of others
+//! at most once in ten seconds for each reason.
 //!
 //! # Recover
 //!
@@ -70,8 +83,22 @@
 //! happens often, give the unit a higher `CPUWeight` or `Nice=-5`.
 //!
 //! **A reload was refused.** The answer of `redirectctl reload`, the log and `show events` say what
-//! is wrong, with line and column. The old configuration is in force, whole. `[runtime]` and
-//! `fast-path.mode` change only with a restart.
+//! is wrong, with line and column. The old configuration is in force, whole. `[runtime]`,
+//! `fast-path.mode`, and of `[ike]` the addresses, workers and the data plane change only with a
+//! restart.
+//!
+//! **A client has to go.** `redirectctl clear sa identity ID`; to keep it out, put its certificate on
+//! a list of revoked ones (`crl`), or take its identity out of `remote-id`, and reload first. SAs
+//! that are up keep the profile they were made under until they are cleared or end.
+//!
+//! **A peer is stuck.** `redirectctl rekey N` gives its SA new keys and so asks whether it lives;
+//! `clear sa id N` ends it on both sides. Our own connections come back by themselves
+//! (`start = "auto"`), others by `redirectctl connect NAME`.
+//!
+//! **A flood of half-open SAs.** `cookies-changed` in the log, `redirectd_ike_sas{state="half-open"}`
+//! at the threshold: cookies are asked for, which genuine clients answer. If `half-open-limit` or
+//! `source-limit` counts among the handshakes that failed, raise the limit in `[ike.limits]` or
+//! filter the source.
 //!
 //! **An interface vanished.** The daemon notices within a second (`detached`) and attaches again
 //! when one of that name is back; if it cannot, `attach-failed` says why, once.
@@ -92,6 +119,7 @@
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::ops::RangeInclusive;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::time::Duration;
@@ -100,8 +128,10 @@ mod tests {
     use common::reason::Reason;
 
     use crate::clb::{ClusterKey, LoadWeights, OverloadLimit, Settings as ClbSettings, SlaveSettings};
-    use crate::config::{Config, DurationText, Mode};
+    use crate::config::{Config, DurationText, Mode, Tun, ike};
     use crate::hsrp::{GroupNumber, Md5Key, Md5Keys, Preempt, Timers, Track};
+    use crate::ike::config::{Lifetimes, Limits, Retransmission, Settings};
+    use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
@@ -116,9 +146,17 @@ mod tests {
         include_str!("../../tests/e2e/strongswan.rs"),
         include_str!("../../tests/e2e/vlan.rs"),
     ];
-    const UNIT_TESTS: [&str; 3] = [
+    /// What the README has made by OpenSSL.
+    const PKI: [(&str, &str); 3] = [
+        ("ca.crt", include_str!("../../tests/data/pki/ca.crt")),
+        ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
+        ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
+    ];
+    const UNIT_TESTS: [&str; 5] = [
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
+        include_str!("../config/tests/gateway.rs"),
+        include_str!("../control/sa/mod.rs"),
         include_str!("../fastpath/userspace/tests.rs"),
     ];
 
@@ -148,19 +186,26 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key"]);
-        let mut elected = 0;
+        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk"]);
+        for (name, content) in PKI {
+            write(&keys.join(name), content);
+        }
+        // 2027-01-01, when the certificates are valid.
+        let now = UnixTime::from_epoch(Duration::from_secs(1_798_761_600));
+        let (mut elected, mut gateways) = (0, 0);
         for block in &blocks {
             let block = block.replace("/etc/redirectd/", &format!("{}/", keys.display()));
-            let config = Config::parse(Path::new("README.md"), &block).unwrap();
+            let config = Config::parse(Path::new("README.md"), &block, now).unwrap();
             let own = config.members().iter().filter(|member| member.is_self).count();
-            // A node that takes part in an election is a member by that.
+            // A node that takes part in an election is a member by that. A gateway needs no cluster.
             let by_election = usize::from(config.cluster.election.is_some());
-            assert_eq!(own + by_election, 1, "{block}");
+            assert_eq!(own + by_election, usize::from(config.ike.is_none()), "{block}");
             elected += by_election;
+            gateways += usize::from(config.ike.is_some());
         }
         std::fs::remove_dir_all(&keys).unwrap();
         assert!(blocks.len() >= 3 && elected >= 1, "{} configurations, {elected} elected", blocks.len());
+        assert!(gateways >= 2, "{gateways} gateways");
     }
 
     /// A directory with key files for the configurations that name some.
@@ -168,11 +213,15 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("redirectd-readme-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         for name in names {
-            let path = directory.join(name);
-            std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
-            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            write(&directory.join(name), "0123456789abcdef0123456789abcdef\n");
         }
         directory
+    }
+
+    /// Writes a file that is its owner's alone.
+    fn write(path: &Path, content: &str) {
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     }
 
     #[test]
@@ -231,6 +280,80 @@ mod tests {
             ),
         ] {
             assert!(README.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_the_gateways_ranges_and_defaults() {
+        let ends = |range: &RangeInclusive<Duration>| {
+            format!("{} to {}", DurationText(*range.start()), DurationText(*range.end()))
+        };
+        let numbers = |range: &RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
+        let text = |duration: Duration| format!("`\"{}\"`", DurationText(duration));
+        let limits = Limits::default();
+        let retransmission = Retransmission::default();
+        let lifetimes = Lifetimes::default();
+        let settings = Settings::default();
+        let rekey = |duration: Option<Duration>| text(duration.unwrap());
+        for row in [
+            format!("| `[ike]` `workers` | 1 to {} |", ike::MAX_WORKERS),
+            format!(
+                "| `[ike]` `fragment-size` | {} to {} | `{}` |",
+                ike::FRAGMENT_SIZE.start(),
+                ike::FRAGMENT_SIZE.end(),
+                settings.fragment_size.octets()
+            ),
+            format!(
+                "| `[ike]` `half-open-timeout` | {} | {} |",
+                ends(&ike::HALF_OPEN_TIMEOUT),
+                text(settings.half_open_timeout)
+            ),
+            format!(
+                "| `[ike]` `nat-keepalive` | {} | {} |",
+                ends(&ike::NAT_KEEPALIVE),
+                text(settings.nat_keepalive)
+            ),
+            format!("| `[ike.tun]` `name` | name of an interface | `\"{}\"` |", Tun::DEFAULT_NAME),
+            format!(
+                "| `[ike.tun]` `mtu` | {} to {} | `{}` |",
+                ike::TUN_MTU.start(),
+                ike::TUN_MTU.end(),
+                Tun::DEFAULT_MTU
+            ),
+            format!(
+                "`cookie-threshold` | {} | `{}` |",
+                numbers(&ike::COOKIE_THRESHOLD),
+                limits.cookie_threshold
+            ),
+            format!("`half-open` | {} | `{}` |", numbers(&ike::HALF_OPEN), limits.half_open),
+            format!(
+                "`half-open-per-source` | {} | `{}` |",
+                numbers(&ike::HALF_OPEN_PER_SOURCE),
+                limits.half_open_per_source
+            ),
+            format!("`max-sas` | {} | `{}` |", numbers(&ike::SAS), limits.sas),
+            format!("`max-children` | {} | `{}` |", numbers(&ike::CHILDREN), limits.children),
+            format!(
+                "`first`, `longest` | {} | {}, {} |",
+                ends(&ike::RETRANSMISSION),
+                text(retransmission.first),
+                text(retransmission.longest)
+            ),
+            format!("`patience` | {} | {} |", ends(&ike::PATIENCE), text(retransmission.patience)),
+            format!("| `psk`, `psk-file` | 1 to {} octets |", ike::MAX_PSK),
+            format!("| `dpd` | {}, false | `\"30s\"` |", ends(&ike::DPD)),
+            format!(
+                "| `rekey-ike`, `rekey-child` | {}, false | {}, {} |",
+                ends(&ike::REKEY),
+                rekey(lifetimes.ike),
+                rekey(lifetimes.child)
+            ),
+            format!("| `rekey-grace` | {} | {} |", ends(&ike::REKEY_GRACE), text(lifetimes.grace)),
+        ] {
+            assert!(README.contains(&row), "{row}");
+        }
+        for proposal in ike::IKE_PROPOSALS.iter().chain(&ike::ESP_PROPOSALS) {
+            assert!(README.contains(&format!("`{proposal}`")), "{proposal}");
         }
     }
 

@@ -1,13 +1,14 @@
 //! What an attacker may try against the balancer, and what stops it.
 //!
-//! Applies to this version: redirects in IKE_SA_INIT. The balancer holds no password and no
-//! certificate. Its keys are those of HSRP and of the cluster: see *the keys* below.
+//! Applies to this version: redirects in IKE_SA_INIT, and the gateway of `[ike]`. The balancer alone
+//! holds no password and no certificate; its keys are those of HSRP and of the cluster. The gateway
+//! has PSKs and private keys: see *the keys* below.
 //!
 //! # Who can send what
 //!
 //! - Anybody can send packets to the VIP, with any source address.
 //! - Processes on the node with access to the control socket can read the state, reload, take
-//!   members out of service and report this node's sessions.
+//!   members out of service, report this node's sessions, and clear and rekey its SAs.
 //! - Whoever can reach the metrics address can read numbers. By default that is the node itself.
 //! - Whoever can write the configuration or the pinned maps decides where clients go. Both are
 //!   root's.
@@ -74,17 +75,21 @@
 //! **A hostile control client.** At most 16 connections, each for at most five seconds, and at most
 //! 64 KiB of request. Answers come from snapshots: a client can neither block nor slow down the core.
 //! `reload` loads root's file and nothing else. `drain` and `undrain` change where new clients go;
-//! reported sessions change this node's own load, and are believed for one hour at most. The socket
+//! reported sessions change this node's own load, and are believed for one hour at most. SAs are told
+//! a page at a time, so that no question costs more for a full gateway than for an empty one. The socket
 //! has mode 0660: give its group to nobody who must not do that. A second daemon is refused while one answers; a file that is no socket is not
 //! removed.
 //!
 //! **A hostile scraper.** At most 16 connections; the header has five seconds, a connection five
-//! minutes; nothing is read beyond the header. No label or log line comes from a packet, so clients
-//! can fill up neither the metrics nor the log.
+//! minutes; nothing is read beyond the header. No label comes from a packet. A log line has of a peer
+//! its address and its identity, cut to the length of a line: for each SA it has proved itself for,
+//! else at a limited rate. So clients can fill up neither the metrics nor the log.
 //!
 //! **The keys.** A key file, or a configuration with a key in it, is refused while anybody but its
 //! owner has access to it. No key is in a message, an event, an answer of the control socket or a
-//! debug output; in memory a key is zeroed when it is given up. HSRP's text authentication is no key:
+//! debug output; in memory a key is zeroed when it is given up. The same holds for PSKs and private
+//! keys. Whether the configuration has changed is found out by a hash of all that was read, which is
+//! not shown either. HSRP's text authentication is no key:
 //! everybody on the link can read it.
 //!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
@@ -114,5 +119,6 @@
 //! | a dead or hanging daemon stops answering within a second | `a_killed_daemon_answers_no_more_within_a_second_and_leaves_nothing`, `a_daemon_that_hangs_answers_no_more_within_a_second` |
 //! | a killed guard is replaced | `a_guard_that_was_killed_is_replaced` |
 //! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |
-//! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key` |
+//! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key`, `no_message_and_no_debug_text_shows_a_psk` |
+//! | a full gateway answers page by page | `pages_follow_each_other_without_gap_or_repetition`, `an_sa_with_many_children_fills_a_page_and_is_still_shown` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

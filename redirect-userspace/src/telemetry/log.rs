@@ -100,6 +100,8 @@ macro_rules! line {
     };
 }
 
+pub(super) use line;
+
 /// Writes one event. The match is spelt out because field names must be known to the compiler;
 /// a test compares it with [`Event::fields`] and [`Event::severity`].
 pub fn write(event: &Event) {
@@ -115,6 +117,7 @@ pub fn write(event: &Event) {
         Event::Detached { interface } => line!(event, "fast path detached", "interface" = interface),
         Event::Disarmed { reason } => line!(event, "requests go to the stack", "reason" = reason.name()),
         Event::Elected(event) => write_elected(event),
+        Event::Ike(what) => super::ike::log::write(event, what),
         Event::Lapsed { silent_for } => {
             let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
             line!(event, "the core was silent, the fast path let go", "silent-ms" = silent_ms);

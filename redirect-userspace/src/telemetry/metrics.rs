@@ -24,6 +24,7 @@ use common::reason::Reason;
 
 use crate::cluster::MAX_MEMBERS;
 use crate::control::{GatewayView, RedirectView, Role, Snapshot, Snapshots, StandbyState, StandbyView};
+use crate::telemetry::ike;
 use crate::time::UnixTime;
 
 /// Everything the endpoint shows.
@@ -70,7 +71,7 @@ impl Collector for FromSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The reference is not kept: while it lives, the core cannot publish.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { at, redirect, cluster, llg: _, standby } = &*snapshot;
+        let Snapshot { at, redirect, cluster, llg: _, standby, ike } = &*snapshot;
         fast_path(&mut encoder, redirect)?;
         gauges(
             &mut encoder,
@@ -79,7 +80,8 @@ impl Collector for FromSnapshot {
             Role::ALL.iter().map(|role| ([("role", role.name())], i64::from(cluster.role == *role))),
         )?;
         members(&mut encoder, *at, cluster.gateways.get(..MAX_MEMBERS).unwrap_or(&cluster.gateways))?;
-        groups(&mut encoder, standby)
+        groups(&mut encoder, standby)?;
+        ike.iter().try_for_each(|figures| ike::metrics::encode(&mut encoder, figures))
     }
 }
 
@@ -177,7 +179,7 @@ fn groups(encoder: &mut DescriptorEncoder<'_>, groups: &[StandbyView]) -> fmt::R
     )
 }
 
-fn counters<'a, const N: usize>(
+pub(super) fn counters<'a, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -190,7 +192,7 @@ fn counters<'a, const N: usize>(
     Ok(())
 }
 
-fn gauges<'a, T, const N: usize>(
+pub(super) fn gauges<'a, T, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -206,13 +208,23 @@ where
     Ok(())
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+pub(super) fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
     let metric = ConstGauge::new(value);
     metric.encode(encoder.encode_descriptor(name, &sentence(help), None, ConstGauge::<i64>::TYPE)?)
 }
 
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> fmt::Result {
+    let metric = ConstCounter::new(value);
+    metric.encode(encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?)
+}
+
 /// Ends the help text as the registry ends its own.
-fn sentence(help: &str) -> String {
+pub(super) fn sentence(help: &str) -> String {
     format!("{help}.")
 }
 
@@ -291,6 +303,47 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_has_its_sas_handshakes_and_traffic() {
+        let (_core, metrics) = published(fixtures::snapshot());
+
+        let page = metrics.encode().unwrap();
+
+        for line in [
+            r#"redirectd_ike_sas{state="half-open"} 3"#,
+            r#"redirectd_ike_sas{state="established"} 812"#,
+            "redirectd_ike_child_sas 820",
+            r#"redirectd_ike_handshakes_total{result="established"} 901"#,
+            r#"redirectd_ike_handshakes_total{result="no-proposal-chosen"} 1"#,
+            r#"redirectd_ike_handshakes_total{result="certificate-refused"} 0"#,
+            "redirectd_ike_handshake_duration_seconds_sum 0.038",
+            "redirectd_ike_handshake_duration_seconds_count 3",
+            r#"redirectd_ike_handshake_duration_seconds_bucket{le="0.002"} 0"#,
+            r#"redirectd_ike_handshake_duration_seconds_bucket{le="0.005"} 2"#,
+            r#"redirectd_ike_handshake_duration_seconds_bucket{le="0.05"} 3"#,
+            r#"redirectd_ike_handshake_duration_seconds_bucket{le="+Inf"} 3"#,
+            r#"redirectd_ike_discards_total{reason="integrity"} 1"#,
+            r#"redirectd_ike_rekeys_total{kind="child"} 0"#,
+            "redirectd_ike_init_requests_total 0",
+            "redirectd_ike_cookies_total 17",
+            "redirectd_ike_retransmissions_total 0",
+            "redirectd_ike_children_total 0",
+            r#"redirectd_ike_child_bytes_total{direction="in"} 123456"#,
+            r#"redirectd_ike_child_packets_total{direction="out"} 78"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        let results = page.matches("redirectd_ike_handshakes_total{").count();
+        assert_eq!(results, 1 + crate::ike::Failure::ALL.len());
+    }
+
+    #[test]
+    fn a_node_without_gateway_has_no_numbers_of_one() {
+        let (_core, metrics) = published(Snapshot { ike: None, ..fixtures::snapshot() });
+
+        assert!(!metrics.encode().unwrap().contains("redirectd_ike"));
+    }
+
+    #[test]
     fn the_series_of_a_member_end_when_it_leaves() {
         let mut snapshot = fixtures::snapshot();
         snapshot.cluster = fixtures::elected();
@@ -345,14 +398,15 @@ mod tests {
             }
             // Samples follow their own family's TYPE, with the suffix of its type.
             let (name, kind) = family.unwrap();
-            let suffix = match kind {
-                "counter" => "_total",
-                "info" => "_info",
-                "gauge" => "",
+            let suffixes: &[&str] = match kind {
+                "counter" => &["_total"],
+                "info" => &["_info"],
+                "gauge" => &[""],
+                "histogram" => &["_sum", "_count", "_bucket"],
                 other => panic!("unexpected type {other}"),
             };
             let sample = line.split(['{', ' ']).next().unwrap();
-            assert_eq!(sample, format!("{name}{suffix}"));
+            assert!(suffixes.iter().any(|suffix| sample == format!("{name}{suffix}")), "{line}");
             assert!(name.starts_with("redirectd_"), "{name}");
             let value = line.rsplit(' ').next().unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -370,6 +424,9 @@ mod tests {
 
         let samples = page.lines().filter(|line| !line.starts_with('#'));
         let names = samples.filter_map(|line| line.split(['{', ' ']).next());
+        // The parts of a histogram share a row.
+        let parts = ["_sum", "_count", "_bucket"];
+        let names = names.map(|name| parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name));
         for name in names.collect::<std::collections::BTreeSet<_>>() {
             let is_row = |line: &&str| {
                 let rest = line.strip_prefix(&format!("| `{name}"));

@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! - Every field of an event comes from the configuration, the kernel or this program, never from
-//!   a client's packet. What neighbours and peers do wrong is counted where it is met, and told at a
+//!   a packet to the VIP. Of clients of the gateway identities are told, no longer than a line: each
+//!   time of those who have proved who they are, of others at a limited rate. What neighbours and peers do wrong is counted where it is met, and told at a
 //!   limited rate: neither the log nor a metric can be filled up from outside.
 //! - No event carries a secret.
 
@@ -15,6 +16,7 @@ mod clb;
 mod cluster;
 mod elected;
 pub mod export;
+mod ike;
 pub mod journal;
 pub mod log;
 pub mod metrics;
@@ -28,6 +30,7 @@ use crate::clb::Event as ClbEvent;
 use crate::control::AttachMode;
 use crate::gateway::GatewayName;
 use crate::hsrp::{Event as HsrpEvent, GroupName};
+use crate::ike::Event as IkeEvent;
 use crate::time::UnixTime;
 
 pub use self::elected::Elected;
@@ -69,6 +72,8 @@ pub enum Event {
     Clb(ClbEvent),
     /// Something happened in the cluster that elects its master.
     Elected(Elected),
+    /// Something happened to an IKE SA.
+    Ike(IkeEvent),
     /// The core did not say in time that it is alive, and the fast path let go of the VIP.
     Lapsed {
         /// How long it was silent.
@@ -228,6 +233,7 @@ impl Event {
             Self::Disarmed { .. } => "disarmed",
             Self::Clb(event) => clb::name(event),
             Self::Elected(event) => event.name(),
+            Self::Ike(event) => ike::name(event),
             Self::Lapsed { .. } => "lapsed",
             Self::MemberAdded { .. } => "member-added",
             Self::MemberChanged { .. } => "member-changed",
@@ -263,6 +269,7 @@ impl Event {
             },
             Self::Clb(event) => clb::severity(event),
             Self::Elected(event) => event.severity(),
+            Self::Ike(event) => ike::severity(event),
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
@@ -291,6 +298,7 @@ impl Event {
             Self::Disarmed { reason } => vec![("reason", reason.name().to_owned())],
             Self::Clb(event) => clb::fields(event),
             Self::Elected(event) => event.fields(),
+            Self::Ike(event) => ike::fields(event),
             Self::Lapsed { silent_for } => vec![("silent-ms", silent_for.as_millis().to_string())],
             Self::MemberChanged { gateway, change } => {
                 vec![("gateway", gateway.to_string()), ("change", change.name().to_owned())]
@@ -325,6 +333,7 @@ impl fmt::Display for Event {
             Self::Disarmed { reason } => write!(f, "requests go to the stack: {}", reason.name()),
             Self::Clb(event) => clb::display(event, f),
             Self::Elected(event) => event.fmt(f),
+            Self::Ike(event) => ike::display(event, f),
             Self::Lapsed { silent_for } => {
                 write!(f, "the core was silent for {} ms, the fast path let go", silent_for.as_millis())
             }
@@ -407,6 +416,7 @@ pub(crate) mod fixtures {
         ];
         events.extend(clb::fixtures::events().into_iter().map(Event::Clb));
         events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
+        events.extend(ike::fixtures::events().into_iter().map(Event::Ike));
         let group = || "group1".parse().unwrap();
         events.extend(
             standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),
@@ -479,6 +489,11 @@ mod tests {
                 ("real-time-denied", Severity::Warn),
                 ("vip-conflict", Severity::Error),
                 ("vip-failed", Severity::Error),
+                ("sa-refused", Severity::Warn),
+                ("connect-failed", Severity::Warn),
+                ("sa-closed", Severity::Warn),
+                ("child-refused", Severity::Warn),
+                ("cookies-changed", Severity::Warn),
                 ("hsrp-different-vip", Severity::Warn),
                 ("hsrp-discarded", Severity::Warn),
                 ("hsrp-duplicate-address", Severity::Warn),

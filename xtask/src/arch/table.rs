@@ -46,6 +46,20 @@ const CONFIGS: &[&str] = &[
     "clb::Policy",
     "clb::Settings",
     "clb::SlaveSettings",
+    "ike::config",
+];
+/// What is needed to read the gateway's settings: how identities, proposals, selectors and pools are
+/// written, and what certificates and keys are.
+const IKE_SYNTAX: &[&str] = &[
+    "crypto::Legacy",
+    "crypto::digest",
+    "crypto::sign::PrivateKey*",
+    "crypto::x509",
+    "ike::identity",
+    "ike::pool::Pool*",
+    "ike::proposal",
+    "ike::selector::MAX_SELECTORS",
+    "ike::wire",
 ];
 /// The cluster's settings, and the members that are written down.
 const CLUSTER_SETTINGS: &[&str] = &[
@@ -83,7 +97,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("ike", &[BASE, &["crypto"]]),
     pure("ike::wire", &[BASE]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
-    outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS]),
+    outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS, IKE_SYNTAX]),
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
     // The userspace fallback answers on the sockets of `net`.
     outside("fastpath", &[BASE, OUTPUTS, &["net"]]),
@@ -115,6 +129,17 @@ pub(crate) const LAYERS: &[Layer] = &[
             SNAPSHOTS,
             CONFIGS,
             &["cluster", "clb::BasisPoints", "hsrp::Discard", "hsrp::MacAddress", "hsrp::State"],
+            &[
+                "ike::Counters",
+                "ike::Discard",
+                "ike::Failure",
+                "ike::SaId",
+                "ike::SaState",
+                "ike::Selection",
+                "ike::Usage",
+                "ike::identity",
+                "ike::wire",
+            ],
         ],
     ),
     // Metrics and the journal are other renderings of what `control` answers.
@@ -123,7 +148,19 @@ pub(crate) const LAYERS: &[Layer] = &[
         &[
             BASE,
             EVENTS,
+            SNAPSHOTS,
             &["clb", "cluster", "control", "hsrp::Cause", "hsrp::Discard", "hsrp::GroupName", "hsrp::State"],
+            &[
+                "ike::CloseReason",
+                "ike::Counters",
+                "ike::Discard",
+                "ike::Failure",
+                "ike::SaId",
+                "ike::SaLabel",
+                "ike::SaState",
+                "ike::config::Name",
+                "ike::wire::ChildSpi",
+            ],
         ],
     ),
     outside("runtime", &[BASE, &["crypto"], MACHINES, OUTSIDE]),
@@ -144,7 +181,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     ),
     outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
     // Text only; its tests hold the README against the code.
-    outside("manual", &[&["config"], CONFIGS]),
+    outside("manual", &[&["config", "time"], CONFIGS]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
 ];
 

@@ -220,7 +220,7 @@ fn a_file_with_a_key_in_it_is_its_owners_alone() {
     let load = |text: &str, mode| {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        Config::load(&path)
+        Config::load(&path, NOW)
     };
     let with_keys = cluster(&format!("key = \"{KEY}\"\n"))
         .replace("[cluster]", "authentication = { md5 = { key = \"secret\" } }\n[cluster]");

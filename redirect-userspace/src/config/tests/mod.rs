@@ -6,9 +6,13 @@ use super::*;
 use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
 
 mod elected;
+mod gateway;
+
+/// 2027-01-01
+const NOW: UnixTime = UnixTime::from_epoch(std::time::Duration::from_secs(1_798_761_600));
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
-    Config::parse(Path::new("redirectd.toml"), text)
+    Config::parse(Path::new("redirectd.toml"), text, NOW)
 }
 
 /// The mistakes of a file whose name is left out.
@@ -54,6 +58,7 @@ fn what_is_left_out_has_its_default() {
             hsrp: Vec::new(),
             cluster: Cluster { settings: Settings::default(), members: Vec::new(), election: None },
             redirect: Redirect { vips: Vec::new(), on_init: true, accept_from: Vec::new() },
+            ike: None,
         }
     );
     assert_eq!(config.cluster.settings.policy, Policy::Balanced);
@@ -185,7 +190,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[runtime]\n\"so\\ncket\" = 1\n",
         &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
     ),
-    ("[[ike.profile]]\n", &["5:3: [ike] is not supported by this version"]),
     ("[reconnect]\n", &["5:2: [reconnect] is not supported by this version"]),
     ("[redirect.client]\n", &["5:11: [redirect.client] is not supported by this version"]),
     // Types.
@@ -363,11 +367,11 @@ fn a_file_that_cannot_be_read_is_a_mistake_too() {
     let dir = TempDir::new();
     let path = dir.path().join("redirectd.toml");
 
-    let missing = Config::load(&path).unwrap_err().to_string();
+    let missing = Config::load(&path, NOW).unwrap_err().to_string();
     std::fs::write(&path, b"[node]\nname = \"\xff\"\n").unwrap();
-    let binary = Config::load(&path).unwrap_err().to_string();
+    let binary = Config::load(&path, NOW).unwrap_err().to_string();
     std::fs::write(&path, after_start("")).unwrap();
-    let right = Config::load(&path);
+    let right = Config::load(&path, NOW);
 
     let name = path.display();
     assert_eq!(missing, format!("{name}:1:1: cannot be read: No such file or directory (os error 2)"));
@@ -425,6 +429,25 @@ fn piece() -> impl Strategy<Value = String> {
         "md5",
         "track",
         "notify",
+        "[ike]",
+        "[[ike.pool]]",
+        "[[ike.profile]]",
+        "[[ike.connection]]",
+        "subnet",
+        "pools",
+        "local-id",
+        "remote-id",
+        "local-auth",
+        "remote-auth",
+        "\"psk\"",
+        "\"pubkey\"",
+        "psk",
+        "certificate",
+        "ca",
+        "local-ts",
+        "dpd",
+        "remote",
+        "\"10.0.0.0/8\"",
         "\"1s\"",
         "name",
         "addresses",

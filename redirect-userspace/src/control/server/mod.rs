@@ -23,11 +23,13 @@ use tracing::debug;
 
 use super::client::connect_within;
 use super::{
-    Answer, CoreAnswer, CoreRequest, CoreRequests, DEADLINE, DrainView, Envelope, EventLog, MAX_CLIENTS,
-    MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, ReloadView, ReportView, Request, Response, Snapshot,
-    Snapshots, VersionView,
+    Answer, ClearView, CoreAnswer, CoreRequest, CoreRequests, DEADLINE, DrainView, Envelope, EventLog,
+    MAX_CLIENTS, MAX_PAGE, MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, ReloadView, ReportView, Request,
+    Response, SaPageView, SaQuery, SaSelector, Snapshot, Snapshots, StartView, VersionView,
 };
 use crate::gateway::GatewayName;
+use crate::ike::SaId;
+use crate::ike::config::Name;
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, Error)]
@@ -289,7 +291,23 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
     // The reference is not kept: while it lives, the core cannot publish.
     let newest = || newest(&sources.snapshots, limits.refresh);
     Ok(match request {
+        Request::ClearSa { select } => {
+            let selection = select.to_selection()?;
+            let clear = |answer| CoreRequest::ClearSas { selection, answer };
+            Answer::Clear(ClearView { cleared: ask(sources, limits, clear).await? })
+        }
+        Request::Connect { name } => {
+            let connection =
+                Name::new(&name).ok_or_else(|| format!("{name:?}: not the name of a connection"))?;
+            ask(sources, limits, |answer| CoreRequest::Connect { connection, answer }).await?;
+            Answer::Start(StartView { started: true })
+        }
         Request::Drain { name } => set_draining(name, true, sources, limits).await?,
+        Request::RekeySa { id, children } => {
+            let rekey = |answer| CoreRequest::RekeySa { sa: SaId(id), children, answer };
+            ask(sources, limits, rekey).await?;
+            Answer::Start(StartView { started: true })
+        }
         Request::Reload => {
             ask(sources, limits, |answer| CoreRequest::Reload { answer }).await?;
             Answer::Reload(ReloadView { reloaded: true })
@@ -304,7 +322,7 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
         Request::ShowEvents { since } => Answer::Events(sources.events.entries(since)),
         Request::ShowLlg => Answer::Llg(newest().await.llg.clone()),
         Request::ShowOverview => {
-            let Snapshot { at: _, redirect, cluster, llg: _, standby } = &*newest().await;
+            let Snapshot { at: _, redirect, cluster, llg: _, standby, ike: _ } = &*newest().await;
             Answer::Overview(Overview {
                 redirect: redirect.clone(),
                 cluster: cluster.clone(),
@@ -312,6 +330,11 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
             })
         }
         Request::ShowRedirect => Answer::Redirect(newest().await.redirect.clone()),
+        Request::ShowSa { select, after, limit } => {
+            let query = query(&select, after, limit)?;
+            let page = ask(sources, limits, |answer| CoreRequest::ShowSas { query, answer }).await?;
+            Answer::Sas(SaPageView::from(&page))
+        }
         Request::ShowStandby => Answer::Standby(newest().await.standby.clone()),
         Request::Undrain { name } => set_draining(name, false, sources, limits).await?,
         Request::Version => {
@@ -333,6 +356,15 @@ async fn set_draining(
     let request = |answer| CoreRequest::SetDraining { gateway, draining, answer };
     let name = ask(sources, limits, request).await?.to_string();
     Ok(Answer::Drain(DrainView { name, draining }))
+}
+
+/// Which page of SAs a client asks for.
+fn query(select: &SaSelector, after: Option<u64>, limit: Option<usize>) -> Result<SaQuery, String> {
+    let limit = limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
+    if limit == 0 {
+        return Err("a page has at least one SA".to_owned());
+    }
+    Ok(SaQuery { selection: select.to_selection()?, after: after.map(SaId), limit })
 }
 
 /// How long reported sessions stand.

@@ -5,8 +5,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::control::EventEntry;
 use crate::control::fixtures::{self, TempDir};
+use crate::control::{EventEntry, SaPage};
+use crate::ike::Selection;
 
 #[tokio::test]
 async fn every_request_is_answered_from_the_newest_snapshot() {
@@ -127,6 +128,74 @@ async fn reported_sessions_reach_the_core_with_their_time() {
         let refused = client.say(&line(nonsense)).await;
         assert!(refused["error"].as_str().unwrap().starts_with("not a request: "), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn sas_are_asked_for_page_by_page() {
+    let mut daemon = Daemon::start(quick());
+    let mut client = daemon.connect().await;
+    for (line, selection, after, limit) in [
+        (r#"{"version":1,"request":"show-sa"}"#, Selection::All, None, MAX_PAGE),
+        (
+            r#"{"version":1,"request":"show-sa","select":{"id":7},"after":6,"limit":1000000}"#,
+            Selection::Id(SaId(7)),
+            Some(SaId(6)),
+            MAX_PAGE,
+        ),
+        (
+            r#"{"version":1,"request":"show-sa","select":{"profile":"hq"},"limit":1}"#,
+            Selection::Profile(Name::new("hq").unwrap()),
+            None,
+            1,
+        ),
+    ] {
+        client.send(line).await;
+        let Some(CoreRequest::ShowSas { query, answer }) = daemon.core.recv().await else { panic!("{line}") };
+        assert_eq!(query, SaQuery { selection, after, limit });
+        let [sa, _] = fixtures::sas();
+        answer.send(Ok(SaPage { reports: vec![sa], more: 2 })).unwrap();
+
+        let answer = client.receive().await;
+        assert_eq!((&answer["ok"]["sas"][0]["id"], &answer["ok"]["more"]), (&json!(7), &json!(2)));
+    }
+    for (rest, why) in [
+        (r#""limit":0"#, "a page has at least one SA"),
+        (r#""select":{"identity":""}"#, "\"\": not an identity"),
+        (r#""select":{"profile":"a b"}"#, "\"a b\": not the name of a profile"),
+    ] {
+        let refused = client.say(&format!(r#"{{"version":1,"request":"show-sa",{rest}}}"#)).await;
+        assert_eq!(refused, json!({"error": why}));
+    }
+}
+
+#[tokio::test]
+async fn sas_are_cleared_and_rekeyed_by_the_core() {
+    let mut daemon = Daemon::start(quick());
+    let mut client = daemon.connect().await;
+
+    client.send(r#"{"version":1,"request":"clear-sa","select":{"remote":"192.0.2.7"}}"#).await;
+    let Some(CoreRequest::ClearSas { selection, answer }) = daemon.core.recv().await else { panic!() };
+    assert_eq!(selection, Selection::Remote([192, 0, 2, 7].into()));
+    answer.send(Ok(3)).unwrap();
+    assert_eq!(client.receive().await, json!({"ok": {"cleared": 3}}));
+
+    client.send(r#"{"version":1,"request":"rekey-sa","id":7}"#).await;
+    let Some(CoreRequest::RekeySa { sa, children, answer }) = daemon.core.recv().await else { panic!() };
+    assert_eq!((sa, children), (SaId(7), false));
+    answer.send(Err("there is no IKE SA 7".to_owned())).unwrap();
+    assert_eq!(client.receive().await, json!({"error": "there is no IKE SA 7"}));
+
+    client.send(r#"{"version":1,"request":"connect","name":"hq"}"#).await;
+    let Some(CoreRequest::Connect { connection, answer }) = daemon.core.recv().await else { panic!() };
+    assert_eq!(connection.as_str(), "hq");
+    answer.send(Ok(())).unwrap();
+    assert_eq!(client.receive().await, json!({"ok": {"started": true}}));
+
+    // Nothing is cleared by mistake.
+    let all = client.say(r#"{"version":1,"request":"clear-sa"}"#).await;
+    assert!(all["error"].as_str().unwrap().starts_with("not a request: "), "{all}");
+    let unnamed = client.say(r#"{"version":1,"request":"connect","name":""}"#).await;
+    assert_eq!(unnamed, json!({"error": "\"\": not the name of a connection"}));
 }
 
 #[tokio::test]
@@ -415,12 +484,8 @@ impl Daemon {
 
     /// The next request to the core, which must be a reload.
     async fn reload(&mut self) -> CoreAnswer<()> {
-        match self.core.recv().await.unwrap() {
-            CoreRequest::Reload { answer } => answer,
-            other @ (CoreRequest::SetDraining { .. } | CoreRequest::ReportSessions { .. }) => {
-                panic!("{other:?}")
-            }
-        }
+        let Some(CoreRequest::Reload { answer }) = self.core.recv().await else { panic!("not a reload") };
+        answer
     }
 
     async fn connect(&self) -> Client {

@@ -382,6 +382,16 @@ impl Core {
     pub(super) async fn answer(&mut self, request: CoreRequest) -> Result<()> {
         // The client may have gone: then nobody is told.
         match request {
+            CoreRequest::ClearSas { selection: _, answer } => {
+                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
+            }
+            CoreRequest::Connect { connection: _, answer }
+            | CoreRequest::RekeySa { sa: _, children: _, answer } => {
+                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
+            }
+            CoreRequest::ShowSas { query: _, answer } => {
+                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
+            }
             CoreRequest::Reload { answer } => {
                 let _gone = answer.send(self.reload().await);
             }
@@ -443,6 +453,9 @@ impl Core {
         }
     }
 }
+
+/// What whoever asks for IKE SAs is told.
+const NO_GATEWAY: &str = "this node has no gateway of its own: there is no [ike]";
 
 const fn tcp_id(peer: PeerId) -> crate::net::tcp::ConnectionId {
     crate::net::tcp::ConnectionId::from_value(peer.0)

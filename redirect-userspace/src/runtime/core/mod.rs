@@ -242,6 +242,7 @@ impl Core {
             llg: LlgView::from(&cluster),
             at: now.wall,
             standby: self.standby_views(),
+            ike: None,
         };
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())

@@ -35,6 +35,12 @@ impl Core {
         if config.fast_path.program_log != self.config.fast_path.program_log {
             bail!("fast-path.program-log changes only with a restart");
         }
+        let engine = |config: &Config| config.ike.as_ref().map(|ike| ike.engine.clone());
+        if engine(&config) != engine(&self.config) {
+            bail!(
+                "ike: listen, dataplane, workers, tun, and whether it is there, change only with a restart"
+            );
+        }
         // What can fail comes first. New interfaces see the old tables for a moment.
         let old = self.interfaces.len();
         for name in &config.fast_path.interfaces {

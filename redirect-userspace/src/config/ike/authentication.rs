@@ -1,0 +1,208 @@
+//! Who both sides are, and how they prove it.
+
+use std::ops::Range;
+
+use super::Reading;
+use super::credentials::{credential, trust};
+use super::peer::MAX_PSK;
+use crate::config::error::Problems;
+use crate::config::key::secret;
+use crate::config::reader::{At, Section};
+use crate::crypto::x509::Certificate;
+use crate::ike::config::{Authentication, LocalProof, RemoteProof};
+use crate::ike::identity::{Claim, Pattern, in_certificates, parse, parse_pattern};
+use crate::ike::wire::Id;
+use crate::secret::Secret;
+
+/// Who begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// We do: whom we want is to be said.
+    Initiator,
+    /// The peer does.
+    Responder,
+}
+
+/// How somebody proves who he is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Psk,
+    PublicKey,
+}
+
+const METHODS: [(&str, Method); 2] = [("psk", Method::Psk), ("pubkey", Method::PublicKey)];
+/// Methods of the interface contract that are not there.
+const EAP_METHODS: [&str; 3] = ["eap-mschapv2", "eap-tls", "eap-radius"];
+
+/// Reads the keys of a profile or connection that say who and how.
+pub(super) fn authentication(
+    section: &mut Section<'_>,
+    side: Side,
+    reading: &mut Reading<'_>,
+) -> Option<Authentication> {
+    let local_id = local_id(section, reading.problems);
+    let remote_ids = remote_ids(section, side, reading.problems);
+    let local = section.word("local-auth", &METHODS, reading.problems);
+    let local = section.required("local-auth", local, reading.problems);
+    let remote = remote_method(section, reading.problems);
+    // What belongs to a method that could not be read is not looked at: it may be right.
+    let methods = [local.as_ref(), remote.as_ref()].map(|method| method.map(|method| method.value));
+    let psk = psk(section, methods, reading);
+    let credential = match methods {
+        [Some(Method::PublicKey), _] => credential(section, reading),
+        [Some(Method::Psk), _] => {
+            let needs = "needs `local-auth = \"pubkey\"`";
+            section.refuse(&["certificate", "private-key"], needs, reading.problems);
+            None
+        }
+        [None, _] => known(section, &["certificate", "private-key"]),
+    };
+    let trust = match methods {
+        [_, Some(Method::PublicKey)] => trust(section, reading),
+        [_, Some(Method::Psk)] => {
+            let needs = "needs `remote-auth = \"pubkey\"`";
+            section.refuse(&["ca", "crl", "revocation"], needs, reading.problems);
+            None
+        }
+        [_, None] => known(section, &["ca", "crl", "revocation"]),
+    };
+    let local_id = local_id?;
+    if let Some(credential) = &credential
+        && let Some(certificate) = credential.value.chain.first()
+    {
+        check_claim(local_id.as_ref(), certificate, &credential.span, reading.problems);
+    }
+    Some(Authentication {
+        local_id: local_id.map_or(Claim::Implied, |id| Claim::Id(id.value)),
+        remote_ids: remote_ids?,
+        local: match local?.value {
+            Method::Psk => LocalProof::SharedKey(psk.clone()?),
+            Method::PublicKey => LocalProof::Certificate(credential?.value),
+        },
+        remote: match remote?.value {
+            Method::Psk => RemoteProof::SharedKey(psk?),
+            Method::PublicKey => RemoteProof::Certificate(trust?),
+        },
+    })
+}
+
+/// Keeps keys from being called unknown.
+fn known<T>(section: &mut Section<'_>, keys: &[&'static str]) -> Option<T> {
+    for key in keys {
+        section.value(key);
+    }
+    None
+}
+
+/// `Some(None)` when the key is absent, `None` when it is wrong.
+fn local_id(section: &mut Section<'_>, problems: &mut Problems) -> Option<Option<At<Id<'static>>>> {
+    let text = section.string("local-id", problems);
+    let Some(text) = text else { return (!section.has("local-id")).then_some(None) };
+    match parse(text.value) {
+        Some(id) => Some(Some(At { value: id, span: text.span })),
+        None => {
+            problems.add(&text.span, format!("{:?}: {NO_IDENTITY}", text.value));
+            None
+        }
+    }
+}
+
+/// What an identity looks like.
+const NO_IDENTITY: &str = "not an identity: an address, a domain name, NAME@DOMAIN, keyid:TEXT or a \
+                           distinguished name like \"CN=gw1, O=Example\"";
+
+fn remote_ids(section: &mut Section<'_>, side: Side, problems: &mut Problems) -> Option<Vec<Pattern>> {
+    let key = "remote-id";
+    let list = section.string_or_strings(key, problems);
+    if !section.has(key) {
+        return match side {
+            Side::Responder => Some(vec![Pattern::Anyone]),
+            Side::Initiator => section.required(key, None, problems),
+        };
+    }
+    let patterns: Vec<_> = list.iter().filter_map(|text| pattern(text, problems)).collect();
+    if list.is_empty() {
+        // Empty, or not strings, which has been reported.
+        if let Some(value) = section.value(key)
+            && value.get_ref().as_array().is_some_and(|list| list.is_empty())
+        {
+            problems.add(&value.span(), "`remote-id` needs at least one identity");
+        }
+        return None;
+    }
+    (patterns.len() == list.len()).then_some(patterns)
+}
+
+fn pattern(text: &At<&str>, problems: &mut Problems) -> Option<Pattern> {
+    let pattern = parse_pattern(text.value);
+    if pattern.is_none() {
+        let message = if text.value.starts_with('*') {
+            format!("{:?}: a pattern is \"*\", \"*.DOMAIN\" or \"*@DOMAIN\"", text.value)
+        } else {
+            format!("{:?}: {NO_IDENTITY}", text.value)
+        };
+        problems.add(&text.span, message);
+    }
+    pattern
+}
+
+fn remote_method(section: &mut Section<'_>, problems: &mut Problems) -> Option<At<Method>> {
+    let key = "remote-auth";
+    let text = section.value(key).and_then(|value| value.get_ref().as_str().map(|text| (text, value.span())));
+    if let Some((text, span)) = text
+        && EAP_METHODS.contains(&text)
+    {
+        problems.add(&span, format!("{text:?} is not supported yet"));
+        return None;
+    }
+    let method = section.word(key, &METHODS, problems);
+    section.required(key, method, problems)
+}
+
+/// The key that both sides know, if one of them proves itself by it.
+fn psk(section: &mut Section<'_>, methods: [Option<Method>; 2], reading: &mut Reading<'_>) -> Option<Secret> {
+    let [key, file] = ["psk", "psk-file"];
+    if !methods.contains(&Some(Method::Psk)) {
+        if methods.contains(&None) {
+            return known(section, &[key, file]);
+        }
+        let needs = "needs `local-auth` or `remote-auth` to be \"psk\"";
+        section.refuse(&[key, file], needs, reading.problems);
+        return None;
+    }
+    let psk = secret(section, key, file, reading.problems);
+    if psk.is_none() && !section.has(key) && !section.has(file) {
+        let message = format!("`{key}` or {} is missing", section.describe(file));
+        reading.problems.add(section.span(), message);
+    }
+    let psk = psk?;
+    if psk.value.is_empty() || psk.value.len() > MAX_PSK {
+        let message = format!("a PSK has 1 to {MAX_PSK} octets, not {}", psk.value.len());
+        reading.problems.add(&psk.span, message);
+        return None;
+    }
+    reading.fingerprint.add(psk.value.expose());
+    Some(psk.value)
+}
+
+/// Refuses an identity that the certificate does not prove: no peer would believe it.
+// RFC 4945 §3.1: the identity has to be in the certificate.
+fn check_claim(
+    claim: Option<&At<Id<'_>>>,
+    certificate: &Certificate,
+    file: &Range<usize>,
+    problems: &mut Problems,
+) {
+    match claim {
+        Some(At { value: id, span })
+            if in_certificates(id).is_some_and(|identity| !certificate.has(&identity)) =>
+        {
+            problems.add(span, "the certificate does not have this identity in it");
+        }
+        // An empty SEQUENCE.
+        None if certificate.subject().len() <= 2 => {
+            problems.add(file, "the certificate has no subject: set `local-id` to another of its names");
+        }
+        Some(_) | None => {}
+    }
+}

@@ -1,0 +1,310 @@
+//! `[ike]`: the IKEv2 gateway of this node, and its client side.
+//!
+//! # Invariants
+//!
+//! - Certificates, keys, CAs and lists of revoked certificates are read and checked here: a private
+//!   key belongs to its certificate, which is valid now, for authentication in IKE, and for the
+//!   identity that goes with it.
+//! - Two values are equal when everything is that they were made of, keys and files included.
+
+mod authentication;
+mod credentials;
+mod limits;
+mod peer;
+mod pool;
+mod selector;
+
+use std::fmt::{Debug, Formatter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use self::limits::{Times, limits, retransmission, times, tun};
+use self::peer::Peers;
+use self::pool::Pools;
+use crate::config::InterfaceName;
+use crate::config::error::Problems;
+use crate::config::reader::{At, Section};
+use crate::crypto::Legacy;
+use crate::crypto::digest::{SHA256_LENGTH, sha256};
+use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::time::UnixTime;
+
+pub use self::limits::{
+    CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_SOURCE, HALF_OPEN_TIMEOUT,
+    NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
+};
+pub use self::peer::{DPD, MAX_PSK, REKEY, REKEY_GRACE};
+pub use self::pool::AddressPool;
+
+/// What IKE SAs are protected with unless the file says.
+pub const IKE_PROPOSALS: [&str; 3] =
+    ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048"];
+/// What Child SAs are protected with unless the file says.
+pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
+/// Most proposals of a list.
+pub const MAX_PROPOSALS: usize = 32;
+/// Most workers.
+pub const MAX_WORKERS: u16 = 256;
+
+/// The IKEv2 gateway of this node.
+#[derive(Clone, Debug)]
+pub struct Ike {
+    /// What the endpoints work by: a reload may replace it.
+    pub settings: Arc<Settings>,
+    /// `[[ike.pool]]`: a reload may replace them, too.
+    pub pools: Vec<AddressPool>,
+    /// The connections among the settings that are brought up by themselves.
+    pub start: Vec<Name>,
+    /// What changes only with a restart.
+    pub engine: Engine,
+    fingerprint: Fingerprint,
+}
+
+impl PartialEq for Ike {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Ike {}
+
+/// What the endpoints run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Addresses that ports 500 and 4500 are opened on; at least one.
+    pub listen: Vec<IpAddr>,
+    /// Who carries the packets of Child SAs.
+    pub dataplane: Dataplane,
+    /// How many endpoints share the work; `None` = one for each processor.
+    pub workers: Option<NonZeroU16>,
+    /// Where packets of Child SAs enter and leave the kernel, if the daemon carries them.
+    pub tun: Tun,
+}
+
+/// Who carries the packets of Child SAs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dataplane {
+    /// Whoever does it best of those that are there.
+    #[default]
+    Auto,
+    /// The daemon, through a TUN interface.
+    Userspace,
+    /// Nobody: SAs are negotiated and carry nothing, for tests of IKE itself.
+    None,
+}
+
+/// The interface of the userspace data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tun {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Octets of the largest packet on it.
+    pub mtu: u16,
+}
+
+/// What all parts of the section need while they are read.
+struct Reading<'p> {
+    problems: &'p mut Problems,
+    /// The file, to name lines of it.
+    text: &'p str,
+    /// What certificates are judged by.
+    now: UnixTime,
+    fingerprint: Fingerprint,
+}
+
+/// Stands for everything that was read. Not shown: it is made of keys, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Fingerprint([u8; SHA256_LENGTH]);
+
+impl Fingerprint {
+    const EMPTY: Self = Self([0; SHA256_LENGTH]);
+
+    /// Takes something in. What was taken in earlier has a fixed length, so that no two sequences
+    /// are the same octets.
+    fn add(&mut self, octets: &[u8]) {
+        self.0 = sha256(&[&self.0, octets]);
+    }
+}
+
+impl Debug for Fingerprint {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fingerprint(…)")
+    }
+}
+
+/// Reads the section; `None` when it is absent or wrong.
+pub(super) fn ike(root: &mut Section<'_>, text: &str, now: UnixTime, problems: &mut Problems) -> Option<Ike> {
+    let mut section = root.section("ike", problems);
+    if !section.is_there() {
+        return None;
+    }
+    let mut reading = Reading { problems, text, now, fingerprint: Fingerprint::EMPTY };
+    let ike = read(&mut section, &mut reading);
+    section.unsupported(&["user", "radius"], reading.problems);
+    section.finish(reading.problems);
+    ike
+}
+
+fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
+    let engine = engine(section, reading.problems);
+    let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
+    let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
+    let limits = limits(section, reading.problems);
+    let retransmission = retransmission(section, reading.problems);
+    let Times { fragment_size, half_open_timeout, nat_keepalive } = times(section, reading.problems);
+    let encapsulations = [("behind-nat", Encapsulation::BehindNat), ("always", Encapsulation::Always)];
+    let encapsulation = section.word("encapsulation", &encapsulations, reading.problems);
+    let legacy = section.flag("legacy-sha1", reading.problems);
+    let pools = Pools::new(section, reading);
+    let peers = Peers::new(section, &pools, reading);
+    if !section.has("profile") && !section.has("connection") {
+        let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";
+        reading.problems.add(section.span(), message);
+    }
+    let settings = Settings {
+        ike_proposals: ike_proposals?,
+        esp_proposals: esp_proposals?,
+        profiles: peers.profiles,
+        connections: peers.connections,
+        limits,
+        retransmission,
+        fragment_size,
+        encapsulation: encapsulation.map(|word| word.value).unwrap_or_default(),
+        half_open_timeout,
+        nat_keepalive,
+        legacy: legacy.is_some_and(|flag| flag.value).then(Legacy::permit),
+    };
+    let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
+    // Whatever is not in this text was added when it was read.
+    reading.fingerprint.add(format!("{settings:?} {pools:?} {start:?} {engine:?}").as_bytes());
+    Some(Ike { settings: Arc::new(settings), pools, start, engine, fingerprint: reading.fingerprint })
+}
+
+fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {
+    let listen = listen(section, problems);
+    let words = [
+        ("auto", Some(Dataplane::Auto)),
+        ("kernel", None),
+        ("userspace", Some(Dataplane::Userspace)),
+        ("none", Some(Dataplane::None)),
+    ];
+    let dataplane = section.word("dataplane", &words, problems);
+    if let Some(At { value: None, span }) = &dataplane {
+        problems.add(span, "dataplane \"kernel\" is not available yet: use \"auto\" or \"userspace\"");
+    }
+    let workers = section.number("workers", 1..=MAX_WORKERS, problems);
+    let tun = tun(section, problems);
+    Some(Engine {
+        listen: listen?,
+        dataplane: dataplane.and_then(|word| word.value).unwrap_or_default(),
+        workers: workers.and_then(|workers| NonZeroU16::new(workers.value)),
+        tun: tun?,
+    })
+}
+
+fn listen(section: &mut Section<'_>, problems: &mut Problems) -> Option<Vec<IpAddr>> {
+    if !section.has("listen") {
+        section.value("listen");
+        return Some(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]);
+    }
+    let list = section.strings("listen", problems)?;
+    if list.value.is_empty() {
+        problems.add(&list.span, "`listen` needs at least one address");
+    }
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in &list.value {
+        let Some(ListenAddress(address)) = text.parse(problems).map(|address| address.value) else {
+            continue;
+        };
+        if addresses.contains(&address) {
+            problems.add(&text.span, format!("{address} is listed twice"));
+        }
+        addresses.push(address);
+    }
+    (addresses.len() == list.value.len()).then_some(addresses)
+}
+
+/// An address of this node, or all of a family.
+struct ListenAddress(IpAddr);
+
+impl FromStr for ListenAddress {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        match text.parse::<IpAddr>() {
+            Ok(address) if address.is_multicast() => Err(ListenError::Multicast),
+            Ok(address) => Ok(Self(address)),
+            Err(_) => Err(ListenError::Address),
+        }
+    }
+}
+
+/// Why a [`ListenAddress`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum ListenError {
+    #[error("not an IP address (write no port)")]
+    Address,
+    #[error("a multicast address belongs to no single host")]
+    Multicast,
+}
+
+/// Proposals of a list; the `default` without one, nothing if one of them is wrong.
+fn proposals<T>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &[&str],
+    problems: &mut Problems,
+) -> Option<Vec<T>>
+where
+    T: FromStr<Err: std::fmt::Display> + PartialEq,
+{
+    if !section.has(key) {
+        section.value(key);
+        return default.iter().map(|text| text.parse().ok()).collect();
+    }
+    let list = section.strings(key, problems)?;
+    if list.value.is_empty() {
+        problems.add(&list.span, format!("`{key}` needs at least one proposal"));
+        return None;
+    }
+    if let Some(surplus) = list.value.get(MAX_PROPOSALS) {
+        let count = list.value.len();
+        problems.add(&surplus.span, format!("`{key}` has at most {MAX_PROPOSALS} proposals, not {count}"));
+    }
+    let mut proposals: Vec<T> = Vec::new();
+    for text in &list.value {
+        let Some(proposal) = text.parse(problems).map(|proposal| proposal.value) else {
+            continue;
+        };
+        if proposals.contains(&proposal) {
+            problems.add(&text.span, format!("{:?} is listed twice", text.value));
+        }
+        proposals.push(proposal);
+    }
+    (proposals.len() == list.value.len()).then_some(proposals)
+}
+
+/// The name of a pool, profile or connection.
+struct OwnName(Name);
+
+impl FromStr for OwnName {
+    type Err = OwnNameError;
+
+    fn from_str(text: &str) -> Result<Self, OwnNameError> {
+        Name::new(text).map(Self).ok_or(OwnNameError)
+    }
+}
+
+/// Why an [`OwnName`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to {} octets and no white space", Name::MAX_LENGTH)]
+struct OwnNameError;
+
+/// The required `name`.
+fn name(section: &mut Section<'_>, problems: &mut Problems) -> Option<At<Name>> {
+    let name = section.parsed::<OwnName>("name", problems);
+    let name = section.required("name", name, problems)?;
+    Some(At { value: name.value.0, span: name.span })
+}

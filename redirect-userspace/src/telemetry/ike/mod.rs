@@ -1,0 +1,304 @@
+//! The gateway's events in the words of the daemon.
+//!
+//! Identities are shown: of a peer that has proved who it is they are what an operator looks for,
+//! of one that has not, the endpoint tells them at a limited rate. Keys never are.
+
+pub(super) mod log;
+pub(super) mod metrics;
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Severity;
+use super::clb::or_none;
+use super::elected::list;
+use crate::ike::{CloseReason, Event, Failure, SaLabel};
+
+/// The name operators see.
+pub(super) const fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Established { .. } => "sa-established",
+        Event::Refused { .. } => "sa-refused",
+        Event::ConnectFailed { .. } => "connect-failed",
+        Event::Closed { .. } => "sa-closed",
+        Event::ChildUp { .. } => "child-up",
+        Event::ChildRefused { .. } => "child-refused",
+        Event::ChildDown { .. } => "child-down",
+        Event::Rekeyed { .. } => "sa-rekeyed",
+        Event::Moved { .. } => "sa-moved",
+        Event::CookiesChanged { .. } => "cookies-changed",
+    }
+}
+
+/// How much it matters.
+pub(super) const fn severity(event: &Event) -> Severity {
+    match event {
+        Event::Established { .. }
+        | Event::ChildUp { .. }
+        | Event::Rekeyed { .. }
+        | Event::Moved { .. }
+        | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
+        Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
+        Event::Refused { failure, .. }
+        | Event::ConnectFailed { failure, .. }
+        | Event::ChildRefused { failure, .. } => of_failure(*failure),
+        Event::Closed { reason, .. } | Event::ChildDown { reason, .. } => of_end(*reason),
+    }
+}
+
+const fn of_failure(failure: Failure) -> Severity {
+    match failure {
+        // The peer tries again, or has gone away.
+        Failure::OtherGroup | Failure::Temporary | Failure::Timeout => Severity::Info,
+        Failure::NoProposal
+        | Failure::BadPublicValue
+        | Failure::NoProfile
+        | Failure::Authentication
+        | Failure::Certificate
+        | Failure::OtherIdentity
+        | Failure::NoAddress
+        | Failure::Selectors
+        | Failure::Syntax
+        | Failure::CriticalPayload
+        | Failure::HalfOpenLimit
+        | Failure::SourceLimit
+        | Failure::SaLimit
+        | Failure::ChildLimit
+        | Failure::PeerRefused => Severity::Warn,
+        Failure::Local => Severity::Error,
+    }
+}
+
+const fn of_end(reason: CloseReason) -> Severity {
+    match reason {
+        CloseReason::DeletedByPeer
+        | CloseReason::Cleared
+        | CloseReason::Superseded
+        | CloseReason::Rekeyed
+        | CloseReason::Redundant
+        | CloseReason::Expired
+        | CloseReason::WithIkeSa
+        | CloseReason::Shutdown
+        | CloseReason::Redirected => Severity::Info,
+        CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
+    }
+}
+
+/// Its details by name.
+pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
+    match event {
+        Event::Established { sa, is_initiator, suite, took, addresses } => of(
+            sa,
+            [
+                ("role", role(*is_initiator).to_owned()),
+                ("suite", suite.to_string()),
+                ("took-ms", millis(*took).to_string()),
+                ("addresses", or_nothing(&list(addresses)).to_owned()),
+            ],
+        ),
+        Event::Refused { peer, identity, failure, detail, count } => vec![
+            ("peer", peer.to_string()),
+            ("identity", or_none(identity.as_ref())),
+            ("reason", failure.to_string()),
+            ("detail", or_nothing(detail).to_owned()),
+            ("count", count.to_string()),
+        ],
+        Event::ConnectFailed { connection, failure, detail } => vec![
+            ("connection", connection.to_string()),
+            ("reason", failure.to_string()),
+            ("detail", or_nothing(detail).to_owned()),
+        ],
+        Event::Closed { sa, reason, age } => {
+            of(sa, [("reason", reason.to_string()), ("age-s", age.as_secs().to_string())])
+        }
+        Event::ChildUp { sa, inbound, outbound, suite, replaces } => of(
+            sa,
+            [
+                ("spi-in", inbound.to_string()),
+                ("spi-out", outbound.to_string()),
+                ("suite", suite.to_string()),
+                ("replaces", or_none(replaces.as_ref())),
+            ],
+        ),
+        Event::ChildRefused { sa, failure, detail } => {
+            of(sa, [("reason", failure.to_string()), ("detail", or_nothing(detail).to_owned())])
+        }
+        Event::ChildDown { sa, inbound, reason } => {
+            of(sa, [("spi-in", inbound.to_string()), ("reason", reason.to_string())])
+        }
+        Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
+        Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
+        Event::CookiesChanged { are_wanted, half_open } => {
+            vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
+        }
+    }
+}
+
+/// Which SA, and the rest.
+fn of<const N: usize>(sa: &SaLabel, rest: [(&'static str, String); N]) -> Vec<(&'static str, String)> {
+    let SaLabel { id, remote, identity, profile } = sa;
+    let mut fields = vec![
+        ("sa", id.to_string()),
+        ("peer", remote.to_string()),
+        ("identity", identity.to_string()),
+        ("profile", profile.to_string()),
+    ];
+    fields.extend(rest);
+    fields
+}
+
+/// In words, for a person who reads one line.
+pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match event {
+        Event::Established { sa, is_initiator, suite, took, addresses } => write!(
+            f,
+            "{sa} is up after {} ms, we are its {}: {suite}, addresses {}",
+            millis(*took),
+            role(*is_initiator),
+            or_nothing(&list(addresses))
+        ),
+        Event::Refused { peer, identity, failure, detail, count } => write!(
+            f,
+            "{count} peers refused: {failure}, the last one {peer}, identity {}: {}",
+            or_none(identity.as_ref()),
+            or_nothing(detail)
+        ),
+        Event::ConnectFailed { connection, failure, detail } => {
+            write!(f, "{connection} does not come up: {failure}: {}", or_nothing(detail))
+        }
+        Event::Closed { sa, reason, age } => write!(f, "{sa} is gone after {} s: {reason}", age.as_secs()),
+        Event::ChildUp { sa, inbound, outbound, suite, replaces } => write!(
+            f,
+            "{sa}: Child SA {inbound}/{outbound} is up in the place of {}: {suite}",
+            or_none(replaces.as_ref())
+        ),
+        Event::ChildRefused { sa, failure, detail } => {
+            write!(f, "{sa}: Child SA refused: {failure}: {}", or_nothing(detail))
+        }
+        Event::ChildDown { sa, inbound, reason } => {
+            write!(f, "{sa}: Child SA {inbound} is gone: {reason}")
+        }
+        Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
+        Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
+        Event::CookiesChanged { are_wanted, half_open } => {
+            write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
+        }
+    }
+}
+
+const fn role(is_initiator: bool) -> &'static str {
+    if is_initiator { "initiator" } else { "responder" }
+}
+
+const fn side(is_us: bool) -> &'static str {
+    if is_us { "us" } else { "the peer" }
+}
+
+/// What is in a text that may be empty.
+const fn or_nothing(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(super) mod fixtures {
+    use std::time::Duration;
+
+    use crate::ike::config::Name;
+    use crate::ike::wire::ChildSpi;
+    use crate::ike::{CloseReason, Event, Failure, SaId, SaLabel};
+
+    /// The SA of a client.
+    pub(crate) fn sa() -> SaLabel {
+        SaLabel {
+            id: SaId(7),
+            remote: "192.0.2.7:61234".parse().unwrap(),
+            identity: "alice@example.net".into(),
+            profile: Name::new("remote-access").unwrap(),
+        }
+    }
+
+    /// One event of each kind.
+    pub(crate) fn events() -> Vec<Event> {
+        let [inbound, outbound] =
+            [0xc232_0001, 0x3076_c002].map(|spi: u32| ChildSpi(spi.try_into().unwrap()));
+        vec![
+            Event::Established {
+                sa: sa(),
+                is_initiator: false,
+                suite: "aes256gcm16-prfsha384-ecp384".into(),
+                took: Duration::from_millis(35),
+                addresses: vec!["10.98.0.1".parse().unwrap(), "fd98::1".parse().unwrap()],
+            },
+            Event::Refused {
+                peer: "192.0.2.9:500".parse().unwrap(),
+                identity: None,
+                failure: Failure::NoProposal,
+                detail: "offered aes128-sha1-modp1024, wanted aes256gcm16-prfsha384-ecp384".into(),
+                count: 12,
+            },
+            Event::ConnectFailed {
+                connection: Name::new("hq").unwrap(),
+                failure: Failure::PeerRefused,
+                detail: "AUTHENTICATION_FAILED".into(),
+            },
+            Event::Closed { sa: sa(), reason: CloseReason::PeerDead, age: Duration::from_secs(735) },
+            Event::ChildUp { sa: sa(), inbound, outbound, suite: "aes256gcm16-noesn".into(), replaces: None },
+            Event::ChildRefused { sa: sa(), failure: Failure::Selectors, detail: "".into() },
+            Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
+            Event::Rekeyed { sa: sa(), by_us: true },
+            Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
+            Event::CookiesChanged { are_wanted: true, half_open: 501 },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_reads_who_what_and_why() {
+        let texts: Vec<_> =
+            fixtures::events().into_iter().map(|event| super::super::Event::Ike(event).to_string()).collect();
+
+        assert_eq!(
+            texts,
+            [
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is up after 35 ms, we are its \
+                 responder: aes256gcm16-prfsha384-ecp384, addresses 10.98.0.1, fd98::1",
+                "12 peers refused: no-proposal-chosen, the last one 192.0.2.9:500, identity none: offered \
+                 aes128-sha1-modp1024, wanted aes256gcm16-prfsha384-ecp384",
+                "hq does not come up: peer-refused: AUTHENTICATION_FAILED",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is gone after 735 s: peer-dead",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA c2320001/3076c002 is \
+                 up in the place of none: aes256gcm16-noesn",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA refused: \
+                 traffic-selectors-unacceptable: none",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA c2320001 is gone: \
+                 rekeyed",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
+                "cookies are asked for: true, with 501 half-open SAs",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_peer_mends_by_itself_is_no_reason_to_worry() {
+        let worrying = |severity| {
+            Failure::ALL.iter().filter(move |failure| of_failure(**failure) == severity).map(|it| it.as_str())
+        };
+
+        assert_eq!(
+            worrying(Severity::Info).collect::<Vec<_>>(),
+            ["other-group-wanted", "timeout", "temporary-failure"]
+        );
+        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
+        let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);
+        assert_eq!(ends.map(|end| end.as_str()).collect::<Vec<_>>(), ["peer-dead", "protocol-error"]);
+    }
+}
