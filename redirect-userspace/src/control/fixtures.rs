@@ -125,6 +125,7 @@ pub(crate) fn sas() -> [SaReport; 2] {
         age: Duration::from_secs(735),
         rekey_in: Some(Duration::from_secs(13_665)),
         redirected_from: Some([10, 50, 0, 5].into()),
+        follows_redirects: true,
         is_resumed: false,
         is_peer_behind_nat: true,
         are_we_behind_nat: false,

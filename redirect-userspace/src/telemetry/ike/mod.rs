@@ -25,6 +25,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::ChildRefused { .. } => "child-refused",
         Event::ChildDown { .. } => "child-down",
         Event::Rekeyed { .. } => "sa-rekeyed",
+        Event::Redirected { .. } => "sa-redirected",
         Event::Moved { .. } => "sa-moved",
         Event::CookiesChanged { .. } => "cookies-changed",
     }
@@ -36,6 +37,7 @@ pub(super) const fn severity(event: &Event) -> Severity {
         Event::Established { .. }
         | Event::ChildUp { .. }
         | Event::Rekeyed { .. }
+        | Event::Redirected { .. }
         | Event::Moved { .. }
         | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
         Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
@@ -79,7 +81,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::Expired
         | CloseReason::WithIkeSa
         | CloseReason::Shutdown
-        | CloseReason::Redirected => Severity::Info,
+        | CloseReason::Redirected
+        | CloseReason::Drained => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -127,6 +130,7 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             of(sa, [("spi-in", inbound.to_string()), ("reason", reason.to_string())])
         }
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
+        Event::Redirected { sa, to } => of(sa, [("to", to.to_string())]),
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
         Event::CookiesChanged { are_wanted, half_open } => {
             vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
@@ -179,6 +183,7 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{sa}: Child SA {inbound} is gone: {reason}")
         }
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
+        Event::Redirected { sa, to } => write!(f, "{sa} was told to go to {to}"),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
         Event::CookiesChanged { are_wanted, half_open } => {
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
@@ -250,6 +255,7 @@ pub(super) mod fixtures {
             Event::ChildRefused { sa: sa(), failure: Failure::Selectors, detail: "".into() },
             Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
             Event::Rekeyed { sa: sa(), by_us: true },
+            Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap() },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
             Event::CookiesChanged { are_wanted: true, half_open: 501 },
         ]
