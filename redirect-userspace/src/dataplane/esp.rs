@@ -20,6 +20,7 @@
 //! `RFC 4303 §2`, `§3.3`, `§3.4`; `RFC 4106 §5` and `RFC 7634 §2` for the associated data.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crypto::cipher::{Around, CipherError, KeyError, Opener, Sealer, TrafficKeys};
 use crate::dataplane::replay::{Replay, Window};
@@ -94,12 +95,13 @@ pub enum OpenError {
     NoPacket,
 }
 
-/// The sending end of an SA.
+/// The sending end of an SA. Several threads may send at the same time.
 #[derive(Debug)]
 pub struct Outbound {
     spi: [u8; 4],
     sealer: Sealer,
-    next: Option<u64>,
+    /// The number of the packet that will be sent next; 0 when all are used up.
+    next: AtomicU64,
     numbers: SequenceNumbers,
 }
 
@@ -110,13 +112,28 @@ impl Outbound {
     ///
     /// The keys cannot be used.
     pub fn new(spi: [u8; 4], keys: &TrafficKeys, numbers: SequenceNumbers) -> Result<Self, KeyError> {
-        Ok(Self { spi, sealer: keys.sealer()?, next: Some(1), numbers })
+        Ok(Self { spi, sealer: keys.sealer()?, next: AtomicU64::new(1), numbers })
     }
 
     /// The sequence number of the packet that will be sent next; `None` when all are used up.
     #[must_use]
-    pub const fn next(&self) -> Option<u64> {
-        self.next
+    pub fn next(&self) -> Option<u64> {
+        Some(self.next.load(Ordering::Relaxed)).filter(|next| *next > 0)
+    }
+
+    /// Takes the next number: nobody else gets it.
+    fn take_number(&self) -> Result<u64, SealError> {
+        let last = match self.numbers {
+            SequenceNumbers::Extended => u64::MAX,
+            SequenceNumbers::Short => u64::from(u32::MAX),
+        };
+        let after = |next: u64| match next {
+            0 => None,
+            next if next == last => Some(0),
+            next => Some(next + 1),
+        };
+        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+        taken.map_err(|_used_up| SealError::Exhausted)
     }
 
     /// Wraps the IP packet at `inner` in `buffer` and returns where the ESP packet lies, which
@@ -126,12 +143,11 @@ impl Outbound {
     ///
     /// [`SealError`]; the buffer's content then has no meaning.
     pub fn seal(
-        &mut self,
+        &self,
         rng: &mut Rng,
         buffer: &mut [u8],
         inner: Range<usize>,
     ) -> Result<Range<usize>, SealError> {
-        let number = self.next.ok_or(SealError::Exhausted)?;
         let protection = self.sealer.protection();
         let next_header = next_header(buffer.get(inner.clone()).ok_or(SealError::Room)?)?;
         let before = HEADER + protection.iv_length();
@@ -142,6 +158,7 @@ impl Outbound {
         let end = inner.start + body_length + protection.icv_length();
 
         let packet = buffer.get_mut(start..end).ok_or(SealError::Room)?;
+        let number = self.take_number()?;
         let (head, rest) = packet.split_at_mut_checked(HEADER).ok_or(SealError::Room)?;
         let (iv, rest) = rest.split_at_mut_checked(protection.iv_length()).ok_or(SealError::Room)?;
         let (body, icv) = rest.split_at_mut_checked(body_length).ok_or(SealError::Room)?;
@@ -162,9 +179,6 @@ impl Outbound {
         let associated = Associated::new(self.spi, number, self.numbers, protection.encr().is_aead());
         let tail = associated.tail(high);
         self.sealer.seal(Around { head: associated.head(), iv, tail }, body, icv)?;
-
-        let last = if self.numbers == SequenceNumbers::Extended { u64::MAX } else { u64::from(u32::MAX) };
-        self.next = if number < last { Some(number + 1) } else { None };
         Ok(start..end)
     }
 }
@@ -415,7 +429,7 @@ mod tests {
     fn the_upper_half_is_authenticated() {
         for protection in protections() {
             let (mut out, mut inbound) = ends(protection, SequenceNumbers::Extended);
-            out.next = Some((1 << 32) + 5);
+            out.next = AtomicU64::new((1 << 32) + 5);
             let sealed = seal(&mut out, &ip(60));
 
             assert_eq!(inbound.open(&mut sealed.clone()), Err(OpenError::Authentication));
@@ -430,7 +444,7 @@ mod tests {
     fn numbers_are_used_up_and_not_used_again() {
         let protection = protections()[0];
         let (mut out, _) = ends(protection, SequenceNumbers::Short);
-        out.next = Some(u64::from(u32::MAX));
+        out.next = AtomicU64::new(u64::from(u32::MAX));
         seal(&mut out, &ip(20));
         let mut buffer = vec![0x45; HEADROOM + 20 + TAILROOM];
 

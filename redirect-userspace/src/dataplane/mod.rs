@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod esp;
+pub mod none;
+pub mod packet;
 pub mod replay;
+pub mod userspace;
 
 use crate::ike::wire::ChildSpi;
 use crate::ike::{InstallChild, Path, Usage};

@@ -11,10 +11,12 @@ use tokio::io::unix::AsyncFd;
 pub mod duplicate;
 pub mod ethernet;
 pub mod hsrp;
+pub mod ike;
 pub mod link;
 pub mod monitor;
 pub mod schedule;
 pub mod tcp;
+pub mod tun;
 pub mod udp;
 pub mod vip;
 

@@ -1,0 +1,496 @@
+//! ESP in this process: packets enter and leave the kernel through a TUN interface, and the network
+//! through the sockets of IKE, in UDP.
+//!
+//! # Invariants
+//!
+//! - What comes in through an SA is what the SA is for, by its selectors, or it goes nowhere
+//!   (`RFC 4301 §5.2`).
+//! - No lock is held while a packet is sealed or opened.
+//!
+//! # Picture
+//!
+//! ```text
+//! worker n                       shared                        worker m
+//! socket ─▶ Inbound SAs of n     Routes: who sends what        Inbound SAs of m ◀─ socket
+//!    │                              ▲                                │
+//!    ▼                              │ any worker asks                ▼
+//! TUN queue n ─ packets ─▶ seal with the SA's next number ─▶ socket of the worker that seals
+//! ```
+
+mod routes;
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use self::routes::{Carried, Outgoing, Routes, prefix};
+use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
+use super::packet::Flow;
+use super::{DataPlane, InstallError};
+use crate::ike::wire::{ChildSpi, TrafficSelector};
+use crate::ike::{InstallChild, Path, Usage};
+use crate::net::ike::Port;
+use crate::net::tun::{Prefix, Queue, Tun};
+use crate::rng::Rng;
+use crate::time::{Instant, Now};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    routes: Routes,
+    tun: Tun,
+    /// Routes of the kernel that lead to us, and how many SAs need each.
+    kernel_routes: Mutex<HashMap<Prefix, usize>>,
+    drops: Drops,
+    carried_in: Carried,
+    carried_out: Carried,
+}
+
+/// Declares the reasons for which packets go nowhere.
+macro_rules! drops {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+        /// Why a packet goes nowhere.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Drop {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Drop {
+            /// Every reason, in the order of their positions.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name, in counters.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+drops! {
+    /// It came for an SA that is not there.
+    UnknownSpi = "unknown-spi",
+    /// It is shorter than it can be.
+    Malformed = "malformed",
+    /// Its integrity check fails.
+    Authentication = "authentication",
+    /// It came before.
+    Replay = "replay",
+    /// There is no IP packet in it, as in dummy packets.
+    NoPacket = "no-packet",
+    /// The SA it came through is not for such packets.
+    Selectors = "selectors",
+    /// No SA is for it.
+    NoSa = "no-sa",
+    /// Its SA has used up its sequence numbers.
+    Exhausted = "exhausted",
+    /// The socket or the interface did not take it.
+    Unsent = "unsent",
+}
+
+/// How many packets went nowhere, by reason.
+#[derive(Debug, Default)]
+struct Drops([AtomicU64; Drop::ALL.len()]);
+
+impl Drops {
+    fn count(&self, drop: Drop) {
+        if let Some(count) = self.0.get(drop as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    /// Makes the interface, with a queue for each worker.
+    ///
+    /// # Errors
+    ///
+    /// The interface cannot be made.
+    pub fn new(name: &str, mtu: u16, workers: usize) -> anyhow::Result<(Arc<Self>, Vec<Queue>)> {
+        let (tun, queues) = Tun::create(name, mtu, workers)?;
+        let shared = Self {
+            routes: Routes::default(),
+            tun,
+            kernel_routes: Mutex::new(HashMap::new()),
+            drops: Drops::default(),
+            carried_in: Carried::default(),
+            carried_out: Carried::default(),
+        };
+        Ok((Arc::new(shared), queues))
+    }
+
+    /// Leads packets for a pool's addresses here, whether or not somebody has one: a single route
+    /// for all clients.
+    pub fn serve(&self, prefix: Prefix) {
+        self.hold_route(prefix);
+    }
+
+    /// No longer.
+    pub fn unserve(&self, prefix: Prefix) {
+        self.release_route(prefix);
+    }
+
+    /// How many packets went nowhere, by reason.
+    pub fn drops(&self) -> impl Iterator<Item = (Drop, u64)> {
+        let counts = self.drops.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Drop::ALL.iter().copied().zip(counts)
+    }
+
+    /// What all SAs have carried.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let ((bytes_in, packets_in), (bytes_out, packets_out)) =
+            (self.carried_in.get(), self.carried_out.get());
+        Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
+    }
+
+    fn hold_route(&self, prefix: Prefix) {
+        let mut routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = routes.entry(prefix).or_insert(0);
+        *count += 1;
+        if *count == 1
+            && let Err(error) = self.tun.add_route(prefix)
+        {
+            tracing::warn!(%error, network = %prefix.network, length = prefix.length, "no route");
+        }
+    }
+
+    fn release_route(&self, prefix: Prefix) {
+        let mut routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = routes.get_mut(&prefix) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            routes.remove(&prefix);
+            // It is gone already when the interface is.
+            let _gone = self.tun.remove_route(prefix);
+        }
+    }
+
+    /// Whether a route that is there already leads to a network.
+    fn is_covered(&self, wanted: Prefix) -> bool {
+        let routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.contains_key(&wanted)
+            || (0..wanted.length).any(|length| routes.contains_key(&wanted.cut(length)))
+    }
+}
+
+impl Prefix {
+    /// The network with fewer bits that it lies in.
+    fn cut(self, length: u8) -> Self {
+        let network = match self.network {
+            IpAddr::V4(network) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
+                IpAddr::from(std::net::Ipv4Addr::from_bits(network.to_bits() & mask))
+            }
+            IpAddr::V6(network) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0);
+                IpAddr::from(std::net::Ipv6Addr::from_bits(network.to_bits() & mask))
+            }
+        };
+        Self { network, length }
+    }
+}
+
+/// One worker's part.
+#[derive(Debug)]
+pub struct Userspace {
+    shared: Arc<Shared>,
+    queue: Queue,
+    rng: Rng,
+    sas: HashMap<ChildSpi, Sa>,
+    batch: Vec<Slot>,
+    news: Vec<News>,
+}
+
+/// A Child SA of this worker.
+#[derive(Debug)]
+struct Sa {
+    inbound: Inbound,
+    local_ts: Arc<[TrafficSelector]>,
+    remote_ts: Arc<[TrafficSelector]>,
+    outgoing: Arc<Outgoing>,
+    /// Whether traffic leaves through it.
+    is_outbound: bool,
+    replaces: Option<ChildSpi>,
+    may_move: bool,
+    /// Where its last packet came from, if that was told already.
+    told: Path,
+    told_alive_at: Option<Instant>,
+    heard_at: Option<Instant>,
+    carried: Carried,
+    routes: Vec<Prefix>,
+    own_addresses: Vec<IpAddr>,
+}
+
+/// Something that IKE wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An authentic packet came from elsewhere.
+    Moved(ChildSpi, Path),
+    /// An authentic packet came.
+    Alive(ChildSpi),
+}
+
+/// A packet from the interface, with room around it, and what became of it.
+#[derive(Clone, Debug)]
+struct Slot {
+    octets: Box<[u8]>,
+    sealed: std::ops::Range<usize>,
+    path: Option<Path>,
+}
+
+impl Userspace {
+    /// A worker's part, with its queue.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, queue: Queue, rng: Rng) -> Self {
+        let slot =
+            Slot { octets: vec![0; HEADROOM + MAX_PACKET + TAILROOM].into(), sealed: 0..0, path: None };
+        Self { shared, queue, rng, sas: HashMap::new(), batch: vec![slot; BATCH], news: Vec::new() }
+    }
+
+    /// The queue, to wait for packets.
+    #[must_use]
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// What IKE wants to know since it asked last.
+    pub fn news(&mut self) -> impl Iterator<Item = News> {
+        self.news.drain(..)
+    }
+
+    /// Takes in an ESP packet from the network, which is opened where it stands.
+    pub fn receive(&mut self, now: Now, path: Path, packet: &mut [u8]) {
+        if let Err(drop) = self.open(now, path, packet) {
+            self.shared.drops.count(drop);
+        }
+    }
+
+    fn open(&mut self, now: Now, path: Path, packet: &mut [u8]) -> Result<(), Drop> {
+        let spi = packet.first_chunk().map(|spi| u32::from_be_bytes(*spi)).ok_or(Drop::Malformed)?;
+        let spi = std::num::NonZeroU32::new(spi).map(ChildSpi).ok_or(Drop::UnknownSpi)?;
+        let sa = self.sas.get_mut(&spi).ok_or(Drop::UnknownSpi)?;
+        let inner = sa.inbound.open(packet).map_err(|error| match error {
+            OpenError::Malformed | OpenError::Padding => Drop::Malformed,
+            OpenError::Authentication => Drop::Authentication,
+            OpenError::Replay(_) => Drop::Replay,
+            OpenError::NoPacket => Drop::NoPacket,
+        })?;
+        sa.heard_at = Some(now.mono);
+        if path != sa.told && sa.may_move {
+            sa.told = path;
+            self.news.push(News::Moved(spi, path));
+        } else if sa.told_alive_at.is_none_or(|at| at + ALIVE <= now.mono) {
+            sa.told_alive_at = Some(now.mono);
+            self.news.push(News::Alive(spi));
+        }
+        let packet = packet.get(inner).ok_or(Drop::Malformed)?;
+        let flow = Flow::of(packet).ok_or(Drop::NoPacket)?;
+        if !flow.comes_from(&sa.remote_ts) || !flow.goes_to(&sa.local_ts) {
+            return Err(Drop::Selectors);
+        }
+        self.queue.write(packet).map_err(|_refused| Drop::Unsent)?;
+        sa.carried.add(packet.len());
+        self.shared.carried_in.add(packet.len());
+        Ok(())
+    }
+
+    /// Sends what the kernel wants to send through tunnels, one batch at most; says whether there
+    /// may be more. `ports` are the sockets that ESP leaves through.
+    pub fn send(&mut self, ports: &[Port]) -> bool {
+        let mut count = 0;
+        while let Some(slot) = self.batch.get_mut(count) {
+            let room = slot.octets.get_mut(HEADROOM..HEADROOM + MAX_PACKET).unwrap_or_default();
+            match self.queue.read(room) {
+                Ok(Some(length)) => {
+                    if let Err(drop) = seal(&self.shared, &mut self.rng, slot, length) {
+                        self.shared.drops.count(drop);
+                        slot.path = None;
+                    }
+                    count += 1;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.transmit(count, ports);
+        count == self.batch.len()
+    }
+
+    /// Sends sealed packets, runs of the same length to the same peer with one call.
+    fn transmit(&self, count: usize, ports: &[Port]) {
+        let mut rest = self.batch.get(..count).unwrap_or_default();
+        while let Some((first, _)) = rest.split_first() {
+            let Some(path) = first.path else {
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            };
+            let length = first.sealed.len();
+            let mut run = 0;
+            for slot in rest.iter().take(MAX_RUN) {
+                let is_longer = slot.sealed.len() > length;
+                if slot.path != Some(path) || is_longer {
+                    break;
+                }
+                run += 1;
+                // A shorter one can only be the last.
+                if slot.sealed.len() < length {
+                    break;
+                }
+            }
+            let run = run.max(1);
+            let (now, later) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+            self.transmit_run(now, path, length, ports);
+            rest = later;
+        }
+    }
+
+    fn transmit_run(&self, run: &[Slot], path: Path, length: usize, ports: &[Port]) {
+        let is_same = |port: &&Port| port.bound().is_ipv4() == path.local.is_ipv4();
+        let Some(port) = ports.iter().find(is_same) else { return self.shared.drops.count(Drop::Unsent) };
+        let parts: Vec<IoSlice<'_>> = run
+            .iter()
+            .map(|slot| IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default()))
+            .collect();
+        let segment = if run.len() > 1 { u16::try_from(length).ok() } else { None };
+        if port.send(path.local.ip(), path.remote, &parts, segment).is_ok() {
+            return;
+        }
+        // A path that does not take segments takes them one by one.
+        for part in &parts {
+            let alone = std::slice::from_ref(part);
+            if run.len() == 1 || port.send(path.local.ip(), path.remote, alone, None).is_err() {
+                self.shared.drops.count(Drop::Unsent);
+            }
+        }
+    }
+}
+
+/// Wraps a packet in the SA that is for it.
+fn seal(shared: &Shared, rng: &mut Rng, slot: &mut Slot, length: usize) -> Result<(), Drop> {
+    let inner = HEADROOM..HEADROOM + length;
+    let packet = slot.octets.get(inner.clone()).ok_or(Drop::Malformed)?;
+    let flow = Flow::of(packet).ok_or(Drop::NoPacket)?;
+    let sa = shared.routes.find(&flow).ok_or(Drop::NoSa)?;
+    slot.sealed = sa.esp.seal(rng, &mut slot.octets, inner).map_err(|error| match error {
+        esp::SealError::Exhausted => Drop::Exhausted,
+        esp::SealError::NotIp | esp::SealError::Room | esp::SealError::Cipher(_) => Drop::Malformed,
+    })?;
+    slot.path = Some(sa.path());
+    sa.carried.add(length);
+    shared.carried_out.add(length);
+    Ok(())
+}
+
+impl DataPlane for Userspace {
+    fn install(&mut self, child: InstallChild) -> Result<(), InstallError> {
+        if self.sas.contains_key(&child.inbound) {
+            return Err(InstallError::Spi);
+        }
+        let numbers = if child.is_extended { SequenceNumbers::Extended } else { SequenceNumbers::Short };
+        let inbound = Inbound::new(&child.inbound_keys, numbers).map_err(|_keys| InstallError::Keys)?;
+        let outbound = Outbound::new(child.outbound.to_octets(), &child.outbound_keys, numbers)
+            .map_err(|_keys| InstallError::Keys)?;
+        let outgoing = Arc::new(Outgoing::new(
+            child.inbound,
+            outbound,
+            Arc::clone(&child.local_ts),
+            Arc::clone(&child.remote_ts),
+            child.path,
+        ));
+        // RFC 4301 §8.2: as for whoever it takes the place of, the way there is held.
+        let wanted: Vec<Prefix> = child.remote_ts.iter().filter_map(prefix).collect();
+        let routes: Vec<Prefix> = wanted
+            .into_iter()
+            .filter(|prefix| !self.shared.is_covered(*prefix) || self.needs_own_route(*prefix))
+            .collect();
+        for address in &child.own_addresses {
+            if let Err(error) = self.shared.tun.add_address(*address) {
+                return Err(InstallError::System(error.to_string()));
+            }
+        }
+        routes.iter().for_each(|prefix| self.shared.hold_route(*prefix));
+        let sa = Sa {
+            inbound,
+            local_ts: child.local_ts,
+            remote_ts: child.remote_ts,
+            outgoing,
+            is_outbound: false,
+            replaces: child.replaces,
+            may_move: child.may_move,
+            told: child.path,
+            told_alive_at: None,
+            heard_at: None,
+            carried: Carried::default(),
+            routes,
+            own_addresses: child.own_addresses,
+        };
+        self.sas.insert(child.inbound, sa);
+        if child.is_outbound {
+            self.switch(child.inbound);
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, inbound: ChildSpi) {
+        let Some(sa) = self.sas.get_mut(&inbound) else { return };
+        if !std::mem::replace(&mut sa.is_outbound, true) {
+            // The new one first: no packet is without a way in between.
+            self.shared.routes.add(&sa.outgoing);
+        }
+        let old = sa.replaces.take();
+        if let Some(old) = old.and_then(|old| self.sas.get_mut(&old))
+            && std::mem::replace(&mut old.is_outbound, false)
+        {
+            self.shared.routes.remove(&old.outgoing);
+        }
+    }
+
+    fn redirect(&mut self, inbound: ChildSpi, path: Path) {
+        if let Some(sa) = self.sas.get_mut(&inbound) {
+            sa.told = path;
+            sa.outgoing.set_path(path);
+        }
+    }
+
+    fn remove(&mut self, inbound: ChildSpi) {
+        let Some(sa) = self.sas.remove(&inbound) else { return };
+        if sa.is_outbound {
+            self.shared.routes.remove(&sa.outgoing);
+        }
+        sa.routes.iter().for_each(|prefix| self.shared.release_route(*prefix));
+        let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
+        for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
+            // It is gone already when the interface is.
+            let _gone = self.shared.tun.remove_address(*address);
+        }
+    }
+
+    fn usage(&self, inbound: ChildSpi) -> Option<Usage> {
+        let sa = self.sas.get(&inbound)?;
+        let ((bytes_in, packets_in), (bytes_out, packets_out)) =
+            (sa.carried.get(), sa.outgoing.carried.get());
+        Some(Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None })
+    }
+}
+
+impl Userspace {
+    /// Whether another SA's own route leads to a network: then it is held once more.
+    fn needs_own_route(&self, prefix: Prefix) -> bool {
+        self.sas.values().any(|sa| sa.routes.contains(&prefix))
+    }
+}
+
+/// Longest inner packet: what an interface can have at most.
+const MAX_PACKET: usize = 9_216;
+/// Packets that are read and sealed before they are sent.
+const BATCH: usize = 64;
+/// Most datagrams that the kernel sends with one call (`UDP_MAX_SEGMENTS` of old kernels).
+const MAX_RUN: usize = 44;
+/// Time between two signs of life that IKE is told.
+const ALIVE: Duration = Duration::from_secs(2);

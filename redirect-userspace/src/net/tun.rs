@@ -1,0 +1,216 @@
+//! A TUN interface: IP packets that this process reads and writes, and the routes that lead there.
+//!
+//! # Invariants
+//!
+//! - The interface, its addresses and its routes are gone when the last queue is closed, however the
+//!   process ends.
+
+#![expect(unsafe_code, reason = "making a TUN interface has no safe wrapper")]
+
+use std::fs::OpenOptions;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use anyhow::{Context as _, ensure};
+use nix::errno::Errno;
+use nix::libc;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::netlink::{Netlink, Order, Which};
+
+/// A TUN interface.
+#[derive(Debug)]
+pub struct Tun {
+    name: String,
+    index: u32,
+}
+
+/// One queue of a TUN interface: whoever reads it gets some of the packets, whoever writes it gives
+/// packets to the kernel. Never blocks.
+#[derive(Debug)]
+pub struct Queue(OwnedFd);
+
+/// Addresses that share their first bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// The first of them.
+    pub network: IpAddr,
+    /// How many bits they share.
+    pub length: u8,
+}
+
+impl Tun {
+    /// Makes an interface with so many queues and switches it on.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, TUN is not there, or it takes rights that this process does not have.
+    pub fn create(name: &str, mtu: u16, queues: usize) -> anyhow::Result<(Self, Vec<Queue>)> {
+        let queues = (0..queues.max(1))
+            .map(|_| open(name))
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("making the TUN interface {name}"))?;
+        let mut netlink = Netlink::open().context("asking the kernel for interfaces")?;
+        let link = netlink.link(Which::Name(name))?.with_context(|| format!("{name} is not there"))?;
+        let mut message = LinkMessage::default();
+        message.header.index = link.index;
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![
+            AfSpecInet6::AddrGenMode(In6AddrGenMode::None),
+        ])]));
+        // Without IPv6 in the kernel there is no such mode, and no need for it.
+        let _no_ipv6 = netlink.do_one(Order::new(RouteNetlinkMessage::SetLink(message)));
+        let mut message = LinkMessage::default();
+        message.header.index = link.index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes.push(LinkAttribute::Mtu(u32::from(mtu)));
+        netlink
+            .do_one(Order::new(RouteNetlinkMessage::SetLink(message)))
+            .with_context(|| format!("switching {name} on"))?;
+        Ok((Self { name: name.to_owned(), index: link.index }, queues))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Leads packets for these addresses into the interface.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn add_route(&self, prefix: Prefix) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(self.route(prefix));
+        Netlink::open()?.do_one(Order { message, flags: NLM_F_CREATE | NLM_F_REPLACE })
+    }
+
+    /// Does not lead them there any more.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn remove_route(&self, prefix: Prefix) -> io::Result<()> {
+        Netlink::open()?.do_one(Order::new(RouteNetlinkMessage::DelRoute(self.route(prefix))))
+    }
+
+    /// Gives the interface an address, which this machine has from then on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn add_address(&self, address: IpAddr) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewAddress(self.address(address));
+        Netlink::open()?.do_one(Order { message, flags: NLM_F_CREATE | NLM_F_REPLACE })
+    }
+
+    /// Takes an address away again.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn remove_address(&self, address: IpAddr) -> io::Result<()> {
+        Netlink::open()?.do_one(Order::new(RouteNetlinkMessage::DelAddress(self.address(address))))
+    }
+
+    fn route(&self, prefix: Prefix) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        let address = match prefix.network {
+            IpAddr::V4(network) => {
+                message.header.address_family = AddressFamily::Inet;
+                RouteAddress::Inet(network)
+            }
+            IpAddr::V6(network) => {
+                message.header.address_family = AddressFamily::Inet6;
+                RouteAddress::Inet6(network)
+            }
+        };
+        message.header.destination_prefix_length = prefix.length;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+        message.header.scope = if prefix.network.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+        message.header.kind = RouteType::Unicast;
+        message.attributes = vec![RouteAttribute::Destination(address), RouteAttribute::Oif(self.index)];
+        message
+    }
+
+    fn address(&self, address: IpAddr) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = self.index;
+        match address {
+            IpAddr::V4(_) => {
+                message.header.family = AddressFamily::Inet;
+                message.header.prefix_len = 32;
+            }
+            IpAddr::V6(_) => {
+                message.header.family = AddressFamily::Inet6;
+                message.header.prefix_len = 128;
+                message.header.flags = AddressHeaderFlags::Nodad;
+            }
+        }
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        message
+    }
+}
+
+impl Queue {
+    /// The next packet; `None` when there is none at the moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system call.
+    pub fn read(&self, packet: &mut [u8]) -> nix::Result<Option<usize>> {
+        match nix::unistd::read(&self.0, packet) {
+            Ok(length) => Ok(Some(length)),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a packet to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system call: the packet is lost.
+    pub fn write(&self, packet: &[u8]) -> nix::Result<()> {
+        nix::unistd::write(&self.0, packet).map(drop)
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Opens a queue of an interface, which the first one makes.
+fn open(name: &str) -> anyhow::Result<Queue> {
+    ensure!(name.len() < libc::IFNAMSIZ, "the name is too long");
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    // SAFETY: all of its parts are numbers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, octet) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = libc::c_char::from_ne_bytes([octet]);
+    }
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE;
+    request.ifr_ifru.ifru_flags = i16::try_from(flags)?;
+    // SAFETY: `request` lives beyond the call, which reads and writes one `ifreq`.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    Errno::result(result)?;
+    Ok(Queue(file.into()))
+}
+
+/// Marks our routes: `RTPROT_STATIC` and those below are others'.
+const ROUTE_PROTOCOL: u8 = 79;
