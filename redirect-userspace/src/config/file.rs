@@ -87,7 +87,7 @@ fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problem
     }
     groups.check_owners(&owners, problems);
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
-    let ike = ike(&mut root, text, now, problems);
+    let ike = ike(&mut root, &redirect, text, now, problems);
     root.unsupported(&["reconnect"], problems);
     root.finish(problems);
     Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
@@ -235,13 +235,14 @@ fn redirect(
     owners: &Owners,
     problems: &mut Problems,
 ) -> Redirect {
+    let is_gateway = root.has("ike");
     let mut section = root.section("redirect", problems);
     let vips = vips(&mut section, cluster, groups, owners, problems);
-    let on_init = on_init(&mut section, problems);
+    let (on_init, on_auth) = exchanges(&mut section, is_gateway, problems);
     let accept_from = accept_from(&mut section, problems);
     section.unsupported(&["client"], problems);
     section.finish(problems);
-    Redirect { vips, on_init, accept_from }
+    Redirect { vips, on_init, on_auth, accept_from }
 }
 
 fn vips(
@@ -286,20 +287,31 @@ fn elected_vips(cluster: &Cluster, groups: &Groups) -> usize {
     group.map_or(0, |group| group.settings.vips.len().max(1))
 }
 
-fn on_init(section: &mut Section<'_>, problems: &mut Problems) -> bool {
+/// Whether clients are redirected in IKE_SA_INIT, and in IKE_AUTH.
+fn exchanges(section: &mut Section<'_>, is_gateway: bool, problems: &mut Problems) -> (bool, bool) {
     let Some(list) = section.strings("gateway", problems) else {
-        return true;
+        return (true, false);
     };
-    let mut on_init = false;
+    let (mut on_init, mut on_auth) = (false, false);
     for text in list.value {
-        match text.value {
-            "init" if on_init => problems.add(&text.span, "\"init\" is listed twice"),
-            "init" => on_init = true,
-            "auth" => problems.add(&text.span, "\"auth\" is not available yet: needs the IKE gateway"),
-            other => problems.add(&text.span, format!("`gateway` lists \"init\" or \"auth\", not {other:?}")),
+        let exchange = match text.value {
+            "init" => &mut on_init,
+            "auth" => &mut on_auth,
+            other => {
+                let message = format!("`gateway` lists \"init\" or \"auth\", not {other:?}");
+                problems.add(&text.span, message);
+                continue;
+            }
+        };
+        if *exchange {
+            problems.add(&text.span, format!("{:?} is listed twice", text.value));
+        }
+        *exchange = true;
+        if text.value == "auth" && !is_gateway {
+            problems.add(&text.span, "\"auth\" needs [ike]: only a gateway gets as far as IKE_AUTH");
         }
     }
-    on_init
+    (on_init, on_auth)
 }
 
 fn accept_from(section: &mut Section<'_>, problems: &mut Problems) -> Vec<ClientPrefix> {

@@ -204,6 +204,9 @@ pub struct Redirect {
     pub vips: Vec<IpAddr>,
     /// Whether clients are redirected in IKE_SA_INIT (`RFC 5685 §3`).
     pub on_init: bool,
+    /// Whether clients of every profile are redirected in IKE_AUTH (`RFC 5685 §6`): the profiles
+    /// have it as well.
+    pub on_auth: bool,
     /// Only these clients are redirected; empty = all.
     pub accept_from: Vec<ClientPrefix>,
 }
@@ -237,7 +240,7 @@ pub fn vips_to_map(vips: &[IpAddr]) -> Vec<maps::Vip> {
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { vips: Vec::new(), on_init: true, accept_from: Vec::new() }
+        Self { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() }
     }
 }
 

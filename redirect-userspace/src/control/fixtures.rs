@@ -82,6 +82,7 @@ pub(crate) fn figures() -> IkeFigures {
     figures.counters.established_responder = 900;
     figures.counters.established_initiator = 1;
     figures.counters.cookies = 17;
+    figures.counters.redirects = 5;
     figures.counters.failure(Failure::NoProposal);
     figures.counters.discard(IkeDiscard::Integrity);
     for millis in [4, 4, 30] {

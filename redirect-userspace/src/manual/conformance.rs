@@ -74,7 +74,7 @@
 //! | `RFC 8247 §3.2.1` | SHA-1 in signatures | only with `legacy-sha1`, and only in method 1 |
 //! | `RFC 7296 §2.15` | a PSK should be as unpredictable as the strongest key | taken from a file that is its owner's alone; its strength is not judged |
 //! | `RFC 7296 §2.19` | a client asks for addresses | `request`; its TSi is the whole family then |
-//! | `RFC 7296 §3.5`, `RFC 4945 §3.1` | the identity is in the certificate | checked when the file is read: `local-id`, or else the subject |
+//! | `RFC 7296 §3.5`, `RFC 4945 §3.1` | the identity is in the certificate | checked when the file is read: `local-id`; without it, the certificate's first name is the identity |
 //! | `RFC 4945 §5.1.3.2`, `§5.1.3.12` | usages of a certificate | digitalSignature or nonRepudiation; id-kp-ipsecIKE, any, or those of TLS |
 //! | `RFC 5280 §6` | a trust anchor is a CA's | else refused when the file is read |
 //! | `RFC 7383 §2.5.1` | the size from which messages are fragmented | `fragment-size`, 1280 octets for both families unless set, never below 576 |

@@ -125,6 +125,7 @@
 //! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
 //! | `connect-failed` | a connection of ours did not come up, and why |
 //! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
+//! | `sa-redirected` | a client was told to go to another gateway, in IKE_AUTH or while its SA is up |
 //! | `child-up`, `child-down` | a Child SA is up, and which one it replaces; it is gone, and why |
 //! | `child-refused` | a Child SA was refused: its IKE SA stays |
 //! | `cookies-changed` | cookies are asked for from now on, or no longer |

@@ -325,6 +325,7 @@ mod tests {
             r#"redirectd_ike_rekeys_total{kind="child"} 0"#,
             "redirectd_ike_init_requests_total 0",
             "redirectd_ike_cookies_total 17",
+            "redirectd_ike_redirects_total 5",
             "redirectd_ike_retransmissions_total 0",
             "redirectd_ike_children_total 0",
             r#"redirectd_ike_child_bytes_total{direction="in"} 123456"#,

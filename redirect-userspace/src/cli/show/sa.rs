@@ -228,6 +228,7 @@ fn status(state: &str) -> &str {
         "half-open" => "IN-NEG",
         "established" => "READY",
         "rekeying" => "REKEY",
+        "redirected" => "REDIRECT",
         "closing" => "DELETE",
         other => other,
     }
@@ -238,6 +239,7 @@ fn description(state: &str) -> &str {
         "half-open" => "Negotiation in progress",
         "established" => "Negotiation done",
         "rekeying" => "Another SA is taking its place",
+        "redirected" => "The client was told to go to another gateway",
         "closing" => "Being deleted",
         other => other,
     }

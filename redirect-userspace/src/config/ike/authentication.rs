@@ -137,7 +137,10 @@ fn pattern(text: &At<&str>, problems: &mut Problems) -> Option<Pattern> {
     let pattern = parse_pattern(text.value);
     if pattern.is_none() {
         let message = if text.value.starts_with('*') {
-            format!("{:?}: a pattern is \"*\", \"*.DOMAIN\" or \"*@DOMAIN\"", text.value)
+            format!(
+                "{:?}: a pattern is \"*\", \"*.DOMAIN\", \"*@DOMAIN\" or like \"O=Example, CN=*\"",
+                text.value
+            )
         } else {
             format!("{:?}: {NO_IDENTITY}", text.value)
         };
@@ -199,9 +202,8 @@ fn check_claim(
         {
             problems.add(span, "the certificate does not have this identity in it");
         }
-        // An empty SEQUENCE.
-        None if certificate.subject().len() <= 2 => {
-            problems.add(file, "the certificate has no subject: set `local-id` to another of its names");
+        None if !certificate.has_subject() && certificate.alt_names().is_empty() => {
+            problems.add(file, "the certificate has no name that could be our identity");
         }
         Some(_) | None => {}
     }

@@ -23,9 +23,9 @@ use std::sync::Arc;
 use self::limits::{Times, limits, retransmission, times, tun};
 use self::peer::Peers;
 use self::pool::Pools;
-use crate::config::InterfaceName;
 use crate::config::error::Problems;
 use crate::config::reader::{At, Section};
+use crate::config::{InterfaceName, Redirect};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::ike::config::{Encapsulation, Name, Settings};
@@ -111,6 +111,8 @@ struct Reading<'p> {
     text: &'p str,
     /// What certificates are judged by.
     now: UnixTime,
+    /// Whether clients of every profile are redirected in IKE_AUTH.
+    redirect_auth: bool,
     fingerprint: Fingerprint,
 }
 
@@ -135,12 +137,19 @@ impl Debug for Fingerprint {
 }
 
 /// Reads the section; `None` when it is absent or wrong.
-pub(super) fn ike(root: &mut Section<'_>, text: &str, now: UnixTime, problems: &mut Problems) -> Option<Ike> {
+pub(super) fn ike(
+    root: &mut Section<'_>,
+    redirect: &Redirect,
+    text: &str,
+    now: UnixTime,
+    problems: &mut Problems,
+) -> Option<Ike> {
     let mut section = root.section("ike", problems);
     if !section.is_there() {
         return None;
     }
-    let mut reading = Reading { problems, text, now, fingerprint: Fingerprint::EMPTY };
+    let redirect_auth = redirect.on_auth;
+    let mut reading = Reading { problems, text, now, redirect_auth, fingerprint: Fingerprint::EMPTY };
     let ike = read(&mut section, &mut reading);
     section.unsupported(&["user", "radius"], reading.problems);
     section.finish(reading.problems);

@@ -13,7 +13,7 @@ use super::selector::Selector;
 use super::{Reading, name, proposals};
 use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
-use crate::config::reader::{At, Section};
+use crate::config::reader::Section;
 use crate::gateway::Fqdn;
 use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Name, Profile};
 use crate::ike::proposal::EspProposal;
@@ -74,12 +74,12 @@ fn profile(
     let guidance = guidance(&mut section, &pools, reading.problems);
     let local_ts = selectors(&mut section, "local-ts", &ANYWHERE, reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &[], reading.problems);
-    if let Some(At { value: true, span }) = section.flag("redirect-auth", reading.problems) {
-        reading.problems.add(&span, "`redirect-auth` is not available yet");
-    }
+    let redirect_auth = section.flag("redirect-auth", reading.problems);
     section.finish(reading.problems);
     let pools = pools.iter().map(|pool| pool.name.clone()).collect();
-    Some(own?.profile(pools, guidance, local_ts?, remote_ts?))
+    let mut profile = own?.profile(pools, guidance, local_ts?, remote_ts?);
+    profile.redirect_auth = redirect_auth.map_or(reading.redirect_auth, |flag| flag.value);
+    Some(profile)
 }
 
 /// A connection, and whether it is brought up by itself.
@@ -91,13 +91,7 @@ fn connection(
     let own = own(&mut section, Side::Initiator, "connection", lines, reading);
     let remotes = remotes(&mut section, reading.problems);
     let [wants_ipv4, wants_ipv6] = requested(&mut section, reading.problems);
-    // RFC 7296 §2.19: who asks for an address offers all of the family, and has it narrowed.
-    let local = match (wants_ipv4, wants_ipv6) {
-        (true, false) => &ANYWHERE[..1],
-        (false, true) => &ANYWHERE[1..],
-        (true, true) | (false, false) => &ANYWHERE[..],
-    };
-    let local_ts = selectors(&mut section, "local-ts", local, reading.problems);
+    let local_ts = selectors(&mut section, "local-ts", &[], reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &ANYWHERE, reading.problems);
     let starts = [("auto", true), ("manual", false)];
     let start = section.word("start", &starts, reading.problems);

@@ -240,6 +240,29 @@ fn every_key_of_a_profile_is_taken_over() {
 }
 
 #[test]
+fn clients_are_redirected_in_ike_auth_by_profile_or_all_of_them() {
+    let is_redirected = |rest: &str, list: &str| {
+        let text = with_profile(&format!("{rest}[redirect]\ngateway = [{list}]\n"));
+        only_profile(&text).redirect_auth
+    };
+
+    assert!(!is_redirected("", "\"init\""));
+    assert!(is_redirected("", "\"init\", \"auth\""));
+    assert!(is_redirected("redirect-auth = true\n", "\"init\""));
+    assert!(!is_redirected("redirect-auth = false\n", "\"auth\""));
+}
+
+#[test]
+fn distinguished_names_are_identities_and_patterns() {
+    let authentication = "local-id = \"O=Example, CN=gw1\"\nremote-id = [\"O=Example, CN=*\"]\n";
+    let profile = only_profile(&with_profile(authentication));
+
+    let claim = Claim::Id(identity("O=Example, CN=gw1").unwrap());
+    assert_eq!(profile.authentication.local_id, claim);
+    assert_eq!(texts(&profile.authentication.remote_ids), ["O=Example, CN=*"]);
+}
+
+#[test]
 fn a_connection_is_a_profile_with_an_address() {
     let Ike { settings, start, .. } = ike(&with_connection(
         "request = [\"ipv4\"]\n[[ike.connection]]\nname = \"dr\"\nremote = [\"[fd50::5]:4500\", \"10.60.0.5\"]\n\
@@ -248,9 +271,9 @@ fn a_connection_is_a_profile_with_an_address() {
 
     let [hq, dr] = &settings.connections[..] else { panic!("two connections") };
     assert_eq!((texts(&hq.remotes), hq.wants_ipv4, hq.wants_ipv6), (texts(&["10.50.0.5:500"]), true, false));
-    assert_eq!((hq.profile.local_ts.len(), hq.profile.remote_ts.len()), (1, 2));
+    assert_eq!((hq.profile.local_ts.len(), hq.profile.remote_ts.len()), (0, 2));
     assert_eq!(texts(&dr.remotes), ["[fd50::5]:4500", "10.60.0.5:500"]);
-    assert_eq!((dr.profile.local_ts.len(), dr.wants_ipv4, dr.wants_ipv6), (2, false, false));
+    assert_eq!((dr.profile.local_ts.len(), dr.wants_ipv4, dr.wants_ipv6), (0, false, false));
     assert_eq!(texts(&start), ["hq"]);
 }
 
@@ -413,7 +436,9 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
     ("remote-id = 1\n", &["10:13: `remote-id` is a string or a list of strings, not an integer"]),
     (
         "remote-id = [\"*\", \"*example.net\"]\n",
-        &["10:19: \"*example.net\": a pattern is \"*\", \"*.DOMAIN\" or \"*@DOMAIN\""],
+        &[
+            "10:19: \"*example.net\": a pattern is \"*\", \"*.DOMAIN\", \"*@DOMAIN\" or like \"O=Example, CN=*\"",
+        ],
     ),
     (
         "certificate = \"/c\"\nca = [\"/c\"]\n",
@@ -453,7 +478,7 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         "esp-proposals = [\"aes256gcm16-prfsha256\"]\n",
         &["10:18: \"aes256gcm16-prfsha256\": `prfsha256` has no place in this proposal"],
     ),
-    ("redirect-auth = true\n", &["10:17: `redirect-auth` is not available yet"]),
+    ("redirect-auth = \"yes\"\n", &["10:17: `redirect-auth` is true or false, not a string"]),
     (
         "dpd = true\nrekey-ike = \"9s\"\nrekey-grace = false\n",
         &[
@@ -640,10 +665,8 @@ fn a_certificate_is_for_ike_and_for_its_owner() {
         other("signer"),
         ["9:15: \"/pki/signer.crt\": the usages in the certificate do not allow authentication in IKE"]
     );
-    assert_eq!(
-        other("nameless"),
-        ["9:15: the certificate has no subject: set `local-id` to another of its names"]
-    );
+    // Its first other name is the identity then.
+    assert_eq!(other("nameless"), Vec::<String>::new());
 }
 
 #[test]

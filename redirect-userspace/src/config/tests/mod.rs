@@ -57,7 +57,7 @@ fn what_is_left_out_has_its_default() {
             fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off, program_log: false },
             hsrp: Vec::new(),
             cluster: Cluster { settings: Settings::default(), members: Vec::new(), election: None },
-            redirect: Redirect { vips: Vec::new(), on_init: true, accept_from: Vec::new() },
+            redirect: Redirect { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() },
             ike: None,
         }
     );
@@ -276,7 +276,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[redirect]\ngateway = [\"init\", \"auth\"]\n",
-        &["6:20: \"auth\" is not available yet: needs the IKE gateway"],
+        &["6:20: \"auth\" needs [ike]: only a gateway gets as far as IKE_AUTH"],
     ),
     ("[redirect]\ngateway = [\"int\"]\n", &["6:12: `gateway` lists \"init\" or \"auth\", not \"int\""]),
     (

@@ -76,6 +76,7 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
     for (name, help, count) in [
         ("ike_init_requests", "IKE_SA_INIT requests that were taken in", counters.init_requests),
         ("ike_cookies", "Cookies that were asked for", counters.cookies),
+        ("ike_redirects", "Clients that the gateway told to go to another one", counters.redirects),
         ("ike_retransmissions", "Requests of this node that were repeated", counters.retransmissions),
         ("ike_children", "Child SAs that came up", counters.children),
     ] {

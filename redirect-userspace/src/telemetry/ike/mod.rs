@@ -287,6 +287,7 @@ mod tests {
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA c2320001 is gone: \
                  rekeyed",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
                 "cookies are asked for: true, with 501 half-open SAs",
             ]
