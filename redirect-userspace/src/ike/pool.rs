@@ -103,6 +103,12 @@ impl Pool {
         self.is_ipv6
     }
 
+    /// Whether it is a pool of the same addresses.
+    #[must_use]
+    pub const fn has_same_addresses(&self, other: &Self) -> bool {
+        self.base == other.base && self.size == other.size && self.is_ipv6 == other.is_ipv6
+    }
+
     /// The address that `holder` was given last, while it still has it.
     #[must_use]
     pub fn held_by(&self, holder: &[u8]) -> Option<IpAddr> {

@@ -332,6 +332,45 @@ fn steering(workers: u16, has_marker: bool) -> Vec<libc::sock_filter> {
     program
 }
 
+/// The worker that a datagram to this port belongs to: what the program in the kernel finds.
+#[must_use]
+pub fn worker_of(port: u16, datagram: &[u8], source: IpAddr, workers: u16) -> u16 {
+    let count = u32::from(workers.max(1));
+    let number = number_of(port, datagram, source);
+    u16::try_from(number % count).unwrap_or(0)
+}
+
+fn number_of(port: u16, datagram: &[u8], source: IpAddr) -> u32 {
+    let word = |at: usize| -> Option<u32> {
+        let octets = datagram.get(at..)?.first_chunk()?;
+        Some(u32::from_be_bytes(*octets))
+    };
+    let base = if port == NAT_T { 4 } else { 0 };
+    if port == NAT_T {
+        match word(0) {
+            Some(0) => {}
+            Some(spi) => return spi,
+            None => return 0,
+        }
+    }
+    let Some(flags) = datagram.get(base + 19) else { return 0 };
+    let at = if u32::from(*flags) & INITIATOR == 0 { 4 } else { 12 };
+    match word(base + at) {
+        Some(0) => {
+            let low = match source {
+                IpAddr::V4(source) => source.to_bits(),
+                IpAddr::V6(source) => {
+                    let [.., a, b, c, d] = source.octets();
+                    u32::from_be_bytes([a, b, c, d])
+                }
+            };
+            low.wrapping_mul(MULTIPLIER) >> 16
+        }
+        Some(spi) => spi,
+        None => 0,
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "codes of the classic BPF have 16 bits")]
 const fn statement(code: u32, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }

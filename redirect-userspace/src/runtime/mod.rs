@@ -34,6 +34,7 @@ use crate::telemetry::{Event, StopReason, Telemetry};
 mod attach;
 mod clock;
 mod core;
+mod gateway;
 mod guard;
 mod hooks;
 mod paths;

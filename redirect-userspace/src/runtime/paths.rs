@@ -12,7 +12,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::config::{Config, Mode};
 use crate::fastpath::memory::{MemoryTables, SharedTables};
-use crate::fastpath::userspace::{Discard, Options, Userspace};
+use crate::fastpath::userspace::{Discard, Keep, Options, Userspace};
 use crate::fastpath::xdp::{XdpMaps, embedded_object, unpin};
 use crate::fastpath::{Counters, FastPath};
 
@@ -21,6 +21,8 @@ pub(super) struct Paths {
     xdp: Option<XdpMaps>,
     tables: SharedTables,
     sockets: Option<Userspace>,
+    /// Who gets what is not redirected by the sockets.
+    keep: Arc<dyn Keep>,
     /// Why there is no XDP although it was wanted.
     pub(super) no_xdp: Option<String>,
 }
@@ -33,7 +35,7 @@ impl Paths {
     /// XDP was asked for by name and cannot be had.
     pub(super) fn load(config: &Config, multiplier: u64) -> Result<Self> {
         let tables = SharedTables::new(MemoryTables::new(multiplier));
-        let mut paths = Self { xdp: None, tables, sockets: None, no_xdp: None };
+        let mut paths = Self { xdp: None, tables, sockets: None, keep: Arc::new(Discard), no_xdp: None };
         let wanted = config.fast_path.mode.needs_interfaces() || !config.fast_path.interfaces.is_empty();
         match config.fast_path.mode {
             Mode::Off | Mode::Userspace => {}
@@ -57,6 +59,11 @@ impl Paths {
         self.xdp.as_mut().and_then(|xdp| xdp.program_id().ok())
     }
 
+    /// From now on sockets that are opened hand over what they do not redirect.
+    pub(super) fn set_keep(&mut self, keep: Arc<dyn Keep>) {
+        self.keep = keep;
+    }
+
     /// Opens sockets for the VIPs, or moves the open ones to them.
     ///
     /// # Errors
@@ -65,7 +72,7 @@ impl Paths {
     pub(super) fn listen(&mut self, vips: &[IpAddr]) -> Result<()> {
         let sockets = match self.sockets.take() {
             Some(sockets) => sockets,
-            None => Userspace::start(&self.tables, Arc::new(Discard), Options::default())?,
+            None => Userspace::start(&self.tables, Arc::clone(&self.keep), Options::default())?,
         };
         self.sockets.insert(sockets).set_vips(vips)
     }

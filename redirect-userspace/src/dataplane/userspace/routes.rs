@@ -68,11 +68,14 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub(super) struct Routes(RwLock<Tables>);
 
+/// SAs for the same packets, the newest first.
+type ByAddress = HashMap<IpAddr, Vec<Arc<Outgoing>>>;
+
 #[derive(Debug, Default)]
 struct Tables {
-    hosts: HashMap<IpAddr, Vec<Arc<Outgoing>>>,
+    hosts: ByAddress,
     /// By length, negated, so that the longest come first; then by network.
-    networks: BTreeMap<(bool, i16), HashMap<IpAddr, Vec<Arc<Outgoing>>>>,
+    networks: BTreeMap<(bool, i16), ByAddress>,
     others: Vec<Arc<Outgoing>>,
 }
 

@@ -20,6 +20,7 @@ use crate::control::{ClusterView, CoreRequest, StandbyView};
 use crate::fastpath::FastPath as _;
 use crate::gateway::GatewayName;
 use crate::hsrp::{GroupName, State};
+use crate::ike::Command;
 use crate::net::schedule::Scheduling;
 use crate::net::tcp::{Closed, Connections, Limits, TcpEvent};
 use crate::runtime::hooks::{Hooks, Outcome, Role};
@@ -339,7 +340,10 @@ impl Core {
             self.listen(at);
         }
         if self.config.cluster.election.is_some() {
-            let report = self.elections.sampler.sample(self.clock.now());
+            let mut report = self.elections.sampler.sample(self.clock.now());
+            if let Some(gateway) = &self.gateway {
+                (report.ike_sas, report.child_sas) = gateway.sessions();
+            }
             self.step(Input::Local(report))?;
         }
         Ok(())
@@ -382,16 +386,42 @@ impl Core {
     pub(super) async fn answer(&mut self, request: CoreRequest) -> Result<()> {
         // The client may have gone: then nobody is told.
         match request {
-            CoreRequest::ClearSas { selection: _, answer } => {
-                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
+            CoreRequest::ClearSas { selection, answer } => match &self.gateway {
+                Some(gateway) => {
+                    let count = gateway.count(&selection);
+                    gateway.command(&Command::Clear(selection));
+                    tokio::spawn(async move { answer.send(Ok(count.await)) });
+                }
+                None => drop(answer.send(Err(NO_GATEWAY.to_owned()))),
+            },
+            CoreRequest::Connect { connection, answer } => {
+                let no_gateway = || Err(NO_GATEWAY.to_owned());
+                let result = self.gateway.as_ref().map_or_else(no_gateway, |it| it.connect(&connection));
+                let _gone = answer.send(result);
             }
-            CoreRequest::Connect { connection: _, answer }
-            | CoreRequest::RekeySa { sa: _, children: _, answer } => {
-                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
-            }
-            CoreRequest::ShowSas { query: _, answer } => {
-                let _gone = answer.send(Err(NO_GATEWAY.to_owned()));
-            }
+            CoreRequest::RekeySa { sa, children, answer } => match &self.gateway {
+                Some(gateway) => {
+                    let is_there = gateway.has(sa);
+                    gateway.command(&if children {
+                        Command::RekeyChildren(sa)
+                    } else {
+                        Command::RekeyIke(sa)
+                    });
+                    tokio::spawn(async move {
+                        let found = is_there.await;
+                        answer.send(if found { Ok(()) } else { Err(format!("there is no IKE SA {sa}")) })
+                    });
+                }
+                None => drop(answer.send(Err(NO_GATEWAY.to_owned()))),
+            },
+            CoreRequest::ShowSas { query, answer } => match &self.gateway {
+                Some(gateway) => {
+                    // The workers answer; the core goes on.
+                    let page = gateway.page(query);
+                    tokio::spawn(async move { answer.send(Ok(page.await)) });
+                }
+                None => drop(answer.send(Err(NO_GATEWAY.to_owned()))),
+            },
             CoreRequest::Reload { answer } => {
                 let _gone = answer.send(self.reload().await);
             }

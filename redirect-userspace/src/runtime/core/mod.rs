@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use common::reason::Reason;
 use tokio::sync::{mpsc, watch};
 
@@ -18,12 +18,15 @@ use crate::telemetry::{DisarmReason, Event, StopReason, Telemetry};
 use crate::runtime::Load;
 use crate::runtime::attach::{Interface, attach};
 use crate::runtime::clock::{Clock, Ticker, random};
+use crate::runtime::gateway::{Gateway, GatewayNews, gateway_news};
 use crate::runtime::guard::{Guard, News};
 use crate::runtime::paths::Paths;
 use crate::runtime::signals::{Request, Signals};
 
+use self::aim::Aim;
 use self::elected::{Elections, spoken};
 
+mod aim;
 mod elected;
 mod interfaces;
 mod reload;
@@ -57,6 +60,9 @@ pub(super) struct Core {
     entrusted: Vec<u32>,
     interfaces: Vec<Interface>,
     counters: Counters,
+    gateway: Option<Gateway>,
+    /// Where the gateway sends clients: as the fast path does.
+    aim: Aim,
     /// `Err` with the reason while requests are not answered.
     armed: Result<(), DisarmReason>,
 }
@@ -71,8 +77,11 @@ impl Core {
         telemetry: Telemetry,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, (anyhow::Error, Telemetry)> {
-        let loaded = random().and_then(|mut rng| Ok((Paths::load(&config, rng.u64())?, rng)));
-        let (paths, rng) = match loaded {
+        let loaded = random().and_then(|mut rng| {
+            let multiplier = rng.u64();
+            Ok((Paths::load(&config, multiplier)?, multiplier, rng))
+        });
+        let (paths, multiplier, rng) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 crate::fastpath::xdp::unpin(&config.runtime.bpf_pin);
@@ -93,6 +102,8 @@ impl Core {
             guard_losses: 0,
             entrusted: Vec::new(),
             interfaces: Vec::new(),
+            gateway: None,
+            aim: Aim::new(multiplier),
             counters: Counters::default(),
             armed: Err(DisarmReason::NotAttached),
         };
@@ -117,6 +128,12 @@ impl Core {
             let interface = attach(&name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await?;
             self.attached(&interface);
             self.interfaces.push(interface);
+        }
+        // Whoever is sent here by the others finds somebody.
+        if let Some(ike) = &self.config.ike {
+            let gateway = Gateway::start(ike, self.clock)?;
+            self.paths.set_keep(gateway.keep());
+            self.gateway = Some(gateway);
         }
         self.listen_if_needed()?;
         self.arm()?;
@@ -164,6 +181,10 @@ impl Core {
                     self.beat(beats).await?;
                 }
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
+                news = gateway_news(self.gateway.as_mut()) => match news {
+                    GatewayNews::Event(event) => self.record(&Event::Ike(event)),
+                    GatewayNews::Failed => bail!("a worker of the gateway has ended"),
+                },
                 Some(event) = self.elections.events.recv() => self.converse(event)?,
                 Some(request) = requests.recv() => self.answer(request).await?,
                 Some(outcome) = self.elections.outcomes.recv() => self.hooked(outcome),
@@ -200,7 +221,10 @@ impl Core {
                 Output::SetGateway { index, gateway } => {
                     self.paths.set_gateway(u32::from(index.value()), &gateway)?;
                 }
-                Output::Publish(table) => self.paths.publish(&table.to_map())?,
+                Output::Publish(table) => {
+                    self.paths.publish(&table.to_map())?;
+                    self.aim.table = Some(table);
+                }
                 Output::Event(event) => self.record(&Event::from(&event)),
                 Output::Listen { at } => self.listen(at),
                 Output::Unlisten => self.unlisten(),
@@ -242,8 +266,9 @@ impl Core {
             llg: LlgView::from(&cluster),
             at: now.wall,
             standby: self.standby_views(),
-            ike: None,
+            ike: self.gateway.as_ref().map(Gateway::figures),
         };
+        self.aim(&cluster);
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }
@@ -298,6 +323,8 @@ impl Core {
         // Detaching follows at once; a map that refuses a write changes nothing about that.
         let _refused = self.set_armed(Err(DisarmReason::Stopping));
         self.leave().await;
+        // After the others know that nobody is to be sent here any more.
+        self.gateway = None;
         self.take_down().await;
         self.record(&Event::Stopped { reason });
     }

@@ -79,6 +79,11 @@ impl Core {
             self.release(&interface).await;
             self.record(&Event::Detached { interface: interface.name.to_string() });
         }
+        if let (Some(gateway), Some(ike)) = (&mut self.gateway, &config.ike)
+            && self.config.ike.as_ref() != Some(ike)
+        {
+            gateway.configure(ike);
+        }
         self.config = config;
         if self.guard.is_none() && self.needs_guard() {
             self.guard = Some(Guard::start(&self.config.runtime.bpf_pin)?);

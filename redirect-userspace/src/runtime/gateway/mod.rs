@@ -1,0 +1,394 @@
+//! The IKEv2 gateway of this node: its workers, the addresses they give to clients, and what the
+//! rest of the daemon wants of them.
+//!
+//! # Picture
+//!
+//! ```text
+//!               ┌ worker 0: sockets ─ Endpoint ─ data plane ┐
+//! core ─orders─▶┼ worker 1: sockets ─ Endpoint ─ data plane ┼─ one TUN interface, one set of pools
+//!      ◀─news── └ …                                         ┘
+//! ```
+
+mod worker;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use self::worker::{Door, Heard, Order, Parts, Plane, Worker};
+use crate::config::{Dataplane, Ike};
+use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
+use crate::dataplane::none::Nobody;
+use crate::dataplane::userspace::{Shared, Userspace};
+use crate::fastpath::userspace::{Keep, Kept};
+use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::pool::Pool;
+use crate::ike::redirect::Targets;
+use crate::ike::{
+    Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
+};
+use crate::net::ike::{Port, worker_of};
+use crate::net::tun::Prefix;
+
+use crate::runtime::clock::{Clock, random};
+
+/// The running gateway. Dropping it tells every peer that its SA is gone.
+pub(super) struct Gateway {
+    workers: Vec<Worker>,
+    news: mpsc::Receiver<Heard>,
+    pools: SharedPools,
+    served: Vec<Prefix>,
+    shared: Option<Arc<Shared>>,
+    settings: Arc<Settings>,
+    durations: Durations,
+    lost: Arc<AtomicU64>,
+    is_userspace: bool,
+}
+
+/// News of the gateway for the core.
+#[derive(Debug)]
+pub(super) enum GatewayNews {
+    /// Something happened.
+    Event(Event),
+    /// A worker has ended: the daemon cannot go on.
+    Failed,
+}
+
+/// The pools, for all workers. Held for as long as it takes to find an address.
+#[derive(Clone, Debug, Default)]
+struct SharedPools(Arc<Mutex<Pools>>);
+
+impl Leases for SharedPools {
+    fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lease(request)
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).release(lease);
+    }
+}
+
+impl Gateway {
+    /// Opens the sockets, makes the data plane and starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// A port is in use, the TUN interface cannot be made, or the system has no room.
+    pub(super) fn start(config: &Ike, clock: Clock) -> Result<Self> {
+        let engine = &config.engine;
+        let count = match engine.workers {
+            Some(workers) => workers.get(),
+            None => thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(1)),
+        };
+        let mut ports = listen(&engine.listen, count)?;
+        let is_userspace = match engine.dataplane {
+            Dataplane::Auto | Dataplane::Userspace => true,
+            Dataplane::None => false,
+        };
+        let (shared, queues) = if is_userspace {
+            let (shared, queues) =
+                Shared::new(engine.tun.name.as_str(), engine.tun.mtu, count.into()).context("ike.tun")?;
+            (Some(shared), queues)
+        } else {
+            (None, Vec::new())
+        };
+        let (news, heard) = mpsc::channel(NEWS);
+        let lost = Arc::new(AtomicU64::new(0));
+        let pools = SharedPools::default();
+        let settings = for_data_plane(&config.settings, is_userspace);
+        let mut queues = queues.into_iter();
+        let mut rng = random()?;
+        let mut workers = Vec::new();
+        for (number, own) in (0..count).zip(ports.drain(..)) {
+            let plane = match (&shared, queues.next()) {
+                (Some(shared), Some(queue)) => {
+                    Plane::Userspace(Box::new(Userspace::new(Arc::clone(shared), queue, rng.fork())))
+                }
+                (Some(_), None) | (None, _) => Plane::None(Nobody::default()),
+            };
+            let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
+            let leases = Box::new(pools.clone());
+            let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork());
+            let parts = Parts {
+                number: number.into(),
+                clock,
+                endpoint,
+                ports: own,
+                plane,
+                news: news.clone(),
+                lost: Arc::clone(&lost),
+            };
+            workers.push(Worker::start(parts)?);
+        }
+        let mut gateway = Self {
+            workers,
+            news: heard,
+            pools,
+            served: Vec::new(),
+            shared,
+            settings,
+            durations: Durations::default(),
+            lost,
+            is_userspace,
+        };
+        gateway.set_pools(config);
+        for name in &config.start {
+            if let Err(why) = gateway.connect(name) {
+                tracing::warn!(connection = %name, why, "a connection cannot be begun");
+            }
+        }
+        Ok(gateway)
+    }
+
+    /// Takes over what other sockets of this node got for it.
+    pub(super) fn keep(&self) -> Arc<dyn Keep> {
+        let workers = self.workers.iter().map(Worker::door).collect();
+        Arc::new(Doors { workers })
+    }
+
+    /// Moves to other settings; what is listened on stays.
+    pub(super) fn configure(&mut self, config: &Ike) {
+        self.settings = for_data_plane(&config.settings, self.is_userspace);
+        self.set_pools(config);
+        self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+    }
+
+    fn set_pools(&mut self, config: &Ike) {
+        let is_wanted = |name: &Name, pool: &Pool| {
+            config.pools.iter().any(|wanted| {
+                let made = Pool::new(wanted.subnet.network(), wanted.subnet.length());
+                wanted.name == *name && made.is_ok_and(|made| made.has_same_addresses(pool))
+            })
+        };
+        {
+            let mut pools = self.pools.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone: Vec<Name> = pools
+                .iter()
+                .filter(|(name, pool)| !is_wanted(name, pool))
+                .map(|(name, _)| name.clone())
+                .collect();
+            pools.retain(|name| !gone.contains(name));
+            for pool in &config.pools {
+                // The configuration has refused what is no subnet.
+                if let Ok(made) = Pool::new(pool.subnet.network(), pool.subnet.length()) {
+                    pools.add(pool.name.clone(), made);
+                }
+            }
+        }
+        let prefix = |pool: &crate::config::AddressPool| Prefix {
+            network: pool.subnet.network(),
+            length: pool.subnet.length(),
+        };
+        let wanted: Vec<Prefix> = config.pools.iter().map(prefix).collect();
+        if let Some(shared) = &self.shared {
+            wanted
+                .iter()
+                .filter(|prefix| !self.served.contains(prefix))
+                .for_each(|prefix| shared.serve(*prefix));
+            self.served
+                .iter()
+                .filter(|prefix| !wanted.contains(prefix))
+                .for_each(|prefix| shared.unserve(*prefix));
+        }
+        self.served = wanted;
+    }
+
+    /// The cluster has other members or loads.
+    pub(super) fn set_targets(&self, targets: &Arc<Targets>) {
+        self.tell_all(|| Order::Targets(Arc::clone(targets)));
+    }
+
+    /// Tells every worker what to do.
+    pub(super) fn command(&self, command: &Command) {
+        self.tell_all(|| Order::Command(command.clone()));
+    }
+
+    fn tell_all(&self, order: impl Fn() -> Order) {
+        self.workers.iter().for_each(|worker| worker.order(order()));
+    }
+
+    /// Brings a connection up.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be begun, in words.
+    pub(super) fn connect(&self, name: &Name) -> Result<(), String> {
+        let connection = self.settings.connections.iter().find(|it| it.profile.name == *name);
+        let connection = connection.ok_or_else(|| format!("there is no connection {name}"))?;
+        let remote = connection.remotes.first().copied().ok_or_else(|| "it has no remote".to_owned())?;
+        let local = local_address(remote).map_err(|error| format!("no way to {remote}: {error}"))?;
+        // Any worker will do: its number is in the SPI.
+        let worker = self.workers.first().ok_or_else(|| "there are no workers".to_owned())?;
+        worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
+        Ok(())
+    }
+
+    /// How many SAs are meant, soon.
+    pub(super) fn count(&self, selection: &Selection) -> impl Future<Output = u64> + use<> {
+        let answers: Vec<oneshot::Receiver<u64>> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (answer, waiting) = oneshot::channel();
+                worker.order(Order::Count(selection.clone(), answer));
+                waiting
+            })
+            .collect();
+        async move {
+            let mut sum = 0_u64;
+            for answer in answers {
+                sum = sum.saturating_add(answer.await.unwrap_or(0));
+            }
+            sum
+        }
+    }
+
+    /// A page of SAs, soon.
+    pub(super) fn page(&self, query: SaQuery) -> impl Future<Output = SaPage> + use<> {
+        let answers: Vec<oneshot::Receiver<SaPage>> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (answer, waiting) = oneshot::channel();
+                worker.order(Order::Page(query.clone(), answer));
+                waiting
+            })
+            .collect();
+        let settings = Arc::clone(&self.settings);
+        async move {
+            let mut picks = Vec::new();
+            for answer in answers {
+                picks.extend(answer.await);
+            }
+            SaPage::join(&query, picks, &settings)
+        }
+    }
+
+    /// Whether there is an SA of this number, soon.
+    pub(super) fn has(&self, id: SaId) -> impl Future<Output = bool> + use<> {
+        let count = self.count(&Selection::Id(id));
+        async move { count.await > 0 }
+    }
+
+    /// IKE SAs and Child SAs, for the load report.
+    pub(super) fn sessions(&self) -> (u32, u32) {
+        let (mut ike, mut children) = (0_usize, 0_usize);
+        for worker in &self.workers {
+            let counts = worker.figures().counts;
+            ike += counts.established;
+            children += counts.children;
+        }
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (number(ike), number(children))
+    }
+
+    /// Everything that is counted.
+    pub(super) fn figures(&self) -> IkeFigures {
+        let mut figures = IkeFigures::default();
+        for worker in &self.workers {
+            let own = worker.figures();
+            figures.add(&own.counts, &own.counters);
+        }
+        figures.carried = self.shared.as_ref().map(|shared| shared.usage()).unwrap_or_default();
+        figures.durations = self.durations.clone();
+        figures
+    }
+
+    /// The next news.
+    pub(super) async fn news(&mut self) -> GatewayNews {
+        loop {
+            match self.news.recv().await {
+                Some(Heard::Event(event)) => {
+                    if let Event::Established { took, .. } = &event {
+                        self.durations.note(*took);
+                    }
+                    let lost = self.lost.swap(0, Ordering::Relaxed);
+                    if lost > 0 {
+                        tracing::warn!(lost, "events of the gateway were dropped: there were too many");
+                    }
+                    return GatewayNews::Event(event);
+                }
+                Some(Heard::Supersede(from, holder)) => {
+                    for (number, worker) in self.workers.iter().enumerate() {
+                        if number != from {
+                            worker.order(Order::Supersede(Arc::clone(&holder)));
+                        }
+                    }
+                }
+                Some(Heard::Ended) | None => return GatewayNews::Failed,
+            }
+        }
+    }
+}
+
+/// The ways into the workers for datagrams that came to other sockets.
+struct Doors {
+    workers: Vec<Door>,
+}
+
+impl Keep for Doors {
+    fn keep(&self, datagram: &Kept<'_>) {
+        let path = Path { local: datagram.local, remote: datagram.peer };
+        let count = u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
+        let number = worker_of(path.local.port(), datagram.payload, path.remote.ip(), count);
+        if let Some(door) = self.workers.get(usize::from(number)) {
+            door.bring(path, datagram.payload);
+        }
+    }
+}
+
+/// The sockets of every worker: for each address both ports.
+fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
+    let mut all: Vec<Vec<Port>> = (0..workers).map(|_| Vec::new()).collect();
+    for address in addresses {
+        for port in [IKE_PORT, NAT_T_PORT] {
+            // The kernel counts the sockets of an address in the order in which they were bound.
+            for own in &mut all {
+                own.push(Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?);
+            }
+            if let Some(last) = all.first().and_then(|own| own.last()) {
+                last.steer(workers)?;
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The settings as the data plane needs them: one without raw sockets wants ESP in UDP.
+fn for_data_plane(settings: &Arc<Settings>, is_userspace: bool) -> Arc<Settings> {
+    if !is_userspace {
+        return Arc::clone(settings);
+    }
+    let mut settings = Settings::clone(settings);
+    settings.encapsulation = Encapsulation::Always;
+    Arc::new(settings)
+}
+
+/// Our address on the way to a peer.
+fn local_address(remote: SocketAddr) -> std::io::Result<IpAddr> {
+    let any: SocketAddr = match remote {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    // Sends nothing: it only asks for the route.
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// News of the gateway, if there is one.
+pub(super) async fn gateway_news(gateway: Option<&mut Gateway>) -> GatewayNews {
+    match gateway {
+        Some(gateway) => gateway.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where IKE is spoken without NATs.
+const IKE_PORT: u16 = 500;
+/// Events that may wait for the core.
+const NEWS: usize = 4_096;

@@ -1,0 +1,447 @@
+//! One worker: an IKE endpoint, its sockets and its part of the data plane, on a thread of their
+//! own. No SA of it is ever seen by another thread.
+//!
+//! # Invariants
+//!
+//! - IKE messages go before bulk: a turn takes them in first, and what it does for tunnels is
+//!   bounded.
+//! - The core is never waited for: when it does not keep up, events are dropped and counted.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc as thread_mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use std::io::IoSlice;
+
+use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::control::{SaPage, SaQuery};
+use crate::dataplane::DataPlane;
+use crate::dataplane::none::Nobody;
+use crate::dataplane::userspace::{News, Userspace};
+use crate::fastpath::guard::give_way;
+use crate::ike::config::Settings;
+use crate::ike::redirect::Targets;
+use crate::ike::{
+    Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Selection, Usage,
+};
+use crate::machine::{Machine as _, Outbox};
+use crate::net::ike::{BATCH, Inbox, Port};
+use crate::runtime::clock::Clock;
+use crate::time::Now;
+
+/// A worker and the way to reach it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    orders: thread_mpsc::Sender<Order>,
+    bell: Arc<EventFd>,
+    thread: Option<JoinHandle<()>>,
+    figures: Arc<Mutex<Figures>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The way into a worker for datagrams that came to other sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    orders: thread_mpsc::Sender<Order>,
+    bell: Arc<EventFd>,
+    /// Datagrams that wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Door {
+    /// Brings a datagram in, unless too many wait: its sender repeats it.
+    pub(super) fn bring(&self, path: Path, octets: &[u8]) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        drop(self.orders.send(Order::Datagram(path, octets.to_vec())));
+        let _ = self.bell.write(1);
+    }
+}
+
+/// What a worker is told.
+pub(super) enum Order {
+    /// Other settings are in force.
+    Configure(Arc<Settings>),
+    /// The cluster has other members or loads.
+    Targets(Arc<Targets>),
+    /// A datagram came to another socket of this node.
+    Datagram(Path, Vec<u8>),
+    /// An operator wants something.
+    Command(Command),
+    /// A client has made a new SA with another worker.
+    Supersede(Arc<[u8]>),
+    /// How many SAs are meant.
+    Count(Selection, oneshot::Sender<u64>),
+    /// What of its SAs could be on a page.
+    Page(SaQuery, oneshot::Sender<SaPage>),
+    /// The daemon ends.
+    Stop,
+}
+
+/// Something that the core hears of a worker.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Something happened.
+    Event(Event),
+    /// A client has made a new SA with this worker.
+    Supersede(usize, Arc<[u8]>),
+    /// The thread has ended, and nobody told it to.
+    Ended,
+}
+
+/// How a worker stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) counts: CountSnapshot,
+    pub(super) counters: Counters,
+}
+
+/// What a worker works with.
+pub(super) struct Parts {
+    pub(super) number: usize,
+    pub(super) clock: Clock,
+    pub(super) endpoint: Endpoint,
+    pub(super) ports: Vec<Port>,
+    pub(super) plane: Plane,
+    pub(super) news: mpsc::Sender<Heard>,
+    /// Events that the core was too slow for.
+    pub(super) lost: Arc<AtomicU64>,
+}
+
+/// Who carries the packets of its Child SAs.
+pub(super) enum Plane {
+    /// Nobody.
+    None(Nobody),
+    /// This thread.
+    Userspace(Box<Userspace>),
+}
+
+impl Plane {
+    fn executor(&mut self) -> &mut dyn DataPlane {
+        match self {
+            Self::None(nobody) => nobody,
+            Self::Userspace(userspace) => &mut **userspace,
+        }
+    }
+
+    fn usage(&self, spi: crate::ike::wire::ChildSpi) -> Usage {
+        let usage = match self {
+            Self::None(nobody) => nobody.usage(spi),
+            Self::Userspace(userspace) => userspace.usage(spi),
+        };
+        usage.unwrap_or_default()
+    }
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(super) fn start(parts: Parts) -> anyhow::Result<Self> {
+        let (orders, inbox) = thread_mpsc::channel();
+        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("creating an epoll instance")?;
+        let watch = EpollFlags::EPOLLIN;
+        epoll.add(&bell, EpollEvent::new(watch, BELL)).context("watching an eventfd")?;
+        for (number, port) in (0..).zip(&parts.ports) {
+            epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
+        }
+        if let Plane::Userspace(plane) = &parts.plane {
+            epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
+        }
+        let figures = Arc::new(Mutex::new(Figures::default()));
+        let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let come_in = Arc::clone(&waiting);
+        let thread = thread::Builder::new()
+            .name(format!("ike-{}", parts.number))
+            .spawn(move || {
+                give_way();
+                let news = parts.news.clone();
+                let mut turn = Turn {
+                    parts,
+                    out: Outbox::new(),
+                    inbox: Inbox::new(),
+                    figures: shown,
+                    waiting: come_in,
+                    shown_at: Now::default(),
+                    is_stopping: false,
+                };
+                turn.serve(&epoll, &ring, &inbox);
+                if !turn.is_stopping {
+                    // The core cannot go on without it, however long it takes to hear.
+                    let _core_gone = news.blocking_send(Heard::Ended);
+                }
+            })
+            .context("starting a thread of the gateway")?;
+        Ok(Self { orders, bell, thread: Some(thread), figures, waiting })
+    }
+
+    /// The way in for datagrams.
+    pub(super) fn door(&self) -> Door {
+        Door { orders: self.orders.clone(), bell: Arc::clone(&self.bell), waiting: Arc::clone(&self.waiting) }
+    }
+
+    /// Tells the thread what to do next.
+    pub(super) fn order(&self, order: Order) {
+        // Fails only when the thread has ended, and the core hears of that.
+        drop(self.orders.send(order));
+        let _ = self.bell.write(1);
+    }
+
+    /// How it stands, as of a moment ago.
+    pub(super) fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.order(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// What one thread works with.
+struct Turn {
+    parts: Parts,
+    out: Outbox<Output>,
+    inbox: Inbox,
+    figures: Arc<Mutex<Figures>>,
+    waiting: Arc<AtomicUsize>,
+    shown_at: Now,
+    is_stopping: bool,
+}
+
+impl Turn {
+    fn serve(&mut self, epoll: &Epoll, bell: &EventFd, orders: &thread_mpsc::Receiver<Order>) {
+        let mut events = [EpollEvent::empty(); MAX_EVENTS];
+        let mut is_shown = true;
+        while !self.is_stopping {
+            let timeout = self.timeout(is_shown);
+            let ready = match epoll.wait(&mut events, timeout) {
+                Ok(ready) => ready,
+                Err(Errno::EINTR) => 0,
+                Err(error) => {
+                    tracing::error!(%error, "a worker of the gateway stops: epoll failed");
+                    return;
+                }
+            };
+            let now = self.parts.clock.now();
+            let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
+            let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
+            for event in events.iter().take(ready) {
+                if let Ok(number) = usize::try_from(event.data())
+                    && number < self.parts.ports.len()
+                {
+                    self.receive(now, number);
+                }
+            }
+            if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
+                plane.send(&self.parts.ports);
+            }
+            if rings {
+                let _ = bell.read();
+                for order in orders.try_iter() {
+                    self.obey(now, order);
+                }
+            }
+            if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
+                self.step(now, Input::Timeout);
+            }
+            is_shown = self.show(now, ready > 0 || !is_shown);
+        }
+    }
+
+    /// How long nothing needs to be done.
+    fn timeout(&self, is_shown: bool) -> EpollTimeout {
+        let now = self.parts.clock.now();
+        let deadline = self.parts.endpoint.deadline().map(|deadline| deadline.at.since(now.mono));
+        let wait = match (deadline, is_shown) {
+            (None, true) => return EpollTimeout::NONE,
+            (Some(deadline), true) => deadline,
+            (deadline, false) => deadline.unwrap_or(SHOW).min(SHOW),
+        };
+        // Rounded up, or the deadline would be waited for in a loop.
+        let millis = wait.saturating_add(Duration::from_micros(999)).as_millis();
+        i32::try_from(millis)
+            .ok()
+            .and_then(|millis| EpollTimeout::try_from(millis).ok())
+            .unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Takes in what has arrived at a socket.
+    fn receive(&mut self, now: Now, number: usize) {
+        for _ in 0..BATCHES {
+            let Some(port) = self.parts.ports.get(number) else { return };
+            let mut inbox = std::mem::take(&mut self.inbox);
+            let received = inbox.receive(port);
+            for datagram in inbox.datagrams() {
+                let path = Path { local: datagram.local, remote: datagram.remote };
+                if datagram.is_whole {
+                    self.datagram(now, path, datagram.octets);
+                }
+            }
+            self.inbox = inbox;
+            self.tell(now);
+            match received {
+                Ok(received) if received == BATCH => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "reading a socket of the gateway failed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn datagram(&mut self, now: Now, path: Path, octets: &mut [u8]) {
+        if path.local.port() != NAT_T_PORT {
+            return self.step(now, Input::Datagram { path, octets });
+        }
+        match octets {
+            // RFC 3948 §2.2, §2.3
+            [0, 0, 0, 0, message @ ..] => self.step(now, Input::Datagram { path, octets: message }),
+            [KEEPALIVE] | [] => {}
+            packet => {
+                if let Plane::Userspace(plane) = &mut self.parts.plane {
+                    plane.receive(now, path, packet);
+                }
+            }
+        }
+    }
+
+    /// Tells IKE what the data plane has seen.
+    fn tell(&mut self, now: Now) {
+        let Plane::Userspace(plane) = &mut self.parts.plane else { return };
+        let news: Vec<News> = plane.news().collect();
+        for news in news {
+            match news {
+                News::Moved(inbound, path) => self.step(now, Input::Moved { inbound, path }),
+                News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
+            }
+        }
+    }
+
+    fn step(&mut self, now: Now, input: Input<'_>) {
+        self.parts.endpoint.step(now, input, &mut self.out);
+        while let Some(output) = self.out.pop() {
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Transmit { path, octets } => {
+                if path.has_marker() {
+                    self.transmit(path, &[IoSlice::new(&[0; 4]), IoSlice::new(&octets)]);
+                } else {
+                    self.transmit(path, &[IoSlice::new(&octets)]);
+                }
+            }
+            Output::Keepalive { path } => self.transmit(path, &[IoSlice::new(&[KEEPALIVE])]),
+            Output::Install(child) => {
+                let inbound = child.inbound;
+                if let Err(error) = self.parts.plane.executor().install(*child) {
+                    tracing::error!(%error, spi = %inbound, "a Child SA cannot work");
+                }
+            }
+            Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
+            Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
+            Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
+            Output::Supersede { holder } => self.say(Heard::Supersede(self.parts.number, holder)),
+            Output::Event(event) => self.say(Heard::Event(event)),
+        }
+    }
+
+    /// Sends a datagram; whoever misses it asks again.
+    fn transmit(&self, path: Path, parts: &[IoSlice<'_>]) {
+        let port = self.parts.ports.iter().find(|port| {
+            let bound = port.bound();
+            let is_there = bound.ip() == path.local.ip() || bound.ip().is_unspecified();
+            bound.port() == path.local.port() && bound.is_ipv4() == path.local.is_ipv4() && is_there
+        });
+        if let Some(port) = port
+            && let Err(error) = port.send(path.local.ip(), path.remote, parts, None)
+        {
+            tracing::debug!(%error, remote = %path.remote, "a datagram of the gateway was not sent");
+        }
+    }
+
+    fn say(&self, heard: Heard) {
+        if self.parts.news.try_send(heard).is_err() {
+            self.parts.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn obey(&mut self, now: Now, order: Order) {
+        match order {
+            Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Targets(targets) => self.step(now, Input::Targets(targets)),
+            Order::Datagram(path, mut octets) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.datagram(now, path, &mut octets);
+                self.tell(now);
+            }
+            Order::Command(command) => self.step(now, Input::Command(command)),
+            Order::Supersede(holder) => self.step(now, Input::Supersede { holder }),
+            Order::Count(selection, answer) => {
+                let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();
+                let _gone = answer.send(u64::try_from(count).unwrap_or(u64::MAX));
+            }
+            Order::Page(query, answer) => {
+                let sas = self.parts.endpoint.snapshot(now, &query.selection, usize::MAX);
+                let plane = &self.parts.plane;
+                let page = SaPage::pick(&query, sas, |sa| {
+                    sa.children.iter().map(|child| plane.usage(child.inbound)).collect()
+                });
+                let _gone = answer.send(page);
+            }
+            Order::Stop => {
+                self.step(now, Input::Command(Command::Shutdown));
+                self.is_stopping = true;
+            }
+        }
+    }
+
+    /// Publishes the figures now and then; says whether they are up to date.
+    fn show(&mut self, now: Now, is_new: bool) -> bool {
+        if !is_new {
+            return true;
+        }
+        if now.mono < self.shown_at.mono + SHOW && self.shown_at != Now::default() {
+            return false;
+        }
+        self.shown_at = now;
+        let figures = Figures {
+            counts: self.parts.endpoint.counts(),
+            counters: self.parts.endpoint.counters().clone(),
+        };
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+        true
+    }
+}
+
+/// The bell's number among the events; sockets count from zero.
+const BELL: u64 = u64::MAX;
+/// The TUN queue's number.
+const TUNNELS: u64 = u64::MAX - 1;
+/// Events that are taken in at once: more than there are descriptors.
+const MAX_EVENTS: usize = 64;
+/// Batches read from one socket before the others have their turn.
+const BATCHES: usize = 4;
+/// Datagrams from elsewhere that may wait.
+const MAX_WAITING: usize = 4_096;
+/// What keeps a NAT's mapping alive (`RFC 3948 §2.3`).
+const KEEPALIVE: u8 = 0xff;
+/// Time between two publications of the figures.
+const SHOW: Duration = Duration::from_millis(100);
