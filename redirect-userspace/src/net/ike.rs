@@ -91,6 +91,13 @@ impl Port {
         self.bound
     }
 
+    /// Whether datagrams from this address of ours leave through it.
+    #[must_use]
+    pub fn is_for(&self, local: SocketAddr) -> bool {
+        let is_there = self.bound.ip() == local.ip() || self.bound.ip().is_unspecified();
+        self.bound.port() == local.port() && self.bound.is_ipv4() == local.is_ipv4() && is_there
+    }
+
     /// Gives each datagram of the address to the worker that its SA belongs to. To be called once
     /// for all sockets of the address, when all are bound, in the order of the workers.
     ///

@@ -351,8 +351,8 @@ impl Userspace {
     }
 
     fn transmit_run(&self, run: &[Slot], path: Path, length: usize, ports: &[Port]) {
-        let is_same = |port: &&Port| port.bound().is_ipv4() == path.local.is_ipv4();
-        let Some(port) = ports.iter().find(is_same) else { return self.shared.drops.count(Drop::Unsent) };
+        let port = ports.iter().find(|port| port.is_for(path.local));
+        let Some(port) = port else { return self.shared.drops.count(Drop::Unsent) };
         let parts: Vec<IoSlice<'_>> = run
             .iter()
             .map(|slot| IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default()))

@@ -365,11 +365,7 @@ impl Turn {
 
     /// Sends a datagram; whoever misses it asks again.
     fn transmit(&self, path: Path, parts: &[IoSlice<'_>]) {
-        let port = self.parts.ports.iter().find(|port| {
-            let bound = port.bound();
-            let is_there = bound.ip() == path.local.ip() || bound.ip().is_unspecified();
-            bound.port() == path.local.port() && bound.is_ipv4() == path.local.is_ipv4() && is_there
-        });
+        let port = self.parts.ports.iter().find(|port| port.is_for(path.local));
         if let Some(port) = port
             && let Err(error) = port.send(path.local.ip(), path.remote, parts, None)
         {
