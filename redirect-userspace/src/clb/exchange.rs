@@ -283,6 +283,75 @@ fn a_member_can_change_its_address_and_its_name() {
 }
 
 #[test]
+fn a_slave_at_a_vip_is_refused_for_that_and_the_others_stay() {
+    let mut lan = Lan::with_slaves([1]);
+    let vips = vec!["10.1.0.2".parse().unwrap(), "fd50::5".parse().unwrap()];
+    let settings = Settings { vips, ..settings(KEY) };
+    lan.master(MasterInput::Reconfigure { settings, limits: Limits::default() });
+    lan.take_events();
+    lan.take_slave_events();
+
+    lan.add(2, KEY);
+    lan.slaves.insert(3, slave(3, KEY, lan.now));
+    lan.slave(3, SlaveInput::LocalRegistration(registration_at(3, "fd50::5")));
+    lan.slave(3, SlaveInput::MasterAt(vip()));
+    lan.settle();
+
+    assert_eq!(lan.members(), ["gw0", "gw1"]);
+    let reason = CloseReason::VipAddress;
+    assert_eq!(
+        lan.take_events(),
+        [Event::PeerRefused { from: address(2), reason, detail: None, count: 1 }],
+        "the other one is counted"
+    );
+    let told = Event::NotConnected {
+        address: vip(),
+        reason: CloseReason::Refused,
+        refusal: Some(Refusal::VipAddress),
+        count: 1,
+    };
+    assert_eq!(lan.take_slave_events(), [told.clone(), told]);
+    lan.slave(3, SlaveInput::LocalRegistration(registration(3)));
+    lan.pass(ms(10_000));
+    assert_eq!(lan.members(), ["gw0", "gw1", "gw3"]);
+}
+
+#[test]
+fn a_member_whose_address_becomes_a_vip_is_none_any_more() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.pass(ms(1));
+    lan.take_events();
+
+    let settings = Settings { vips: vec!["10.1.0.2".parse().unwrap()], ..settings(KEY) };
+    lan.master(MasterInput::Reconfigure { settings: settings.clone(), limits: Limits::default() });
+    lan.settle();
+
+    assert_eq!(lan.members(), ["gw0", "gw1"]);
+    let departure = Departure::Lost(CloseReason::VipAddress);
+    assert_eq!(lan.take_events(), [Event::MemberLeft { name: name(2), departure }]);
+    lan.slave(1, SlaveInput::LocalRegistration(registration_at(1, "10.1.0.2")));
+    lan.settle();
+    assert_eq!(lan.members(), ["gw0"]);
+    let departure = Departure::Lost(CloseReason::VipAddress);
+    assert_eq!(lan.take_events(), [Event::MemberLeft { name: name(1), departure }]);
+}
+
+#[test]
+fn a_member_at_a_vip_is_not_inherited() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.pass(ms(1));
+    lan.crash_master();
+    let view = lan.slaves[&1].view(lan.now);
+
+    let settings = Settings { vips: vec!["10.1.0.2".parse().unwrap()], ..settings(KEY) };
+    let rng = crate::rng::Rng::from_number(9);
+    let limits = Limits::default();
+    lan.master = Some(Master::new(settings, limits, cluster(), registration(9), rng, lan.now, view));
+
+    assert_eq!(lan.members(), ["gw1", "gw9"]);
+}
+
+#[test]
 fn an_order_reaches_its_member_also_after_it_was_away() {
     let mut lan = Lan::with_slaves([1, 2]);
 

@@ -25,7 +25,7 @@ pub(super) fn ms(ms: u64) -> Duration {
 }
 
 pub(super) fn settings(key: &[u8]) -> Settings {
-    Settings { key: ClusterKey::new(Secret::from(key)).unwrap(), holdtime: Settings::DEFAULT_HOLDTIME }
+    Settings::new(ClusterKey::new(Secret::from(key)).unwrap())
 }
 
 pub(super) fn cluster() -> ClusterName {
@@ -43,6 +43,13 @@ pub(super) fn registration(number: u16) -> Registration {
         addresses: GatewayAddresses::new([address]).unwrap(),
         priority: 100,
         max_session: 10_000,
+    }
+}
+
+pub(super) fn registration_at(number: u16, address: &str) -> Registration {
+    Registration {
+        addresses: GatewayAddresses::new([address.parse().unwrap()]).unwrap(),
+        ..registration(number)
     }
 }
 

@@ -231,14 +231,17 @@
 //!
 //! Reasons of Rejected and Refused: 1 no common version, 2 another cluster, 3 another key, 4
 //! duplicate name, 5 duplicate address, 6 the cluster is full, 7 silent, 8 replaced by another
-//! connection, 9 not the master any more, 10 not understood. Reasons of Leave: 1 the daemon ends,
-//! 2 shut down by the operator, 3 configured anew, 4 becomes the master. Others may be added.
+//! connection, 9 not the master any more, 10 not understood, 11 an address is a virtual IP of the
+//! cluster. Reasons of Leave: 1 the daemon ends, 2 shut down by the operator, 3 configured anew, 4
+//! becomes the master. Others may be added.
 //!
 //! # What the master keeps to
 //!
 //! - A name or address of a member that is alive is refused, except that a new connection with
 //!   both the name and all addresses of a member takes the place of its old one: the member has
 //!   crashed and come back before the master has noticed.
+//! - An address that is a virtual IP of the cluster is refused, and its member goes when it becomes
+//!   one.
 //! - A member is gone when its connection is. Members that the master knows from the view of its
 //!   predecessor have no connection; they are gone when they do not register in what is left of
 //!   the hold time.
@@ -342,7 +345,7 @@ mod tests {
         let named = |code| !matches!(Refusal::from_code(code), Refusal::Other(_));
         let leave = |code| !matches!(LeaveReason::from_code(code), LeaveReason::Other(_));
 
-        assert_eq!((0..=u8::MAX).filter(|code| named(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=10));
+        assert_eq!((0..=u8::MAX).filter(|code| named(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=11));
         assert_eq!((0..=u8::MAX).filter(|code| leave(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=4));
         for (refusal, words) in [
             (Refusal::Version, "no common version"),
@@ -355,6 +358,7 @@ mod tests {
             (Refusal::Replaced, "replaced by another"),
             (Refusal::Stopped, "not the master any more"),
             (Refusal::Protocol, "not understood"),
+            (Refusal::VipAddress, "an address is a virtual IP"),
         ] {
             says(&format!("{} {words}", refusal.code()));
         }

@@ -174,7 +174,7 @@ fn election(section: &mut Section<'_>, groups: &Groups, problems: &mut Problems)
         let message = "`key` or `key-file` in [cluster] is missing: members know each other by it";
         problems.add(&group.span, message);
     }
-    let settings = |key| Some(ClbSettings { key, holdtime: holdtime?.value });
+    let settings = |key| Some(ClbSettings { holdtime: holdtime?.value, ..ClbSettings::new(key) });
     Some(Election {
         standby_group: group.value,
         port: port.map_or(ClbSettings::DEFAULT_PORT, |port| port.value),

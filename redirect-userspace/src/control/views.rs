@@ -189,8 +189,8 @@ mod tests {
         cluster.standby_group = Some("group1".into());
         cluster.gateways[0].report = Some(report());
         let clb = ClbSettings {
-            key: ClusterKey::new(Secret::new(vec![7; 16])).unwrap(),
             holdtime: Duration::from_millis(1_500),
+            ..ClbSettings::new(ClusterKey::new(Secret::new(vec![7; 16])).unwrap())
         };
 
         let view = ClusterView::new(&cluster, &[]).with_times(&clb, &SlaveSettings::default());

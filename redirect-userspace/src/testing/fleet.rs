@@ -315,8 +315,9 @@ impl Fleet {
             name: "vpn".parse().expect("a name"),
             master_at: MASTER,
             settings: clb::Settings {
-                key: ClusterKey::new(Secret::new(vec![9; 32])).expect("a key"),
                 holdtime: HOLDTIME,
+                vips: vec![MASTER.ip()],
+                ..clb::Settings::new(ClusterKey::new(Secret::new(vec![9; 32])).expect("a key"))
             },
             slave: SlaveSettings {
                 hello: Duration::from_millis(400),

@@ -222,7 +222,7 @@ impl Network {
 
 fn settings() -> Option<Settings> {
     let key = ClusterKey::new(Secret::from(&b"the key of the cluster"[..])).ok()?;
-    Some(Settings { key, holdtime: Settings::DEFAULT_HOLDTIME })
+    Some(Settings::new(key))
 }
 
 fn registration(name: &str, address: &str) -> Option<Registration> {

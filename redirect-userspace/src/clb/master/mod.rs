@@ -10,6 +10,7 @@
 //! - What a slave says costs a few look-ups; telling everybody who the members are is paced, see
 //!   [`views`].
 //! - This node is always a member, and nobody else can take its name or addresses.
+//! - Nobody else is a member at a virtual IP.
 //!
 //! # Picture
 //!
@@ -83,7 +84,8 @@ impl Master {
     /// The master of `cluster`, with this node and whoever was a member of the master before.
     ///
     /// Of the inherited members that master itself is left out, and so is who was not heard for
-    /// the hold time. They stay for what is left of it, unless they register.
+    /// the hold time or is at a virtual IP. They stay for what is left of the hold time, unless
+    /// they register.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -111,7 +113,8 @@ impl Master {
         for entry in entries {
             let is_old_master = before.as_ref() == Some(&entry.registration.name);
             let is_known = roster.get(&entry.registration.name).is_some();
-            let is_clear = roster.address_owners(&entry.registration).is_ok_and(|owners| owners.is_empty());
+            let is_clear = roster.address_owners(&entry.registration).is_ok_and(|owners| owners.is_empty())
+                && !settings.has_vip_among(&entry.registration.addresses);
             let is_heard = entry.heard_age < settings.holdtime;
             if is_old_master || is_known || !is_clear || !is_heard || roster.len() >= limits.members {
                 continue;
@@ -429,6 +432,7 @@ impl Master {
         let is_other_time = settings.holdtime != self.settings.holdtime;
         self.settings = settings;
         self.limits = limits;
+        self.free_vips(now, out);
         if !is_other_time {
             return;
         }

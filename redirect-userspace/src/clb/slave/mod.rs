@@ -435,9 +435,13 @@ impl Slave {
         {
             out.push(failure_event(said));
         }
-        // Somebody else has our name or address. Only people can change that.
-        let is_hopeless =
-            matches!(refusal, Some(Refusal::DuplicateName | Refusal::DuplicateAddress | Refusal::Replaced));
+        // Our name or address is not ours alone. Only people can change that.
+        let is_hopeless = matches!(
+            refusal,
+            Some(
+                Refusal::DuplicateName | Refusal::DuplicateAddress | Refusal::Replaced | Refusal::VipAddress
+            )
+        );
         let wait = if is_hopeless {
             self.backoff.hopeless(&mut self.rng)
         } else {
