@@ -402,6 +402,57 @@ fn a_member_that_is_undrained_while_it_is_away_is_not_drained_when_it_comes_back
 }
 
 #[test]
+fn who_is_drained_and_away_is_drained_under_the_next_master_too() {
+    let mut lan = Lan::with_slaves([1, 2, 3]);
+    for number in [2, 3] {
+        lan.master(MasterInput::Drain { name: name(number), drain: true });
+        lan.slave(number, SlaveInput::Leave(LeaveReason::Stopped));
+    }
+    lan.pass(ms(100));
+    let told = lan.slaves[&1].view(lan.now).unwrap().drained;
+    assert_eq!(told, BTreeSet::from([name(2), name(3)]));
+    lan.take_events();
+    lan.master(MasterInput::Drain { name: name(2), drain: false });
+    lan.pass(ms(100));
+    assert_eq!(lan.take_events(), [Event::MemberDrained { name: name(2), is_drained: false }]);
+    let view = lan.slaves[&1].view(lan.now).unwrap();
+    assert_eq!(view.drained, BTreeSet::from([name(3)]));
+
+    lan.crash_master();
+    lan.slaves.clear();
+    lan.master = Some(master(Some(view), lan.now));
+    lan.ordered.clear();
+    for number in [1, 2, 3] {
+        lan.add(number, KEY);
+    }
+    lan.pass(ms(1));
+
+    let is_drained = [1, 2, 3].map(|number| lan.member(number).unwrap().drained_by_operator);
+    assert_eq!(is_drained, [false, false, true]);
+    assert_eq!(lan.ordered, [(3, Order::Drain)]);
+    assert_eq!(lan.slaves[&1].view(lan.now).unwrap().drained, BTreeSet::new());
+}
+
+#[test]
+fn a_drained_member_that_is_not_inherited_is_drained_when_it_comes() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.master(MasterInput::Drain { name: name(2), drain: true });
+    lan.pass(ms(1));
+    lan.crash_master();
+    lan.slave(1, SlaveInput::NoMaster);
+    lan.slaves.remove(&2);
+    lan.pass(Settings::DEFAULT_HOLDTIME);
+
+    let view = lan.slaves[&1].view(lan.now);
+    lan.master = Some(master(view, lan.now));
+
+    assert_eq!(lan.members(), ["gw0"]);
+    assert_eq!(lan.the_master().drained_away().collect::<Vec<_>>(), [&name(2)]);
+    lan.add(2, KEY);
+    assert!(lan.member(2).unwrap().drained_by_operator);
+}
+
+#[test]
 fn a_master_that_stops_tells_everybody() {
     let mut lan = Lan::with_slaves([1, 2]);
     lan.pass(ms(1));

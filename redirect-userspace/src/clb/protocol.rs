@@ -32,6 +32,7 @@
 //!          │ ── Register: name, addresses, limits, report ────────▶ │
 //!          │ ◀─────────────────── Accepted: master's name, holdtime ─ │  the slave is a member
 //!          │ ◀──────────── View: every member, in one or more parts ── │
+//!          │                 before it Drained: who is drained and away
 //!          │                                                        │
 //!          │ ── Hello ───────────── every `slave hello` ──────────▶ │
 //!          │ ── Update: report ──── every `slave update`, or sooner ▶ │
@@ -106,6 +107,7 @@
 //! | `0x22` | View | master | yes |
 //! | `0x23` | Alive | master | yes |
 //! | `0x24` | Order | master | yes |
+//! | `0xa2` | Drained | master | yes |
 //!
 //! # Keys and proofs
 //!
@@ -215,6 +217,14 @@
 //! registration | report (20) | heard (4) | joined (4) | flags (1)
 //! ```
 //!
+//! Drained. Who is drained at the master and no member now: a slave that becomes the master keeps
+//! them drained. It comes before the first part of the view with the same `generation`, in as many
+//! frames as the names need, at most 1024 names together. Without it nobody is:
+//!
+//! ```text
+//! generation (8) | names in this frame (2) | name (text) | name ...
+//! ```
+//!
 //! Alive. A generation other than 0 says: the members are still those of that view, and the
 //! master has heard each of them within `oldest`. 0 says nothing about them:
 //!
@@ -261,6 +271,7 @@
 mod tests {
     use crate::clb::auth::{NONCE, PROOF, SEQUENCE, TAG};
     use crate::clb::frame::{HEADER, MAX_FROM_MASTER, MAX_FROM_SLAVE, MAX_HANDSHAKE, OPTIONAL};
+    use crate::clb::view::MAX_DRAINED;
     use crate::clb::wire::{MAGIC, Offer, VERSIONS, kind};
     use crate::clb::{
         BasisPoints, ClusterKey, ClusterName, LeaveReason, MAX_MEMBERS, Master, Refusal, Settings, Slave,
@@ -297,6 +308,7 @@ mod tests {
             (kind::VIEW, "View | master | yes"),
             (kind::ALIVE, "Alive | master | yes"),
             (kind::ORDER, "Order | master | yes"),
+            (kind::DRAINED, "Drained | master | yes"),
         ];
         for (kind, row) in types {
             says(&format!("| `{kind:#04x}` | {row} |"));
@@ -318,6 +330,7 @@ mod tests {
         says(&format!("This is version {}.", VERSIONS.1));
         says(&format!("port {} unless", Settings::DEFAULT_PORT));
         says(&format!("at most {MAX_MEMBERS} members"));
+        says(&format!("at most {MAX_DRAINED} names"));
         says(&format!("{} to {} octets", ClusterKey::MIN_LENGTH, ClusterKey::MAX_LENGTH));
         says(&format!("0 to {}", BasisPoints::ALL.value()));
         says(&format!(

@@ -160,6 +160,9 @@ pub struct ClusterView {
     pub update_ms: Option<u64>,
     /// The members.
     pub gateways: Vec<GatewayView>,
+    /// Names of those who are drained and no members now.
+    #[serde(default)]
+    pub drained_away: Vec<String>,
 }
 
 /// CLB roles.
@@ -453,6 +456,7 @@ mod tests {
         assert_eq!(
             keys(&value),
             [
+                "drained-away",
                 "gateways",
                 "hello-ms",
                 "holdtime-ms",

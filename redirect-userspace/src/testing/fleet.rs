@@ -177,6 +177,18 @@ impl Fleet {
         self.in_state(State::Active)
     }
 
+    /// Every node, the one that would be active of all first.
+    #[must_use]
+    pub fn ranked(&self) -> Vec<usize> {
+        let mut nodes: Vec<_> = (0..self.nodes.len()).collect();
+        nodes.sort_by_key(|at| Reverse(self.rank(*at)));
+        nodes
+    }
+
+    fn rank(&self, node: usize) -> (u8, Ipv4Addr) {
+        (self.nodes[node].priority, self.nodes[node].address)
+    }
+
     fn in_state(&self, state: State) -> Vec<usize> {
         let is = |node: &Node| node.alive.as_ref().is_some_and(|alive| alive.group.state() == state);
         (0..self.nodes.len()).filter(|at| is(&self.nodes[*at])).collect()
@@ -237,6 +249,24 @@ impl Fleet {
         self.disturbed = self.disturbed.max(self.now.mono);
     }
 
+    /// The operator drains a node at the master, or takes that back.
+    pub fn drain(&mut self, node: usize, is_drained: bool) {
+        let name = self.nodes[node].name.clone();
+        self.tell(format!("{name} drained: {is_drained}"));
+        for master in self.active() {
+            self.cluster(master, cluster::Input::Drain { name: Some(name.clone()), is_drained });
+        }
+    }
+
+    /// What the master makes of a node; `None` while it is no member.
+    #[must_use]
+    pub fn member(&self, node: usize) -> Option<MemberState> {
+        let master = self.active().first().and_then(|at| self.nodes[*at].alive.as_ref())?;
+        let gateways = master.cluster.snapshot(self.now).gateways;
+        let found = gateways.into_iter().find(|gateway| gateway.member.name == self.nodes[node].name);
+        found.map(|gateway| gateway.member.state)
+    }
+
     /// Ends a node: silently, as a power failure does, or with its connections reset.
     pub fn crash(&mut self, node: usize, is_silent: bool) {
         if self.nodes[node].alive.take().is_none() {
@@ -261,7 +291,8 @@ impl Fleet {
         }
     }
 
-    fn start(&mut self, node: usize) {
+    /// Starts a node that is down.
+    pub fn start(&mut self, node: usize) {
         if self.nodes[node].alive.is_some() {
             return;
         }
@@ -684,8 +715,8 @@ impl Fleet {
     /// What everything is to be like once nothing has been disturbed for [`CALM`].
     pub fn check_calm(&self) {
         let alive: Vec<_> = (0..self.nodes.len()).filter(|at| self.nodes[*at].alive.is_some()).collect();
-        let rank = |at: &usize| (self.nodes[*at].priority, self.nodes[*at].address);
-        let expected: Vec<_> = alive.iter().copied().max_by_key(rank).into_iter().collect();
+        let best = alive.iter().copied().max_by_key(|at| self.rank(*at));
+        let expected: Vec<_> = best.into_iter().collect();
         assert_eq!(self.active(), expected, "{}: who is active", self.context());
         let standby = usize::from(alive.len() > 1);
         assert_eq!(self.in_state(State::Standby).len(), standby, "{}: standby routers", self.context());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redirect_userspace::cluster::MemberState;
 use redirect_userspace::testing::fleet::{CALM, Fleet};
 
 #[test]
@@ -27,6 +28,34 @@ fn the_standby_router_takes_over_from_an_active_router_that_dies() {
 
         assert_eq!(fleet.active().len(), 1, "seed {seed}");
         assert_ne!(fleet.active()[0], active, "seed {seed}");
+        fleet.run(CALM);
+        fleet.check_calm();
+    }
+}
+
+#[test]
+fn a_drained_node_that_was_away_when_the_master_died_is_drained_when_it_returns() {
+    for seed in 0..10 {
+        let mut fleet = Fleet::new(seed, 4);
+        fleet.run(CALM);
+        let master = fleet.active()[0];
+        // A node that preempts before it was anybody's slave would know nothing.
+        let drained = fleet.ranked()[3];
+        fleet.drain(drained, true);
+        fleet.run(Duration::from_secs(1));
+        assert_eq!(fleet.member(drained), Some(MemberState::Draining), "seed {seed}");
+
+        fleet.crash(drained, false);
+        fleet.run(Duration::from_secs(3));
+        assert_eq!(fleet.member(drained), None, "seed {seed}");
+        fleet.crash(master, seed % 2 == 0);
+        fleet.run(CALM);
+        fleet.start(drained);
+        fleet.run(CALM);
+
+        assert_eq!(fleet.member(drained), Some(MemberState::Draining), "seed {seed}");
+        fleet.drain(drained, false);
+        fleet.start_all();
         fleet.run(CALM);
         fleet.check_calm();
     }

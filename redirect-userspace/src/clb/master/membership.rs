@@ -184,14 +184,14 @@ impl Master {
 
     /// Takes a member out of service, or back into it.
     pub(super) fn drain(&mut self, name: &GatewayName, drain: bool, out: &mut Outbox<MasterOutput>) {
-        let Some(is_change) = self.roster.drain(name, drain) else { return };
+        let is_change = self.roster.drain(name, drain);
         // A slave can be drained by an order of a master that was not inherited from.
         if let Some(peer) = self.roster.get(name).and_then(|member| member.peer) {
             let order = if drain { Order::Drain } else { Order::Undrain };
             self.tell(peer, &FromMaster::Order(order), out);
         }
         if is_change {
-            self.is_changed = true;
+            self.is_changed |= self.roster.get(name).is_some();
             out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
             self.views.change();
             self.everybody_wants_a_view();

@@ -11,6 +11,7 @@
 //!   [`views`].
 //! - This node is always a member, and nobody else can take its name or addresses.
 //! - Nobody else is a member at a virtual IP.
+//! - Who is drained stays so until it is taken back, wherever it is meanwhile.
 //!
 //! # Picture
 //!
@@ -98,16 +99,20 @@ impl Master {
     ) -> Self {
         let now = now.mono;
         let settings = within_range(settings);
-        let mut roster = Roster::new(settings.holdtime);
         let name = local.name.clone();
         let mut local = fresh(local, Report::default(), now, None);
         local.is_local = true;
-        let (before, entries) = inherited.map_or((None, vec![]), |view| (Some(view.master), view.entries));
+        let (before, entries, mut drained) = match inherited {
+            Some(View { master, entries, drained }) => (Some(master), entries, drained),
+            None => (None, vec![], BTreeSet::new()),
+        };
+        let drained_members = entries.iter().filter(|entry| entry.is_drained);
+        drained.extend(drained_members.map(|entry| entry.registration.name.clone()));
+        let mut roster = Roster::new(settings.holdtime, drained);
         if let Some(own) = entries.iter().find(|entry| entry.registration.name == name) {
             local.report = own.report;
             local.reported_at = ago(now, own.report_age);
             local.joined_at = ago(now, own.joined_age);
-            local.drained_by_operator = own.is_drained;
         }
         roster.put(local);
         for entry in entries {
@@ -122,7 +127,6 @@ impl Master {
             let mut record = fresh(entry.registration, entry.report, ago(now, entry.heard_age), None);
             record.reported_at = ago(now, entry.report_age);
             record.joined_at = ago(now, entry.joined_age);
-            record.drained_by_operator = entry.is_drained;
             record.is_inherited = true;
             roster.put(record);
         }
@@ -153,6 +157,11 @@ impl Master {
     #[must_use]
     pub fn member(&self, name: &GatewayName) -> Option<&MemberRecord> {
         self.roster.get(name)
+    }
+
+    /// Who is drained by the operator and no member now.
+    pub fn drained_away(&self) -> impl Iterator<Item = &GatewayName> {
+        self.roster.drained_away()
     }
 
     /// How many peers were refused, by reason.

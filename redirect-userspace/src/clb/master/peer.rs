@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::clb::auth::{Channel, Handshake, PROOF, SharedBody};
+use crate::clb::auth::{Channel, Handshake, PROOF};
 use crate::clb::frame::{Deframer, MAX_FROM_SLAVE, MAX_HANDSHAKE, split};
 use crate::clb::reason::{CloseReason, Problem};
+use crate::clb::view::Part;
 use crate::clb::wire::{FromSlave, Offer, common_version, decode_proof, kind};
 use crate::gateway::GatewayName;
 use crate::machine::Outbox;
@@ -103,15 +104,15 @@ pub(super) enum Heard {
 pub(super) fn seal_parts(
     peer: PeerId,
     channel: &mut Channel,
-    parts: &[SharedBody],
+    parts: &[Part],
     out: &mut Outbox<MasterOutput>,
 ) {
     let mut own = Vec::new();
-    for part in parts {
-        let (start, tag) = channel.seal_shared(kind::VIEW, part);
+    for Part { kind, body } in parts {
+        let (start, tag) = channel.seal_shared(*kind, body);
         own.extend_from_slice(&start);
         out.push(MasterOutput::Write { peer, octets: Octets::Own(own) });
-        out.push(MasterOutput::Write { peer, octets: Octets::Shared(Arc::clone(part.octets())) });
+        out.push(MasterOutput::Write { peer, octets: Octets::Shared(Arc::clone(body.octets())) });
         own = tag.to_vec();
     }
     out.push(MasterOutput::Write { peer, octets: Octets::Own(own) });

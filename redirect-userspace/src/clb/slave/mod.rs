@@ -261,11 +261,15 @@ impl Slave {
                 out.push(SlaveOutput::Ordered(order));
                 Ok(())
             }
+            (Stage::Member(session), FromMaster::Drained(names)) => {
+                session.heard_at = now;
+                Ok(self.assembly.take_drained(names)?)
+            }
             (Stage::Member(session), FromMaster::View(part)) => {
                 session.heard_at = now;
                 let master = session.master.clone();
-                if let Some((generation, entries)) = self.assembly.take(part)? {
-                    self.view = Some(Held::new(master, generation, entries, now));
+                if let Some(whole) = self.assembly.take(part)? {
+                    self.view = Some(Held::new(master, whole, now));
                     out.push(SlaveOutput::ViewChanged);
                 }
                 Ok(())

@@ -56,6 +56,8 @@ pub(crate) mod kind {
     pub(crate) const ALIVE: u8 = 0x23;
     /// Master to slave: something to do.
     pub(crate) const ORDER: u8 = 0x24;
+    /// Master to slave: who is drained and away. May be skipped.
+    pub(crate) const DRAINED: u8 = 0xa2;
 }
 
 /// Why a body is not used.
@@ -307,6 +309,8 @@ pub(crate) enum FromMaster<'a> {
     },
     /// It is alive.
     Alive(Option<Vouched>),
+    /// Names that are drained and away, of the view that follows.
+    Drained(&'a [u8]),
     /// Something to do.
     Order(Order),
     /// The slave is no member.
@@ -330,6 +334,7 @@ impl<'a> FromMaster<'a> {
         match self {
             Self::Accepted { .. } => kind::ACCEPTED,
             Self::Alive(_) => kind::ALIVE,
+            Self::Drained(_) => kind::DRAINED,
             Self::Order(_) => kind::ORDER,
             Self::Refused(_) => kind::REFUSED,
             Self::View(_) => kind::VIEW,
@@ -350,7 +355,7 @@ impl<'a> FromMaster<'a> {
             }
             Self::Order(order) => body.u8(order.code()),
             Self::Refused(refusal) => body.u8(refusal.code()),
-            Self::View(part) => body.octets(part),
+            Self::Drained(part) | Self::View(part) => body.octets(part),
         }
         body.into_octets()
     }
@@ -386,6 +391,7 @@ impl<'a> FromMaster<'a> {
             },
             kind::REFUSED => Self::Refused(Refusal::from_code(reader.u8("reason")?)),
             kind::VIEW => Self::View(reader.rest()),
+            kind::DRAINED => Self::Drained(reader.rest()),
             other => return unknown(other),
         };
         reader.finish("frame")?;
@@ -506,12 +512,15 @@ fn read_ratio(reader: &mut Reader<'_>, what: &'static str) -> Result<BasisPoints
 }
 
 /// An octet with the length, then the text. Our texts have at most 255 octets.
-fn write_text(body: &mut Writer, text: &str) {
+pub(crate) fn write_text(body: &mut Writer, text: &str) {
     body.u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
     body.octets(text.as_bytes());
 }
 
-fn read_text<T: std::str::FromStr>(reader: &mut Reader<'_>, what: &'static str) -> Result<T, DecodeError> {
+pub(crate) fn read_text<T: std::str::FromStr>(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+) -> Result<T, DecodeError> {
     let length = usize::from(reader.u8(what)?);
     let octets = reader.take(length, what)?;
     let is_usual = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_.".contains(octet);

@@ -413,7 +413,8 @@ impl Core {
         }
         let own = self.config.node.name.clone();
         let name = gateway.unwrap_or_else(|| own.clone());
-        if name != own && !self.cluster.has_reporting(&name) {
+        let is_away = !draining && self.cluster.is_drained_away(&name);
+        if name != own && !is_away && !self.cluster.has_reporting(&name) {
             return Ok(Err(match self.cluster.role() {
                 crate::cluster::Role::Master => format!("no member \"{name}\" reports to this master"),
                 crate::cluster::Role::Slave | crate::cluster::Role::None => {
