@@ -13,6 +13,9 @@ use crate::secret::Secret;
 pub struct Settings {
     /// Proves that a peer belongs to the cluster.
     pub key: ClusterKey,
+    /// Proves it as well, while the key is being changed on all members. This node uses it only
+    /// with a peer that does not know [`Self::key`].
+    pub accept_key: Option<ClusterKey>,
     /// How long a member counts as alive without being heard: 100 ms to 120 s.
     pub holdtime: Duration,
     /// The virtual IPs. Nobody is a member at one of them: clients would be sent back to where
@@ -31,7 +34,7 @@ impl Settings {
     /// The settings of a cluster with this key and nothing else that is special.
     #[must_use]
     pub const fn new(key: ClusterKey) -> Self {
-        Self { key, holdtime: Self::DEFAULT_HOLDTIME, vips: Vec::new() }
+        Self { key, accept_key: None, holdtime: Self::DEFAULT_HOLDTIME, vips: Vec::new() }
     }
 
     /// Whether one of the addresses is a virtual IP.

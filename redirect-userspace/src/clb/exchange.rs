@@ -83,6 +83,52 @@ fn a_slave_with_another_key_is_refused_and_both_say_so() {
     assert_eq!(lan.take_slave_events(), [told(total - 1)]);
 }
 
+/// The steps in which a key is changed.
+const STEPS: [(&[u8], Option<&[u8]>); 4] =
+    [(KEY, None), (KEY, Some(OTHER_KEY)), (OTHER_KEY, Some(KEY)), (OTHER_KEY, None)];
+
+#[test]
+fn members_that_are_not_all_of_a_key_change_apart_get_through_to_each_other() {
+    for (at, master) in STEPS.into_iter().enumerate() {
+        for (other, slave) in STEPS.into_iter().enumerate() {
+            let mut lan = Lan::new();
+            lan.master(MasterInput::Reconfigure { settings: two_keys(master), limits: Limits::default() });
+
+            lan.slaves.insert(1, slave_with(1, two_keys(slave), lan.now));
+            lan.slave(1, SlaveInput::MasterAt(vip()));
+            lan.pass(ms(10_000));
+
+            let is_member = lan.members().len() == 2;
+            assert_eq!(is_member, at.abs_diff(other) < 3, "master at step {at}, slave at step {other}");
+            assert!(is_member || lan.member(1).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_key_is_changed_by_reloads_without_a_connection_ending() {
+    let mut lan = Lan::with_slaves([1, 2, 3]);
+    lan.pass(ms(1));
+    let slave = SlaveSettings::default();
+    for (step, keys) in (1_u16..).zip(STEPS.into_iter().skip(1)) {
+        // The master is the first, in the middle, the last.
+        for node in (0..4).map(|node| (node + step) % 4) {
+            let settings = two_keys(keys);
+            match node {
+                0 => lan.master(MasterInput::Reconfigure { settings, limits: Limits::default() }),
+                node => lan.slave(node, SlaveInput::Reconfigure { settings, slave }),
+            }
+            lan.pass(ms(2_000));
+            assert_eq!(lan.members(), ["gw0", "gw1", "gw2", "gw3"]);
+        }
+    }
+    assert_eq!((&lan.closed[..], &lan.hung_up[..]), (&[][..], &[][..]));
+
+    lan.add(4, KEY);
+    lan.add(5, OTHER_KEY);
+    assert_eq!(lan.members(), ["gw0", "gw1", "gw2", "gw3", "gw5"]);
+}
+
 #[test]
 fn a_slave_of_another_cluster_is_refused() {
     let mut lan = Lan::new();

@@ -26,8 +26,8 @@
 //!        slave                                                    master
 //!          │ ── Offer: versions, nonce, cluster ──────────────────▶ │
 //!          │ ◀───────────────────────── Challenge: version, nonce ── │
-//!          │ ── Slave Proof ──────────────────────────────────────▶ │  the slave knows the key
-//!          │ ◀─────────────────────────────────── Master Proof ──── │  so does the master
+//!          │ ── Slave Proof ──────────────────────────────────────▶ │  the slave knows a key
+//!          │ ◀─────────────────────────────────── Master Proof ──── │  the master knows the same
 //!   from here on every frame is sealed
 //!          │ ── Register: name, addresses, limits, report ────────▶ │
 //!          │ ◀─────────────────── Accepted: master's name, holdtime ─ │  the slave is a member
@@ -133,6 +133,30 @@
 //! The cluster key has 16 to 1024 octets. Nothing slows down somebody who has recorded a
 //! handshake and tries keys at home: the key has to be random, not a word.
 //!
+//! # Another key
+//!
+//! While the key is being changed, a member has two: *its key*, and an *accepted key*. Everything
+//! above is done with one key that both sides know. A slave with an accepted key offers both, in
+//! one Slave Proof, and the second proof hangs on the first:
+//!
+//! ```text
+//! first proof    = Slave Proof under the slave's key
+//! second secret  = HMAC(secret of the slave's accepted key, "accepted key" | first proof)
+//! second proof   = HMAC(second secret, "slave proof")
+//! ```
+//!
+//! The master looks at the first proof, under its key and its accepted key, and only if neither
+//! fits at the second one, again under both. The secret behind the proof that fits is that of the
+//! connection: from it come the Master Proof and the keys of the seals. So the slave's own key is
+//! used whenever the master knows it. Nobody on the way can have the other one used: without the
+//! first proof, or with a changed one, the second is wrong as well.
+//!
+//! A key is changed in three steps, each on all members before the next one begins: the new key is
+//! accepted; the new key is the key and the old one is accepted; the old one is dropped. In every
+//! step all members have a key in common, whichever of them is the master and whatever the order.
+//! Connections that are there stay. An accepted key is as good as the other for whoever knows it:
+//! what the old one was changed for ends with the third step, not before.
+//!
 //! # Bodies
 //!
 //! Offer, at most 102 octets. The magic and the two versions are at these places in every
@@ -148,7 +172,13 @@
 //! version (1) | nonce (32)
 //! ```
 //!
-//! Slave Proof, Master Proof:
+//! Slave Proof. The second proof is there if the slave has an accepted key, not in version 1:
+//!
+//! ```text
+//! proof (32) | second proof (32)
+//! ```
+//!
+//! Master Proof:
 //!
 //! ```text
 //! proof (32)
@@ -260,7 +290,7 @@
 //!
 //! # Versions
 //!
-//! This is version 1. A frame whose type has the bit `0x80` may be skipped by who does not know
+//! This is version 2, which added the second proof; members speak version 1 as well. A frame whose type has the bit `0x80` may be skipped by who does not know
 //! it, after its tag was checked; any other unknown frame ends the connection. New frames of this
 //! kind, orders, reasons and flags do not make a new version. Everything else does: body layouts
 //! have no room for surprises, and octets that are left over are an error. Whoever speaks several
@@ -327,7 +357,8 @@ mod tests {
         says(&format!("Tag ({})", TAG * 8));
         says(&format!("first {TAG} octets of HMAC"));
         says(&format!("magic \"{}\"", String::from_utf8_lossy(&MAGIC)));
-        says(&format!("This is version {}.", VERSIONS.1));
+        says(&format!("This is version {},", VERSIONS.1));
+        says(&format!("speak version {} as well", VERSIONS.0));
         says(&format!("port {} unless", Settings::DEFAULT_PORT));
         says(&format!("at most {MAX_MEMBERS} members"));
         says(&format!("at most {MAX_DRAINED} names"));

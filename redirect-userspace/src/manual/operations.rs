@@ -116,7 +116,8 @@ mod tests {
         include_str!("../../tests/e2e/strongswan.rs"),
         include_str!("../../tests/e2e/vlan.rs"),
     ];
-    const UNIT_TESTS: [&str; 3] = [
+    const UNIT_TESTS: [&str; 4] = [
+        include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
         include_str!("../fastpath/userspace/tests.rs"),
@@ -183,6 +184,11 @@ mod tests {
         for row in [
             format!(
                 "| `[cluster]` `key` | {} to {} octets |",
+                ClusterKey::MIN_LENGTH,
+                ClusterKey::MAX_LENGTH
+            ),
+            format!(
+                "| `[cluster]` `accept-key` | {} to {} octets |",
                 ClusterKey::MIN_LENGTH,
                 ClusterKey::MAX_LENGTH
             ),

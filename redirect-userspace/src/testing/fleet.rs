@@ -73,6 +73,8 @@ struct Node {
     stalled: Instant,
     died: Instant,
     sample_at: Instant,
+    /// Numbers of its cluster key, and of the one it accepts.
+    keys: (u8, Option<u8>),
     /// Two actives that hear each other: since when.
     rival_since: Option<Instant>,
 }
@@ -136,6 +138,7 @@ impl Fleet {
                 stalled: Instant::START,
                 died: Instant::START,
                 sample_at: Instant::START,
+                keys: (1, None),
                 rival_since: None,
             });
         }
@@ -249,6 +252,14 @@ impl Fleet {
         self.disturbed = self.disturbed.max(self.now.mono);
     }
 
+    /// A node gets another cluster key, and another one that it accepts.
+    pub fn set_keys(&mut self, node: usize, key: u8, accepted: Option<u8>) {
+        self.tell(format!("{} has key {key}, accepts {accepted:?}", self.nodes[node].name));
+        self.nodes[node].keys = (key, accepted);
+        let election = self.election(node);
+        self.cluster(node, cluster::Input::Elect(Some(Box::new(election))));
+    }
+
     /// The operator drains a node at the master, or takes that back.
     pub fn drain(&mut self, node: usize, is_drained: bool) {
         let name = self.nodes[node].name.clone();
@@ -340,7 +351,8 @@ impl Fleet {
     }
 
     fn election(&self, node: usize) -> Election {
-        let Node { name, address, .. } = &self.nodes[node];
+        let Node { name, address, keys: (key, accepted), .. } = &self.nodes[node];
+        let keyed = |number: &u8| ClusterKey::new(Secret::new(vec![*number; 32])).expect("a key");
         let address = address.to_string().parse().expect("an address");
         Election {
             name: "vpn".parse().expect("a name"),
@@ -348,7 +360,8 @@ impl Fleet {
             settings: clb::Settings {
                 holdtime: HOLDTIME,
                 vips: vec![MASTER.ip()],
-                ..clb::Settings::new(ClusterKey::new(Secret::new(vec![9; 32])).expect("a key"))
+                accept_key: accepted.as_ref().map(keyed),
+                ..clb::Settings::new(keyed(key))
             },
             slave: SlaveSettings {
                 hello: Duration::from_millis(400),

@@ -62,6 +62,32 @@ fn a_drained_node_that_was_away_when_the_master_died_is_drained_when_it_returns(
 }
 
 #[test]
+fn a_key_that_is_changed_node_by_node_loses_no_member() {
+    for seed in 0..2 {
+        let mut fleet = Fleet::new(seed, 4);
+        fleet.run(CALM);
+        for (key, accepted) in [(1, Some(2)), (2, Some(1)), (2, None)] {
+            for node in 0..4 {
+                fleet.set_keys(node, key, accepted);
+                fleet.run(Duration::from_millis(500));
+                fleet.check_calm();
+                // Everybody has to prove anew who it is, to one who is a step ahead or behind.
+                fleet.crash(fleet.active()[0], false);
+                fleet.run(CALM);
+                fleet.check_calm();
+                fleet.start_all();
+                fleet.run(CALM);
+                fleet.check_calm();
+            }
+        }
+        fleet.set_keys(fleet.ranked()[3], 1, None);
+        fleet.crash(fleet.active()[0], false);
+        fleet.run(CALM);
+        assert_eq!(fleet.member(fleet.ranked()[3]), None, "seed {seed}: the old key is worth nothing");
+    }
+}
+
+#[test]
 fn twenty_nodes_agree() {
     for seed in 0..2 {
         let mut fleet = Fleet::new(seed, 20);

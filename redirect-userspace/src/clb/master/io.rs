@@ -67,7 +67,7 @@ pub enum MasterInput<'a> {
     Local(Report),
     /// This node's own registration, when it has changed.
     LocalRegistration(Registration),
-    /// Other settings. Peers that have proven that they know the old key stay.
+    /// Other settings. Peers that have proven that they know an old key stay.
     Reconfigure {
         /// The cluster's.
         settings: Settings,

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A peer that has not proven that it knows the key makes us keep 128 octets at most, for
+//! - A peer that has not proven that it knows a key makes us keep 256 octets at most, for
 //!   [`Master::HANDSHAKE`] at most, and there are never more of them than [`Limits::pending`].
 //! - Nothing of a frame is used before its seal was checked.
 //! - No two members have the same name or address; a member that was not heard for the hold time
@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::auth::{Handshake, PROOF, Side};
+use super::auth::Handshakes;
 use super::config::{ClusterName, Settings};
 use super::event::{Departure, Event};
 use super::frame::Deframer;
@@ -40,7 +40,8 @@ use super::report::{Registration, Report};
 use super::throttle::{Said, Throttle};
 use super::view::View;
 use super::wire::{
-    AgedReport, Challenge, FromMaster, FromSlave, Offer, Vouched, kind, proof_frame, rejected_frame,
+    AgedReport, Challenge, FromMaster, FromSlave, Offer, SlaveProof, Vouched, kind, proof_frame,
+    rejected_frame,
 };
 use crate::codec::DecodeError;
 use crate::gateway::GatewayName;
@@ -252,8 +253,8 @@ impl Master {
         let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
         let Stage::AwaitOffer { until } = *stage else { return Ok(()) };
         let challenge = Challenge { version, nonce: self.rng.array() }.to_frame();
-        let handshake = Handshake::new(&self.settings.key, frame, &challenge);
-        *stage = Stage::AwaitProof { until, handshake };
+        let handshakes = Handshakes::new(&self.settings, frame, &challenge);
+        *stage = Stage::AwaitProof { until, version, handshakes };
         out.push(MasterOutput::Write { peer: id, octets: Octets::Own(challenge) });
         Ok(())
     }
@@ -261,16 +262,16 @@ impl Master {
     fn proof(
         &mut self,
         id: PeerId,
-        proof: &[u8; PROOF],
+        proof: &SlaveProof,
         out: &mut Outbox<MasterOutput>,
     ) -> Result<(), Problem> {
         let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
-        let Stage::AwaitProof { until, handshake } = stage else { return Ok(()) };
-        if !handshake.is_proven(Side::Slave, proof) {
+        let Stage::AwaitProof { until, handshakes, .. } = stage else { return Ok(()) };
+        let Some((answer, channel)) = handshakes.answer(proof) else {
             return Err(CloseReason::WrongKey.into());
-        }
-        let answer = proof_frame(kind::MASTER_PROOF, &handshake.proof(Side::Master));
-        *stage = Stage::AwaitRegister { until: *until, channel: handshake.channel(Side::Master) };
+        };
+        let answer = proof_frame(kind::MASTER_PROOF, &answer);
+        *stage = Stage::AwaitRegister { until: *until, channel };
         out.push(MasterOutput::Write { peer: id, octets: Octets::Own(answer) });
         Ok(())
     }

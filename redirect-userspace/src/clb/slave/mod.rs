@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A master that has not proven that it knows the key is told nothing but the cluster's name.
+//! - A master that has not proven that it knows a key of ours is told nothing but the cluster's name.
 //! - There is one connection at a time; what comes from another one is not looked at.
 //! - The next try comes at the latest after a back-off that is bounded and spread at random.
 //! - A master that is silent for its hold time is given up.
@@ -24,7 +24,7 @@ mod stage;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::auth::{Handshake, PROOF, Side};
+use super::auth::{Handshakes, PROOF, Side};
 use super::config::{ClusterName, Settings, SlaveSettings};
 use super::event::Event;
 use super::frame::Deframer;
@@ -32,7 +32,7 @@ use super::reason::{CloseReason, LeaveReason, Problem, Refusal};
 use super::report::{BasisPoints, Registration, Report};
 use super::throttle::{Said, Throttle};
 use super::view::{Assembly, Held, View};
-use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS, kind, proof_frame};
+use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS};
 use crate::gateway::GatewayName;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
@@ -204,9 +204,9 @@ impl Slave {
             return Err(CloseReason::Version.into());
         }
         let until = *until;
-        let handshake = Handshake::new(&self.settings.key, offer, frame);
-        self.write(proof_frame(kind::SLAVE_PROOF, &handshake.proof(Side::Slave)), out);
-        self.stage = Stage::AwaitProof { until, handshake };
+        let (proof, handshakes) = Handshakes::new(&self.settings, offer, frame).prove(challenge.version);
+        self.write(proof.to_frame(), out);
+        self.stage = Stage::AwaitProof { until, handshakes };
         Ok(())
     }
 
@@ -216,10 +216,11 @@ impl Slave {
         proof: &[u8; PROOF],
         out: &mut Outbox<SlaveOutput>,
     ) -> Result<(), Problem> {
-        let Stage::AwaitProof { until, handshake } = &self.stage else { return Ok(()) };
-        if !handshake.is_proven(Side::Master, proof) {
+        let Stage::AwaitProof { until, handshakes } = &self.stage else { return Ok(()) };
+        let Some(handshake) = handshakes.iter().find(|handshake| handshake.is_proven(Side::Master, proof))
+        else {
             return Err(CloseReason::WrongKey.into());
-        }
+        };
         let until = *until;
         let channel = handshake.channel(Side::Slave);
         self.stage = Stage::AwaitAccepted { until, channel };

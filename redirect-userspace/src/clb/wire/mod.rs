@@ -22,7 +22,9 @@ use crate::gateway::{GatewayAddress, GatewayAddresses, GatewayName, unicast};
 /// First octets of every connection: nothing else begins like this.
 pub(crate) const MAGIC: [u8; 4] = *b"RCLB";
 /// Least and greatest version that we speak.
-pub(crate) const VERSIONS: (u8, u8) = (1, 1);
+pub(crate) const VERSIONS: (u8, u8) = (1, 2);
+/// First version in which a slave proves that it knows the key that it accepts.
+pub(crate) const TWO_PROOFS: u8 = 2;
 
 /// Types of frames.
 pub(crate) mod kind {
@@ -160,6 +162,39 @@ impl Challenge {
         let challenge = Self { version: reader.u8("version")?, nonce: reader.array("nonce")? };
         reader.finish("challenge")?;
         Ok(challenge)
+    }
+}
+
+/// What a slave proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlaveProof {
+    /// That it knows its key.
+    pub(crate) first: [u8; PROOF],
+    /// That it knows the key that it accepts, if it has one.
+    pub(crate) second: Option<[u8; PROOF]>,
+}
+
+impl SlaveProof {
+    /// The whole frame.
+    pub(crate) fn to_frame(self) -> Vec<u8> {
+        handshake_frame(kind::SLAVE_PROOF, |body| {
+            body.octets(&self.first);
+            body.octets(self.second.as_ref().map_or(&[], |second| &second[..]));
+        })
+    }
+
+    /// Decodes the body.
+    ///
+    /// # Errors
+    ///
+    /// Not what a slave proves in this version.
+    pub(crate) fn decode(body: &[u8], version: u8) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let first = reader.array("proof")?;
+        let has_second = version >= TWO_PROOFS && reader.remaining() > 0;
+        let second = if has_second { Some(reader.array("second proof")?) } else { None };
+        reader.finish("proof")?;
+        Ok(Self { first, second })
     }
 }
 
