@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Leaving {
     /// Its daemon is killed.
     Crash,
+    /// Its node falls silent: nobody is left to clean up, and the switch does not notice.
+    Silence,
     /// Its daemon is told to end.
     Stop,
     /// Its priority is lowered, and another node preempts.
@@ -103,6 +105,7 @@ impl Contender for Ours {
     fn name(&self) -> &str {
         match self.leaving {
             Leaving::Crash => "HSRP, killed",
+            Leaving::Silence => "HSRP, silenced",
             Leaving::Stop => "HSRP, SIGTERM",
             Leaving::Lower => "HSRP, priority",
         }
@@ -126,6 +129,10 @@ impl Contender for Ours {
         let node = self.nodes.node(&self.active)?;
         match self.leaving {
             Leaving::Crash => node.signal(nix::sys::signal::Signal::SIGKILL)?,
+            Leaving::Silence => {
+                let namespace = node.namespace().clone();
+                self.nodes.switch.mute(&namespace)?;
+            }
             Leaving::Stop => node.terminate()?,
             Leaving::Lower => {
                 node.settings.priority = 50;
@@ -142,6 +149,10 @@ impl Contender for Ours {
                 node.wait(PATIENCE)?;
                 node.start()?;
                 node.drain()?;
+            }
+            Leaving::Silence => {
+                let namespace = node.namespace().clone();
+                self.nodes.switch.unmute(&namespace)?;
             }
             Leaving::Lower => {
                 // The new Active stays: nobody is above it.
