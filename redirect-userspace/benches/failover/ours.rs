@@ -142,6 +142,10 @@ impl Contender for Ours {
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        format!("{} was Active\n{}", self.active, self.nodes.describe())
+    }
+
     fn restore(&mut self) -> Result<()> {
         let node = self.nodes.node(&self.active)?;
         match self.leaving {

@@ -126,6 +126,10 @@ impl Contender for Vrrp {
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        format!("{} was master; now {:?}", self.master, self.find_master())
+    }
+
     fn restore(&mut self) -> Result<()> {
         let site = self.sites.get_mut(self.master).context("no such site")?;
         if self.leaving == Leaving::Silence {
