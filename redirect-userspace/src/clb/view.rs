@@ -42,6 +42,8 @@ pub(crate) const MAX_PART: usize = MAX_FROM_MASTER - HEADER - SEAL;
 pub struct View {
     /// Who told it. It is one of the members.
     pub master: GatewayName,
+    /// How long ago it told it, or said that it still holds.
+    pub age: Duration,
     /// Every member, the slave that was told included.
     pub entries: Vec<ViewEntry>,
     /// Who is no member now, and is drained when it comes back.
@@ -300,7 +302,12 @@ impl Held {
     /// Keeps a view that is complete now.
     pub(crate) fn new(master: GatewayName, whole: Whole, now: Instant) -> Self {
         let Whole { generation, entries, drained } = whole;
-        Self { view: View { master, entries, drained }, generation, taken_at: now, vouched: None }
+        Self {
+            view: View { master, age: Duration::ZERO, entries, drained },
+            generation,
+            taken_at: now,
+            vouched: None,
+        }
     }
 
     /// Takes the master's word that the members are still there, if it is about this view.
@@ -315,6 +322,7 @@ impl Held {
         let elapsed = now.since(self.taken_at);
         let vouched = self.vouched.map(|(at, oldest)| oldest.saturating_add(now.since(at)));
         let mut view = self.view.clone();
+        view.age = self.vouched.map_or(elapsed, |(at, _)| now.since(at));
         for entry in &mut view.entries {
             entry.report_age = entry.report_age.saturating_add(elapsed);
             entry.joined_age = entry.joined_age.saturating_add(elapsed);
@@ -484,10 +492,12 @@ pub(crate) mod tests {
 
         assert_eq!(heard(&held, 1_000), 1_020);
         held.vouch(Vouched { generation: 2, oldest: Duration::ZERO }, at(1_000));
+        assert_eq!(held.at(at(1_000)).age, Duration::from_secs(1));
         assert_eq!(heard(&held, 1_000), 1_020);
         held.vouch(Vouched { generation: 3, oldest: Duration::from_millis(500) }, at(1_000));
         assert_eq!(heard(&held, 1_000), 500);
         assert_eq!(heard(&held, 1_100), 600);
+        assert_eq!(held.at(at(1_100)).age, Duration::from_millis(100));
         let entry = &held.at(at(1_100)).entries[0];
         assert_eq!(
             (entry.report_age, entry.joined_age),

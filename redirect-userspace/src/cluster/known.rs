@@ -66,22 +66,14 @@ impl<'a> Known<'a> {
             }
             Self::Reporting(record) => {
                 let load = assessment.load.unwrap_or_default();
-                let limit = BasisPoints::ratio(u64::from(limit.percent()), 100);
                 let is_draining =
                     record.drained_by_operator || record.report.availability == Availability::Draining;
-                let state = if is_draining {
-                    MemberState::Draining
-                } else if load.total >= limit {
-                    MemberState::Overloaded
-                } else {
-                    MemberState::Up
-                };
                 let member = Member {
                     name: record.registration.name.clone(),
                     addresses: record.registration.addresses.clone(),
                     weight: None,
                     is_self: record.is_local,
-                    state,
+                    state: state(is_draining, load.total, limit),
                 };
                 let report = ReportSnapshot {
                     priority: record.registration.priority,
@@ -91,10 +83,21 @@ impl<'a> Known<'a> {
                     system: load.system,
                     total: load.total,
                     heard: Duration::ZERO,
-                    why: assessment.why.as_str(),
+                    why: Some(assessment.why.as_str()),
                 };
                 Entry { member, share: assessment.share, report: Some(report) }
             }
         }
+    }
+}
+
+/// The state of a member that reports.
+pub(super) fn state(is_draining: bool, load: BasisPoints, limit: OverloadLimit) -> MemberState {
+    if is_draining {
+        MemberState::Draining
+    } else if load >= BasisPoints::ratio(u64::from(limit.percent()), 100) {
+        MemberState::Overloaded
+    } else {
+        MemberState::Up
     }
 }

@@ -34,6 +34,7 @@ mod indexes;
 mod known;
 mod part;
 mod snapshot;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
@@ -46,7 +47,7 @@ use self::board::Board;
 pub use self::event::Event;
 use self::known::Known;
 use self::part::Part;
-pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status};
+pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status, Told};
 use crate::clb::policy::{Balancer, Outcome};
 use crate::clb::{
     self, Availability, ClusterName, ConnectionId, MasterInput, Octets, PeerId, Registration, Report,
@@ -332,6 +333,7 @@ impl Cluster {
                 }
             }
         }
+        let (told, drained_away) = self.hearsay(now);
         Snapshot {
             role: self.role(),
             status: self.status(),
@@ -340,15 +342,22 @@ impl Cluster {
             generation: self.board.generation(),
             slots: SLOTS,
             gateways,
-            drained_away: self.drained_away(),
+            told,
+            drained_away,
             former_redirects: self.board.former_redirects(),
         }
     }
 
-    fn drained_away(&self) -> Vec<GatewayName> {
-        match &self.part {
-            Part::Master(master) => master.drained_away().cloned().collect(),
-            Part::Neither | Part::Slave(_) => Vec::new(),
+    /// What a slave knows from its master, and who is drained and away.
+    fn hearsay(&self, now: Now) -> (Option<Told>, Vec<GatewayName>) {
+        match (&self.part, &self.election) {
+            (Part::Master(master), _) => (None, master.drained_away().cloned().collect()),
+            (Part::Slave(slave), Some(election)) => {
+                let Some(mut view) = slave.view(now) else { return (None, Vec::new()) };
+                let drained = std::mem::take(&mut view.drained).into_iter().collect();
+                (Some(told::told(view, &election.node.name, &self.settings)), drained)
+            }
+            (Part::Neither, _) | (Part::Slave(_), None) => (None, Vec::new()),
         }
     }
 

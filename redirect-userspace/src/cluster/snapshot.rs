@@ -23,12 +23,26 @@ pub struct Snapshot {
     pub generation: u32,
     /// Slots of the table.
     pub slots: usize,
-    /// The members, by name.
+    /// The members, by name: those that report to this node, and those that are configured.
     pub gateways: Vec<GatewaySnapshot>,
+    /// What a slave knows of the members from its master.
+    pub told: Option<Told>,
     /// Who is drained and no member now, by name.
     pub drained_away: Vec<GatewayName>,
     /// Redirects to members that have left since the daemon was started.
     pub former_redirects: u64,
+}
+
+/// The members as the master has told a slave. Nobody is sent to them by this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Who told it.
+    pub master: GatewayName,
+    /// How long ago it told it, or said that it still holds.
+    pub age: Duration,
+    /// The members, the slave itself included. Loads are those of their reports, by the weights
+    /// of this node; they were heard by the master.
+    pub members: Vec<GatewaySnapshot>,
 }
 
 /// A member at one moment.
@@ -63,10 +77,10 @@ pub struct ReportSnapshot {
     pub system: BasisPoints,
     /// Both, by the master's weights.
     pub total: BasisPoints,
-    /// How long ago it was heard; zero for this node.
+    /// How long ago it was heard; zero for the master.
     pub heard: Duration,
-    /// Why it has the share it has.
-    pub why: &'static str,
+    /// Why it has the share it has; `None` when the share is not known here.
+    pub why: Option<&'static str>,
 }
 
 /// A node's role in the cluster.

@@ -56,6 +56,8 @@ pub(crate) fn snapshot() -> Snapshot {
             holdtime_ms: None,
             hello_ms: None,
             update_ms: None,
+            told_by: None,
+            told_ms: None,
             gateways: vec![
                 gateway("gw1", &["10.50.0.11"], true, GatewayState::Up, 0.25, 617),
                 gateway("gw2", &["10.50.0.12", "fd50::12"], false, GatewayState::Up, 0.5, 1234),
@@ -195,6 +197,8 @@ pub(crate) fn elected() -> ClusterView {
         holdtime_ms: Some(3_000),
         hello_ms: Some(1_000),
         update_ms: Some(5_000),
+        told_by: None,
+        told_ms: None,
         gateways: vec![
             reported(one, GatewayRole::Master, [8.12, 40.5, 24.31], 0),
             reported(two, GatewayRole::Slave, [5.0, 19.68, 12.34], 730),
@@ -302,6 +306,7 @@ fn gateway(
         name: name.to_owned(),
         addresses: owned(addresses),
         is_self,
+        told: false,
         role: Some(GatewayRole::Static),
         state,
         weight: Some(1),

@@ -167,6 +167,12 @@ pub struct ClusterView {
     /// Milliseconds between this node's reports, where CLB is spoken.
     #[serde(default)]
     pub update_ms: Option<u64>,
+    /// On a slave, the master that has told it the members marked [`GatewayView::told`].
+    #[serde(default)]
+    pub told_by: Option<String>,
+    /// Milliseconds since it told them, or said that they are still the same.
+    #[serde(default)]
+    pub told_ms: Option<u64>,
     /// The members.
     pub gateways: Vec<GatewayView>,
     /// Names of those who are drained and no members now.
@@ -201,6 +207,10 @@ pub struct GatewayView {
     /// What it is in the cluster, as far as this node knows.
     #[serde(default)]
     pub role: Option<GatewayRole>,
+    /// Whether this node has it from the master only: share and redirects are then not known, and
+    /// it was heard by the master.
+    #[serde(default)]
+    pub told: bool,
     /// Whether it is offered to clients.
     pub state: GatewayState,
     /// Its configured weight; members that report have none.
@@ -475,6 +485,8 @@ mod tests {
                 "role",
                 "standby-group",
                 "status",
+                "told-by",
+                "told-ms",
                 "update-ms",
                 "vip",
             ]
@@ -496,6 +508,7 @@ mod tests {
                 "share",
                 "state",
                 "system-load",
+                "told",
                 "weight",
                 "why",
             ]

@@ -1,5 +1,6 @@
 //! The cluster's own snapshot in the words of the control socket.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,13 +8,21 @@ use super::{
     ClusterView, GatewayRedirects, GatewayRole, GatewayState, GatewayView, LlgGateway, LlgView, Role,
 };
 use crate::clb::{Settings as ClbSettings, SlaveSettings};
-use crate::cluster::{self, GatewaySnapshot, MemberState, Snapshot, Status};
+use crate::cluster::{self, GatewaySnapshot, MemberState, Snapshot, Status, Told};
 use crate::gateway::{GatewayName, Weight};
 
 impl ClusterView {
     /// What `show cluster` tells about a cluster that answers for `vips`.
     #[must_use]
     pub fn new(cluster: &Snapshot, vips: &[IpAddr]) -> Self {
+        let known = cluster.gateways.iter().map(|gateway| GatewayView {
+            role: gateway_role(cluster.role, gateway),
+            ..GatewayView::from(gateway)
+        });
+        let told = cluster.told.iter().flat_map(told);
+        // What the master tells is more than what is configured.
+        let gateways: BTreeMap<_, _> =
+            known.chain(told).map(|gateway| (gateway.name.clone(), gateway)).collect();
         Self {
             role: match cluster.role {
                 cluster::Role::Master => Role::Master,
@@ -29,14 +38,9 @@ impl ClusterView {
             holdtime_ms: None,
             hello_ms: None,
             update_ms: None,
-            gateways: cluster
-                .gateways
-                .iter()
-                .map(|gateway| GatewayView {
-                    role: gateway_role(cluster.role, gateway),
-                    ..GatewayView::from(gateway)
-                })
-                .collect(),
+            told_by: cluster.told.as_ref().map(|told| told.master.to_string()),
+            told_ms: cluster.told.as_ref().map(|told| millis(told.age)),
+            gateways: gateways.into_values().collect(),
             drained_away: cluster.drained_away.iter().map(GatewayName::to_string).collect(),
         }
     }
@@ -53,7 +57,16 @@ impl ClusterView {
     }
 }
 
-/// A slave does not know which of the others is the master.
+/// The members that a slave has been told of.
+fn told(told: &Told) -> impl Iterator<Item = GatewayView> {
+    told.members.iter().map(|gateway| {
+        let is_master = gateway.member.name == told.master;
+        let role = if is_master { GatewayRole::Master } else { GatewayRole::Slave };
+        GatewayView { role: Some(role), told: true, ..GatewayView::from(gateway) }
+    })
+}
+
+/// What a member that this node knows by itself is.
 fn gateway_role(own: cluster::Role, gateway: &GatewaySnapshot) -> Option<GatewayRole> {
     match (own, gateway.member.is_self) {
         _ if gateway.report.is_none() => Some(GatewayRole::Static),
@@ -89,6 +102,7 @@ impl From<&GatewaySnapshot> for GatewayView {
             addresses: addresses(gateway),
             is_self: member.is_self,
             role: None,
+            told: false,
             state: match member.state {
                 MemberState::Up => GatewayState::Up,
                 MemberState::Overloaded => GatewayState::Overloaded,
@@ -105,7 +119,7 @@ impl From<&GatewaySnapshot> for GatewayView {
             share: *share,
             redirects: *redirects,
             last_seen_ms: report.map(|report| millis(report.heard)),
-            why: report.map(|report| report.why.to_owned()),
+            why: report.and_then(|report| report.why).map(str::to_owned),
         }
     }
 }
@@ -166,6 +180,7 @@ mod tests {
                 addresses: vec!["10.50.0.12".to_owned(), "fd50::12".to_owned()],
                 is_self: true,
                 role: Some(GatewayRole::Static),
+                told: false,
                 state: GatewayState::Draining,
                 weight: Some(3),
                 priority: None,
@@ -212,6 +227,42 @@ mod tests {
         assert_eq!((gateway.sessions, gateway.max_session), (Some(500), Some(10_000)));
         assert_eq!(gateway.last_seen_ms, Some(730));
         assert_eq!(gateway.why.as_deref(), Some("slow start"));
+    }
+
+    #[test]
+    fn a_slave_shows_what_its_master_has_told_and_that_it_has() {
+        let mut cluster = snapshot(Status::Connected);
+        cluster.role = cluster::Role::Slave;
+        let entry = |name: &str, is_self| {
+            let mut entry = cluster.gateways[0].clone();
+            entry.member = Member { name: name.parse().unwrap(), is_self, weight: None, ..entry.member };
+            entry.report = Some(ReportSnapshot { why: None, ..report() });
+            GatewaySnapshot { slots: 0, share: 0.0, redirects: 0, ..entry }
+        };
+        let members = vec![entry("gw1", false), entry("gw2", true)];
+        let age = Duration::from_millis(250);
+        cluster.told = Some(Told { master: "gw1".parse().unwrap(), age, members });
+        cluster.gateways.push(entry("gw9", false));
+        cluster.gateways[1].report = None;
+
+        let view = ClusterView::new(&cluster, &[]);
+
+        assert_eq!((view.told_by.as_deref(), view.told_ms), (Some("gw1"), Some(250)));
+        let shown: Vec<_> = view
+            .gateways
+            .iter()
+            .map(|gateway| (gateway.name.as_str(), gateway.told, gateway.role.unwrap(), gateway.is_self))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("gw1", true, GatewayRole::Master, false),
+                ("gw2", true, GatewayRole::Slave, true),
+                ("gw9", false, GatewayRole::Static, false),
+            ]
+        );
+        assert_eq!((view.gateways[0].load, view.gateways[0].last_seen_ms), (Some(12.34), Some(730)));
+        assert_eq!((view.gateways[0].weight, view.gateways[0].why.as_deref()), (None, None));
     }
 
     #[test]
@@ -267,7 +318,7 @@ mod tests {
             system: BasisPoints::saturating(1_968),
             total: BasisPoints::saturating(1_234),
             heard: Duration::from_millis(730),
-            why: "slow start",
+            why: Some("slow start"),
         }
     }
 
@@ -299,6 +350,7 @@ mod tests {
                 redirects: 7,
                 report: None,
             }],
+            told: None,
             drained_away: vec!["gw9".parse().unwrap()],
             former_redirects: 0,
         }

@@ -79,7 +79,9 @@ impl Collector for FromSnapshot {
             "1 for the role this node has in the cluster",
             Role::ALL.iter().map(|role| ([("role", role.name())], i64::from(cluster.role == *role))),
         )?;
-        members(&mut encoder, *at, cluster.gateways.get(..MAX_MEMBERS).unwrap_or(&cluster.gateways))?;
+        // What the master tells its slaves, its own metrics say.
+        let own = cluster.gateways.iter().filter(|member| !member.told);
+        members(&mut encoder, *at, &own.take(MAX_MEMBERS).collect::<Vec<_>>())?;
         groups(&mut encoder, standby)?;
         ike.iter().try_for_each(|figures| ike::metrics::encode(&mut encoder, figures))
     }
@@ -112,7 +114,7 @@ fn fast_path(encoder: &mut DescriptorEncoder<'_>, redirect: &RedirectView) -> fm
     )
 }
 
-fn members(encoder: &mut DescriptorEncoder<'_>, at: UnixTime, members: &[GatewayView]) -> fmt::Result {
+fn members(encoder: &mut DescriptorEncoder<'_>, at: UnixTime, members: &[&GatewayView]) -> fmt::Result {
     gauges(
         encoder,
         "member_up",

@@ -744,6 +744,22 @@ impl Fleet {
             .collect();
         let there: BTreeSet<_> = alive.iter().map(|at| self.nodes[*at].name.clone()).collect();
         assert_eq!(offered, there, "{}: members", self.context());
+        for slave in alive.iter().filter(|at| !expected.contains(at)) {
+            self.check_told(*slave, &self.nodes[expected[0]].name, &there);
+        }
+    }
+
+    /// A slave knows from its master who is there.
+    fn check_told(&self, slave: usize, master: &GatewayName, there: &BTreeSet<GatewayName>) {
+        let Node { name, alive, .. } = &self.nodes[slave];
+        let told = alive.as_ref().and_then(|alive| alive.cluster.snapshot(self.now).told);
+        assert!(told.is_some(), "{}: {name} was told nothing", self.context());
+        let Some(told) = told else { return };
+        let members: BTreeSet<_> = told.members.iter().map(|told| told.member.name.clone()).collect();
+        assert_eq!((&told.master, &members), (master, there), "{}: {name} was told", self.context());
+        let own = told.members.iter().filter(|told| told.member.is_self);
+        assert!(own.map(|told| &told.member.name).eq([name]), "{}: who is who", self.context());
+        assert!(told.age < HOLDTIME, "{}: {name} was told {:?} ago", self.context(), told.age);
     }
 
     fn tell(&mut self, what: String) {

@@ -16,6 +16,7 @@ mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod userspace;
 mod visitors;
 mod vlan;
 mod wires;

@@ -104,7 +104,7 @@ impl Master {
         let mut local = fresh(local, Report::default(), now, None);
         local.is_local = true;
         let (before, entries, mut drained) = match inherited {
-            Some(View { master, entries, drained }) => (Some(master), entries, drained),
+            Some(View { master, entries, drained, age: _ }) => (Some(master), entries, drained),
             None => (None, vec![], BTreeSet::new()),
         };
         let drained_members = entries.iter().filter(|entry| entry.is_drained);

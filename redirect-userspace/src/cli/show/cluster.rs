@@ -34,7 +34,12 @@ pub(crate) fn render(view: &ClusterView, detail: bool, width: usize) -> String {
         text.push_str("No gateways.\n");
         return text;
     }
-    text.push_str("Load statistics:\n");
+    match (&view.told_by, view.told_ms) {
+        (Some(master), Some(age)) => {
+            text.push_str(&format!("Load statistics, as master {master} told them {} ago:\n", ago(age)));
+        }
+        _ => text.push_str("Load statistics:\n"),
+    }
     let mut table = Table::new([
         (" Gateway", Align::Left),
         ("Role", Align::Left),
@@ -72,8 +77,8 @@ fn cells(gateway: &GatewayView, is_least_loaded: bool) -> [String; 9] {
         or_dash(gateway.priority),
         or_dash(gateway.load.map(|load| format!("{:.0}%", load.trunc()))),
         or_dash(gateway.sessions),
-        ratio(gateway.share),
-        gateway.redirects.to_string(),
+        or_dash((!gateway.told).then(|| ratio(gateway.share))),
+        or_dash((!gateway.told).then_some(gateway.redirects)),
         gateway.state.name().to_owned(),
     ]
 }
@@ -255,6 +260,39 @@ Cluster IP      : 10.50.0.5, fd50::5
 Hold time       : 3000 msec
 Hello-Interval  : 1000 msec
 Update-Interval : 5000 msec
+"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_a_slave_shows_is_marked_as_the_word_of_its_master() {
+        let mut view = fixtures::elected();
+        view.role = Role::Slave;
+        view.told_by = Some("gw1".to_owned());
+        view.told_ms = Some(340);
+        view.gateways.truncate(2);
+        for gateway in &mut view.gateways {
+            gateway.told = true;
+            gateway.is_self = !gateway.is_self;
+            gateway.why = None;
+        }
+
+        let text = render(&view, true, DEFAULT_WIDTH);
+
+        assert!(
+            text.ends_with(
+                "\
+Load statistics, as master gw1 told them 00:00.3 ago:
+ Gateway  Role    Last-seen  Prio  Load  SAs  Share  Redirects  State
+--------  ------  ---------  ----  ----  ---  -----  ---------  -----
+ gw1      Master    00:00.0   100   24%  812      -          -  up
+    10.50.0.11
+    crypto load 8.1%, system load 40.5%, 812 of 10000 SAs
+*gw2      Slave     00:00.7   100   12%  812      -          -  up
+    this node, 10.50.0.12, fd50::12
+    crypto load 5.0%, system load 19.7%, 812 of 10000 SAs
 "
             ),
             "{text}"

@@ -126,7 +126,9 @@ impl Userspace {
     /// Listens on the two IKE ports of exactly these addresses; sockets that stay keep what is
     /// queued in them. When this returns, the others are closed.
     ///
-    /// The tables are not touched: a VIP that is only listened on is answered for by nobody.
+    /// The tables are not touched: a VIP that is only listened on is answered for by nobody. It may
+    /// be another machine's; then nothing arrives until it comes here, and nothing has to be opened
+    /// when it does.
     ///
     /// # Errors
     ///
@@ -135,6 +137,10 @@ impl Userspace {
         let ports = [PORT_IKE, PORT_NAT_T];
         let wanted: BTreeSet<SocketAddr> =
             vips.iter().flat_map(|vip| ports.map(|port| SocketAddr::new(*vip, port))).collect();
+        if wanted == self.listening {
+            // Whoever takes over has no time to wait for the threads.
+            return Ok(());
+        }
 
         let mut fresh = Vec::new();
         for worker in &self.workers {

@@ -81,19 +81,34 @@ impl Elections {
     /// The virtual addresses that this node holds and answers for: those of the group that the
     /// cluster is bound to, or of all groups when it is bound to none.
     pub(super) fn vips(&self, config: &Config) -> Vec<IpAddr> {
-        let bound = config.cluster.election.as_ref().map(|election| &election.standby_group);
         self.standing
             .iter()
-            .filter(|(group, standing)| {
-                standing.state == State::Active && bound.is_none_or(|bound| bound == *group)
-            })
+            .filter(|(group, standing)| standing.state == State::Active && counts(config, group))
             .flat_map(|(_, standing)| standing.vips.iter().copied())
+            .collect()
+    }
+
+    /// The virtual addresses that this node answers for once it holds them, whoever does now. What
+    /// a group has learned belongs to them.
+    pub(super) fn eligible(&self, config: &Config) -> Vec<IpAddr> {
+        let groups = config.hsrp.iter().map(|group| &group.settings);
+        groups
+            .filter(|group| counts(config, &group.name))
+            .flat_map(|group| match self.standing.get(&group.name) {
+                Some(standing) if group.vips.is_empty() => standing.vips.clone(),
+                Some(_) | None => group.vips.clone(),
+            })
             .collect()
     }
 
     fn is_own(&self, id: crate::net::tcp::ConnectionId) -> Option<ConnectionId> {
         self.dialled.as_ref().filter(|(_, dialled, _)| *dialled == id).map(|(connection, ..)| *connection)
     }
+}
+
+/// Whether this node answers for the addresses of a group that it holds.
+fn counts(config: &Config, group: &GroupName) -> bool {
+    config.cluster.election.as_ref().is_none_or(|election| election.standby_group == *group)
 }
 
 impl Core {
@@ -188,6 +203,10 @@ impl Core {
         let before = self.elections.standing.insert(group.clone(), Standing { state, vips: vips.clone() });
         let was_active = before.as_ref().is_some_and(|before| before.state == State::Active);
         let is_active = state == State::Active;
+        if before.as_ref().is_none_or(|before| before.vips != vips) {
+            // Sockets for what was learned are opened now, not when it is taken over.
+            self.listen_if_needed()?;
+        }
         let is_bound =
             self.config.cluster.election.as_ref().is_some_and(|election| election.standby_group == group);
         if was_active && !is_active {
@@ -501,4 +520,69 @@ pub(super) async fn spoken(speaker: Option<&mut Speaker>) -> News {
         return news;
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Two groups, of which one learns its VIP; `[cluster]` is bound to the first if at all.
+    fn config(cluster: &str) -> Config {
+        let text = format!(
+            r#"
+            fast-path = {{ mode = "userspace" }}
+            [node]
+            name = "gw1"
+            addresses = ["10.50.0.11"]
+            [[hsrp]]
+            name = "one"
+            interface = "eth0"
+            group = 1
+            vip = ["10.50.0.5", "fd50::5"]
+            version = 2
+            [[hsrp]]
+            name = "two"
+            interface = "eth1"
+            group = 2
+            {cluster}
+            "#
+        );
+        Config::parse(Path::new("redirectd.toml"), &text).unwrap()
+    }
+
+    fn told(elections: &mut Elections, group: &str, state: State, vips: &[&str]) {
+        let vips = vips.iter().map(|vip| vip.parse().unwrap()).collect();
+        elections.standing.insert(group.parse().unwrap(), Standing { state, vips });
+    }
+
+    fn texts(vips: &[IpAddr]) -> Vec<String> {
+        vips.iter().map(IpAddr::to_string).collect()
+    }
+
+    #[test]
+    fn what_may_be_held_one_day_is_known_before_it_is_held() {
+        let mut elections = Elections::new();
+        let config = config("");
+        assert_eq!(texts(&elections.eligible(&config)), ["10.50.0.5", "fd50::5"]);
+
+        told(&mut elections, "one", State::Standby, &["10.50.0.5", "fd50::5"]);
+        told(&mut elections, "two", State::Listen, &["10.51.0.5"]);
+
+        assert_eq!(texts(&elections.eligible(&config)), ["10.50.0.5", "fd50::5", "10.51.0.5"]);
+        assert!(elections.vips(&config).is_empty());
+        told(&mut elections, "two", State::Active, &["10.51.0.5"]);
+        assert_eq!(texts(&elections.vips(&config)), ["10.51.0.5"]);
+    }
+
+    #[test]
+    fn only_the_group_of_the_cluster_counts_where_there_is_one() {
+        let mut elections = Elections::new();
+        let config = config("[cluster]\nstandby-group = \"one\"\nshutdown = true\n");
+        told(&mut elections, "two", State::Active, &["10.51.0.5"]);
+
+        assert_eq!(texts(&elections.eligible(&config)), ["10.50.0.5", "fd50::5"]);
+        assert!(elections.vips(&config).is_empty());
+    }
 }

@@ -151,6 +151,14 @@ impl Core {
         vips
     }
 
+    /// The addresses on which sockets listen: those that are answered for, and those that another
+    /// router holds now, so that taking over opens nothing. A socket on a link-local address would
+    /// belong to one interface; clients ask another one.
+    fn listened(&self, config: &Config) -> Vec<IpAddr> {
+        let vips = config.redirect.vips.iter().copied().chain(self.elections.eligible(config));
+        vips.filter(|vip| !is_link_local(*vip)).collect()
+    }
+
     /// Runs until a signal says stop.
     ///
     /// # Errors
@@ -273,7 +281,8 @@ impl Core {
         Ok(())
     }
 
-    /// Sockets answer where an interface could not take the program, or where none was named.
+    /// Sockets answer where an interface could not take the program, or where none was named. Where
+    /// nothing is redirected they would only take the requests away from the IKE daemon.
     fn listen_if_needed(&mut self) -> Result<()> {
         let without_xdp = self.interfaces.iter().any(|interface| interface.xdp.is_none());
         let is_needed = match self.config.fast_path.mode {
@@ -281,8 +290,8 @@ impl Core {
             Mode::Userspace => true,
             Mode::Auto => without_xdp || self.interfaces.is_empty(),
         };
-        let vips = self.vips();
-        if !is_needed || vips.is_empty() {
+        let vips = self.listened(&self.config);
+        if !is_needed || !self.config.redirect.on_init || vips.is_empty() {
             self.paths.stop_listening();
             return Ok(());
         }
@@ -345,6 +354,13 @@ impl Core {
 
     fn record(&self, event: &Event) {
         self.telemetry.record(self.clock.now().wall, event);
+    }
+}
+
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

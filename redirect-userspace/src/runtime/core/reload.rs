@@ -58,11 +58,9 @@ impl Core {
                 }
             }
         }
-        let held = self.elections.vips(&config);
-        let wanted: Vec<_> = config.redirect.vips.iter().copied().chain(held).collect();
-        if let Err(error) = self.paths.relisten(&wanted) {
+        if let Err(error) = self.paths.relisten(&self.listened(&config)) {
             // The old VIPs could be bound before.
-            self.paths.relisten(&self.vips())?;
+            self.paths.relisten(&self.listened(&self.config))?;
             for interface in self.interfaces.split_off(old) {
                 self.release(&interface).await;
             }
