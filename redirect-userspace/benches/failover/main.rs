@@ -1,5 +1,5 @@
 //! How long nobody answers. `cargo xtask bench failover`, or one part of it by name: `crash`,
-//! `planned`, `flood`, `slaves`. With `--quick` it takes a minute and its figures mean little.
+//! `silence`, `planned`, `flood`, `slaves`. With `--quick` it takes a minute and its figures mean little.
 //!
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
 //!
@@ -50,8 +50,13 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("crash", crash::run), ("planned", planned::run), ("flood", flood::run), ("slaves", slaves::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("crash", crash::run),
+    ("silence", crash::silence),
+    ("planned", planned::run),
+    ("flood", flood::run),
+    ("slaves", slaves::run),
+];
 
 fn main() -> Result<()> {
     // Cargo adds options of its own.

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::load::{mix, read_reply, request};
 use super::netns::Namespace;
@@ -21,6 +22,9 @@ use super::wait::{Stopwatch, rest};
 ///
 /// A reply takes microseconds; the rest is for a machine with other work.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Octets of replies that may wait for the receiver, as the kernel counts them: some 4 KB each.
+/// With the usual room for 50, a receiver that waits for a processor would itself lose replies.
+const ROOM: usize = 64 << 20;
 const PORT: u16 = 500;
 
 /// One request of a [`Record`].
@@ -95,11 +99,12 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound.
+    /// When the address cannot be bound, or the kernel has no room for replies.
     pub fn start(namespace: &Namespace, local: IpAddr, vip: IpAddr, rate: u32, seed: u64) -> Result<Self> {
         // Not connected: nobody at the VIP is the expected case, and no error of this socket.
         let socket = namespace.udp((local, 0))?;
         socket.set_read_timeout(Some(PATIENCE)).context("setting a timeout")?;
+        setsockopt(&socket, sockopt::RcvBufForce, &ROOM).context("making room for replies")?;
         let receiving = socket.try_clone().context("sharing a socket")?;
         let stop = Arc::new(AtomicBool::new(false));
         let watch = Stopwatch::start();
