@@ -364,6 +364,15 @@ impl GatewayAddresses {
         [ipv4, ipv6, fqdn].into_iter().flatten()
     }
 
+    /// Whether this is one of the addresses.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4 == Some(address),
+            IpAddr::V6(address) => self.ipv6 == Some(address),
+        }
+    }
+
     /// Whether the two have an address in common.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

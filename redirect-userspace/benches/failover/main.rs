@@ -6,9 +6,10 @@
 //! # Measure
 //!
 //! A client asks the VIP at a constant rate. The gap is the number of requests that were not
-//! answered over that rate. A crash kills everything on the node that answers at that moment;
-//! moments are spread evenly over the interval between two hellos. keepalived's VRRPv3 holds the
-//! VIP of two daemons with a static table, in the same kind of laboratory, taking turns with ours.
+//! answered over that rate. A crash kills the daemon that answers at that moment, or silences its
+//! node; moments are spread evenly over the interval between two hellos. keepalived's VRRPv3 holds
+//! the VIP of two daemons with a static table, in the same kind of laboratory, taking turns with
+//! ours.
 
 #![expect(
     clippy::disallowed_methods,

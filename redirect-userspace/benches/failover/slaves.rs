@@ -128,8 +128,8 @@ impl Fleet {
 
     fn member(&self, number: usize, now: Now) -> Result<Member> {
         let settings = Settings {
-            key: ClusterKey::new(Secret::new(self.key.clone().into_bytes()))?,
             holdtime: self.holdtime,
+            ..Settings::new(ClusterKey::new(Secret::new(self.key.clone().into_bytes()))?)
         };
         let slave = SlaveSettings { update: UPDATE, hello: UPDATE, ..SlaveSettings::default() };
         let registration = Registration {

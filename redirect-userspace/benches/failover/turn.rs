@@ -32,6 +32,9 @@ pub(crate) trait Contender {
     /// Takes away the one that answers, in the manner that is measured.
     fn event(&mut self) -> Result<()>;
 
+    /// What it knows about itself, for error messages.
+    fn describe(&self) -> String;
+
     /// Brings back what the event has taken, and waits until the next one can come.
     fn restore(&mut self) -> Result<()>;
 }
@@ -57,7 +60,13 @@ pub(crate) fn turn(contender: &mut dyn Contender, number: u32) -> Result<Gap> {
     // Else the gap would contain what the event has not caused.
     ensure!(lost.is_empty(), "{}: lost before the event at {at:?}: {lost:?}", contender.name());
     let is_over = record.asked.last().is_some_and(|last| last.gateway.is_some());
-    ensure!(is_over, "{}: nobody answers {AFTER:?} after the event", contender.name());
+    ensure!(
+        is_over,
+        "{}: nobody answers {AFTER:?} after the event in turn {number}: {:?}\n{}",
+        contender.name(),
+        record.gap(at),
+        contender.describe()
+    );
     contender.restore()?;
     Ok(record.gap(at))
 }

@@ -22,6 +22,8 @@ const PRIORITIES: [u8; 2] = [110, 100];
 pub(crate) enum Leaving {
     /// Everything on the node is killed.
     Crash,
+    /// The node falls silent.
+    Silence,
     /// keepalived resigns; the daemon goes on.
     Resign,
 }
@@ -118,13 +120,22 @@ impl Contender for Vrrp {
                 site.keepalived.kill()?;
                 site.daemon.as_ref().context("no daemon")?.signal(Signal::SIGKILL)?;
             }
+            Leaving::Silence => self.nodes.switch.mute(&site.namespace)?,
             Leaving::Resign => site.keepalived.terminate()?,
         }
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        format!("{} was master; now {:?}", self.master, self.find_master())
+    }
+
     fn restore(&mut self) -> Result<()> {
         let site = self.sites.get_mut(self.master).context("no such site")?;
+        if self.leaving == Leaving::Silence {
+            self.nodes.switch.unmute(&site.namespace)?;
+            return self.settled();
+        }
         site.keepalived.clean()?;
         if self.leaving == Leaving::Crash {
             site.daemon.take().context("no daemon")?.wait(PATIENCE)?;

@@ -156,7 +156,9 @@ impl Report {
         let value = ours.quantile(share);
         self.failed |= value > must || value.is_nan();
         let verdict = verdict(value <= must, value <= aim);
-        println!("{what:<32} {case:<16} {value:>8.1} {unit} (must {must}, aim {aim}) {verdict}");
+        // A ratio has no unit, and may be small.
+        let digits = if unit.is_empty() { 3 } else { 1 };
+        println!("{what:<32} {case:<16} {value:>8.digits$} {unit} (must {must}, aim {aim}) {verdict}");
         self.rows.push(json!({
             "what": what, "case": case, "unit": unit, "quantile": share, "value": value,
             "must-at-most": must, "aim-at-most": aim,

@@ -7,6 +7,8 @@
 //! - The two roles prove different things and seal with different keys, so nothing that was sent
 //!   can be sent back.
 //! - A frame is good once, in its place: it carries a number, and the numbers have no gaps.
+//! - Of two keys that both sides know, the one counts that the slave would rather use: nobody on
+//!   the way can have the other one used.
 //! - Proofs and tags are compared in constant time; keys are zeroed when the connection ends.
 //!
 //! # Picture
@@ -15,6 +17,8 @@
 //! secret         = HMAC(cluster key, "CLB connection" | Offer frame | Challenge frame)
 //! slave's proof  = HMAC(secret, "slave proof")      master's proof  = HMAC(secret, "master proof")
 //! slave's key    = HMAC(secret, "slave frames")     master's key    = HMAC(secret, "master frames")
+//!
+//! second secret  = HMAC(secret of the accepted key, "accepted key" | slave's proof under its key)
 //!
 //! +--------+----------+---------- - - ---+---------+
 //! | header | sequence | body             |   tag   |   sealed frame
@@ -35,8 +39,9 @@ use hmac::digest::Output;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::config::ClusterKey;
+use super::config::{ClusterKey, Settings};
 use super::frame::{HEADER, header};
+use super::wire::{SlaveProof, TWO_PROOFS};
 use crate::codec::{DecodeError, Reader};
 use crate::secret::{Secret, is_same};
 
@@ -95,6 +100,13 @@ impl Handshake {
         Self { secret: Secret::from(&secret[..]) }
     }
 
+    /// The same for a key that the slave only accepts. What is proven with it holds only together
+    /// with `first`, the proof under the key that the slave would rather use.
+    fn behind(&self, first: &[u8; PROOF]) -> Self {
+        let secret = hmac(&self.secret, &[b"accepted key", first]);
+        Self { secret: Secret::from(&secret[..]) }
+    }
+
     /// The proof of one side.
     pub(crate) fn proof(&self, side: Side) -> [u8; PROOF] {
         hmac(&self.secret, &[side.proof_label()]).into()
@@ -112,6 +124,41 @@ impl Handshake {
             Half { keyed: keyed(&key), sequence: 0 }
         };
         Channel { ours: half(side), theirs: half(side.other()) }
+    }
+}
+
+/// The handshakes of a connection under each key that one side has.
+pub(crate) struct Handshakes {
+    own: Handshake,
+    accepted: Option<Handshake>,
+}
+
+impl Handshakes {
+    /// Begins with the two frames that were exchanged, whole.
+    pub(crate) fn new(settings: &Settings, offer: &[u8], challenge: &[u8]) -> Self {
+        let under = |key| Handshake::new(key, offer, challenge);
+        Self { own: under(&settings.key), accepted: settings.accept_key.as_ref().map(under) }
+    }
+
+    /// What a slave sends, and the handshakes by which it may be answered.
+    pub(crate) fn prove(self, version: u8) -> (SlaveProof, Vec<Handshake>) {
+        let first = self.own.proof(Side::Slave);
+        let accepted = self.accepted.filter(|_| version >= TWO_PROOFS);
+        let accepted = accepted.map(|accepted| accepted.behind(&first));
+        let second = accepted.as_ref().map(|accepted| accepted.proof(Side::Slave));
+        (SlaveProof { first, second }, [Some(self.own), accepted].into_iter().flatten().collect())
+    }
+
+    /// The master's proof and its seals, for a slave that has proven to know one of the keys.
+    pub(crate) fn answer(&self, proof: &SlaveProof) -> Option<([u8; PROOF], Channel)> {
+        let known = || [Some(&self.own), self.accepted.as_ref()].into_iter().flatten();
+        let answer = |handshake: &Handshake| (handshake.proof(Side::Master), handshake.channel(Side::Master));
+        if let Some(handshake) = known().find(|handshake| handshake.is_proven(Side::Slave, &proof.first)) {
+            return Some(answer(handshake));
+        }
+        let second = proof.second.as_ref()?;
+        let mut behind = known().map(|handshake| handshake.behind(&proof.first));
+        behind.find(|handshake| handshake.is_proven(Side::Slave, second)).as_ref().map(answer)
     }
 }
 

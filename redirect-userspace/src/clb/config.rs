@@ -1,9 +1,11 @@
 //! Settings of the cluster: Cisco's `crypto ikev2 cluster` commands, with their ranges.
 
 use std::fmt::{Display, Formatter};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::gateway::GatewayAddresses;
 use crate::secret::Secret;
 
 /// What every member must agree on.
@@ -11,8 +13,14 @@ use crate::secret::Secret;
 pub struct Settings {
     /// Proves that a peer belongs to the cluster.
     pub key: ClusterKey,
+    /// Proves it as well, while the key is being changed on all members. This node uses it only
+    /// with a peer that does not know [`Self::key`].
+    pub accept_key: Option<ClusterKey>,
     /// How long a member counts as alive without being heard: 100 ms to 120 s.
     pub holdtime: Duration,
+    /// The virtual IPs. Nobody is a member at one of them: clients would be sent back to where
+    /// they have asked.
+    pub vips: Vec<IpAddr>,
 }
 
 impl Settings {
@@ -22,6 +30,17 @@ impl Settings {
     pub const DEFAULT_HOLDTIME: Duration = Duration::from_secs(3);
     /// TCP port of the master unless the operator says otherwise.
     pub const DEFAULT_PORT: u16 = 2012;
+
+    /// The settings of a cluster with this key and nothing else that is special.
+    #[must_use]
+    pub const fn new(key: ClusterKey) -> Self {
+        Self { key, accept_key: None, holdtime: Self::DEFAULT_HOLDTIME, vips: Vec::new() }
+    }
+
+    /// Whether one of the addresses is a virtual IP.
+    pub(crate) fn has_vip_among(&self, addresses: &GatewayAddresses) -> bool {
+        self.vips.iter().any(|vip| addresses.contains(*vip))
+    }
 }
 
 /// The cluster's key: at least 16 octets.

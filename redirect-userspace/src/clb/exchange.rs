@@ -83,6 +83,52 @@ fn a_slave_with_another_key_is_refused_and_both_say_so() {
     assert_eq!(lan.take_slave_events(), [told(total - 1)]);
 }
 
+/// The steps in which a key is changed.
+const STEPS: [(&[u8], Option<&[u8]>); 4] =
+    [(KEY, None), (KEY, Some(OTHER_KEY)), (OTHER_KEY, Some(KEY)), (OTHER_KEY, None)];
+
+#[test]
+fn members_that_are_not_all_of_a_key_change_apart_get_through_to_each_other() {
+    for (at, master) in STEPS.into_iter().enumerate() {
+        for (other, slave) in STEPS.into_iter().enumerate() {
+            let mut lan = Lan::new();
+            lan.master(MasterInput::Reconfigure { settings: two_keys(master), limits: Limits::default() });
+
+            lan.slaves.insert(1, slave_with(1, two_keys(slave), lan.now));
+            lan.slave(1, SlaveInput::MasterAt(vip()));
+            lan.pass(ms(10_000));
+
+            let is_member = lan.members().len() == 2;
+            assert_eq!(is_member, at.abs_diff(other) < 3, "master at step {at}, slave at step {other}");
+            assert!(is_member || lan.member(1).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_key_is_changed_by_reloads_without_a_connection_ending() {
+    let mut lan = Lan::with_slaves([1, 2, 3]);
+    lan.pass(ms(1));
+    let slave = SlaveSettings::default();
+    for (step, keys) in (1_u16..).zip(STEPS.into_iter().skip(1)) {
+        // The master is the first, in the middle, the last.
+        for node in (0..4).map(|node| (node + step) % 4) {
+            let settings = two_keys(keys);
+            match node {
+                0 => lan.master(MasterInput::Reconfigure { settings, limits: Limits::default() }),
+                node => lan.slave(node, SlaveInput::Reconfigure { settings, slave }),
+            }
+            lan.pass(ms(2_000));
+            assert_eq!(lan.members(), ["gw0", "gw1", "gw2", "gw3"]);
+        }
+    }
+    assert_eq!((&lan.closed[..], &lan.hung_up[..]), (&[][..], &[][..]));
+
+    lan.add(4, KEY);
+    lan.add(5, OTHER_KEY);
+    assert_eq!(lan.members(), ["gw0", "gw1", "gw2", "gw3", "gw5"]);
+}
+
 #[test]
 fn a_slave_of_another_cluster_is_refused() {
     let mut lan = Lan::new();
@@ -283,6 +329,75 @@ fn a_member_can_change_its_address_and_its_name() {
 }
 
 #[test]
+fn a_slave_at_a_vip_is_refused_for_that_and_the_others_stay() {
+    let mut lan = Lan::with_slaves([1]);
+    let vips = vec!["10.1.0.2".parse().unwrap(), "fd50::5".parse().unwrap()];
+    let settings = Settings { vips, ..settings(KEY) };
+    lan.master(MasterInput::Reconfigure { settings, limits: Limits::default() });
+    lan.take_events();
+    lan.take_slave_events();
+
+    lan.add(2, KEY);
+    lan.slaves.insert(3, slave(3, KEY, lan.now));
+    lan.slave(3, SlaveInput::LocalRegistration(registration_at(3, "fd50::5")));
+    lan.slave(3, SlaveInput::MasterAt(vip()));
+    lan.settle();
+
+    assert_eq!(lan.members(), ["gw0", "gw1"]);
+    let reason = CloseReason::VipAddress;
+    assert_eq!(
+        lan.take_events(),
+        [Event::PeerRefused { from: address(2), reason, detail: None, count: 1 }],
+        "the other one is counted"
+    );
+    let told = Event::NotConnected {
+        address: vip(),
+        reason: CloseReason::Refused,
+        refusal: Some(Refusal::VipAddress),
+        count: 1,
+    };
+    assert_eq!(lan.take_slave_events(), [told.clone(), told]);
+    lan.slave(3, SlaveInput::LocalRegistration(registration(3)));
+    lan.pass(ms(10_000));
+    assert_eq!(lan.members(), ["gw0", "gw1", "gw3"]);
+}
+
+#[test]
+fn a_member_whose_address_becomes_a_vip_is_none_any_more() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.pass(ms(1));
+    lan.take_events();
+
+    let settings = Settings { vips: vec!["10.1.0.2".parse().unwrap()], ..settings(KEY) };
+    lan.master(MasterInput::Reconfigure { settings: settings.clone(), limits: Limits::default() });
+    lan.settle();
+
+    assert_eq!(lan.members(), ["gw0", "gw1"]);
+    let departure = Departure::Lost(CloseReason::VipAddress);
+    assert_eq!(lan.take_events(), [Event::MemberLeft { name: name(2), departure }]);
+    lan.slave(1, SlaveInput::LocalRegistration(registration_at(1, "10.1.0.2")));
+    lan.settle();
+    assert_eq!(lan.members(), ["gw0"]);
+    let departure = Departure::Lost(CloseReason::VipAddress);
+    assert_eq!(lan.take_events(), [Event::MemberLeft { name: name(1), departure }]);
+}
+
+#[test]
+fn a_member_at_a_vip_is_not_inherited() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.pass(ms(1));
+    lan.crash_master();
+    let view = lan.slaves[&1].view(lan.now);
+
+    let settings = Settings { vips: vec!["10.1.0.2".parse().unwrap()], ..settings(KEY) };
+    let rng = crate::rng::Rng::from_number(9);
+    let limits = Limits::default();
+    lan.master = Some(Master::new(settings, limits, cluster(), registration(9), rng, lan.now, view));
+
+    assert_eq!(lan.members(), ["gw1", "gw9"]);
+}
+
+#[test]
 fn an_order_reaches_its_member_also_after_it_was_away() {
     let mut lan = Lan::with_slaves([1, 2]);
 
@@ -330,6 +445,57 @@ fn a_member_that_is_undrained_while_it_is_away_is_not_drained_when_it_comes_back
     lan.pass(ms(1));
 
     assert!(!lan.member(1).unwrap().drained_by_operator);
+}
+
+#[test]
+fn who_is_drained_and_away_is_drained_under_the_next_master_too() {
+    let mut lan = Lan::with_slaves([1, 2, 3]);
+    for number in [2, 3] {
+        lan.master(MasterInput::Drain { name: name(number), drain: true });
+        lan.slave(number, SlaveInput::Leave(LeaveReason::Stopped));
+    }
+    lan.pass(ms(100));
+    let told = lan.slaves[&1].view(lan.now).unwrap().drained;
+    assert_eq!(told, BTreeSet::from([name(2), name(3)]));
+    lan.take_events();
+    lan.master(MasterInput::Drain { name: name(2), drain: false });
+    lan.pass(ms(100));
+    assert_eq!(lan.take_events(), [Event::MemberDrained { name: name(2), is_drained: false }]);
+    let view = lan.slaves[&1].view(lan.now).unwrap();
+    assert_eq!(view.drained, BTreeSet::from([name(3)]));
+
+    lan.crash_master();
+    lan.slaves.clear();
+    lan.master = Some(master(Some(view), lan.now));
+    lan.ordered.clear();
+    for number in [1, 2, 3] {
+        lan.add(number, KEY);
+    }
+    lan.pass(ms(1));
+
+    let is_drained = [1, 2, 3].map(|number| lan.member(number).unwrap().drained_by_operator);
+    assert_eq!(is_drained, [false, false, true]);
+    assert_eq!(lan.ordered, [(3, Order::Drain)]);
+    assert_eq!(lan.slaves[&1].view(lan.now).unwrap().drained, BTreeSet::new());
+}
+
+#[test]
+fn a_drained_member_that_is_not_inherited_is_drained_when_it_comes() {
+    let mut lan = Lan::with_slaves([1, 2]);
+    lan.master(MasterInput::Drain { name: name(2), drain: true });
+    lan.pass(ms(1));
+    lan.crash_master();
+    lan.slave(1, SlaveInput::NoMaster);
+    lan.slaves.remove(&2);
+    lan.pass(Settings::DEFAULT_HOLDTIME);
+
+    let view = lan.slaves[&1].view(lan.now);
+    lan.master = Some(master(view, lan.now));
+
+    assert_eq!(lan.members(), ["gw0"]);
+    assert_eq!(lan.the_master().drained_away().collect::<Vec<_>>(), [&name(2)]);
+    lan.add(2, KEY);
+    assert!(lan.member(2).unwrap().drained_by_operator);
 }
 
 #[test]

@@ -25,7 +25,13 @@ pub(super) fn ms(ms: u64) -> Duration {
 }
 
 pub(super) fn settings(key: &[u8]) -> Settings {
-    Settings { key: ClusterKey::new(Secret::from(key)).unwrap(), holdtime: Settings::DEFAULT_HOLDTIME }
+    Settings::new(ClusterKey::new(Secret::from(key)).unwrap())
+}
+
+/// A key, and another one that is accepted.
+pub(super) fn two_keys((key, accepted): (&[u8], Option<&[u8]>)) -> Settings {
+    let accept_key = accepted.map(|key| ClusterKey::new(Secret::from(key)).unwrap());
+    Settings { accept_key, ..settings(key) }
 }
 
 pub(super) fn cluster() -> ClusterName {
@@ -43,6 +49,13 @@ pub(super) fn registration(number: u16) -> Registration {
         addresses: GatewayAddresses::new([address]).unwrap(),
         priority: 100,
         max_session: 10_000,
+    }
+}
+
+pub(super) fn registration_at(number: u16, address: &str) -> Registration {
+    Registration {
+        addresses: GatewayAddresses::new([address.parse().unwrap()]).unwrap(),
+        ..registration(number)
     }
 }
 
@@ -64,9 +77,13 @@ pub(super) fn master(inherited: Option<View>, now: Now) -> Master {
 }
 
 pub(super) fn slave(number: u16, key: &[u8], now: Now) -> Slave {
+    slave_with(number, settings(key), now)
+}
+
+pub(super) fn slave_with(number: u16, settings: Settings, now: Now) -> Slave {
     let rng = Rng::from_number(u64::from(number) + 100);
     let slave = SlaveSettings::default();
-    Slave::new(settings(key), slave, cluster(), registration(number), report(u32::from(number)), rng, now)
+    Slave::new(settings, slave, cluster(), registration(number), report(u32::from(number)), rng, now)
 }
 
 /// One connection, and what is on its way.

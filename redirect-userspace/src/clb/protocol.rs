@@ -26,12 +26,13 @@
 //!        slave                                                    master
 //!          │ ── Offer: versions, nonce, cluster ──────────────────▶ │
 //!          │ ◀───────────────────────── Challenge: version, nonce ── │
-//!          │ ── Slave Proof ──────────────────────────────────────▶ │  the slave knows the key
-//!          │ ◀─────────────────────────────────── Master Proof ──── │  so does the master
+//!          │ ── Slave Proof ──────────────────────────────────────▶ │  the slave knows a key
+//!          │ ◀─────────────────────────────────── Master Proof ──── │  the master knows the same
 //!   from here on every frame is sealed
 //!          │ ── Register: name, addresses, limits, report ────────▶ │
 //!          │ ◀─────────────────── Accepted: master's name, holdtime ─ │  the slave is a member
 //!          │ ◀──────────── View: every member, in one or more parts ── │
+//!          │                 before it Drained: who is drained and away
 //!          │                                                        │
 //!          │ ── Hello ───────────── every `slave hello` ──────────▶ │
 //!          │ ── Update: report ──── every `slave update`, or sooner ▶ │
@@ -106,6 +107,7 @@
 //! | `0x22` | View | master | yes |
 //! | `0x23` | Alive | master | yes |
 //! | `0x24` | Order | master | yes |
+//! | `0xa2` | Drained | master | yes |
 //!
 //! # Keys and proofs
 //!
@@ -131,6 +133,30 @@
 //! The cluster key has 16 to 1024 octets. Nothing slows down somebody who has recorded a
 //! handshake and tries keys at home: the key has to be random, not a word.
 //!
+//! # Another key
+//!
+//! While the key is being changed, a member has two: *its key*, and an *accepted key*. Everything
+//! above is done with one key that both sides know. A slave with an accepted key offers both, in
+//! one Slave Proof, and the second proof hangs on the first:
+//!
+//! ```text
+//! first proof    = Slave Proof under the slave's key
+//! second secret  = HMAC(secret of the slave's accepted key, "accepted key" | first proof)
+//! second proof   = HMAC(second secret, "slave proof")
+//! ```
+//!
+//! The master looks at the first proof, under its key and its accepted key, and only if neither
+//! fits at the second one, again under both. The secret behind the proof that fits is that of the
+//! connection: from it come the Master Proof and the keys of the seals. So the slave's own key is
+//! used whenever the master knows it. Nobody on the way can have the other one used: without the
+//! first proof, or with a changed one, the second is wrong as well.
+//!
+//! A key is changed in three steps, each on all members before the next one begins: the new key is
+//! accepted; the new key is the key and the old one is accepted; the old one is dropped. In every
+//! step all members have a key in common, whichever of them is the master and whatever the order.
+//! Connections that are there stay. An accepted key is as good as the other for whoever knows it:
+//! what the old one was changed for ends with the third step, not before.
+//!
 //! # Bodies
 //!
 //! Offer, at most 102 octets. The magic and the two versions are at these places in every
@@ -146,7 +172,13 @@
 //! version (1) | nonce (32)
 //! ```
 //!
-//! Slave Proof, Master Proof:
+//! Slave Proof. The second proof is there if the slave has an accepted key, not in version 1:
+//!
+//! ```text
+//! proof (32) | second proof (32)
+//! ```
+//!
+//! Master Proof:
 //!
 //! ```text
 //! proof (32)
@@ -215,6 +247,14 @@
 //! registration | report (20) | heard (4) | joined (4) | flags (1)
 //! ```
 //!
+//! Drained. Who is drained at the master and no member now: a slave that becomes the master keeps
+//! them drained. It comes before the first part of the view with the same `generation`, in as many
+//! frames as the names need, at most 1024 names together. Without it nobody is:
+//!
+//! ```text
+//! generation (8) | names in this frame (2) | name (text) | name ...
+//! ```
+//!
 //! Alive. A generation other than 0 says: the members are still those of that view, and the
 //! master has heard each of them within `oldest`. 0 says nothing about them:
 //!
@@ -231,14 +271,17 @@
 //!
 //! Reasons of Rejected and Refused: 1 no common version, 2 another cluster, 3 another key, 4
 //! duplicate name, 5 duplicate address, 6 the cluster is full, 7 silent, 8 replaced by another
-//! connection, 9 not the master any more, 10 not understood. Reasons of Leave: 1 the daemon ends,
-//! 2 shut down by the operator, 3 configured anew, 4 becomes the master. Others may be added.
+//! connection, 9 not the master any more, 10 not understood, 11 an address is a virtual IP of the
+//! cluster. Reasons of Leave: 1 the daemon ends, 2 shut down by the operator, 3 configured anew, 4
+//! becomes the master. Others may be added.
 //!
 //! # What the master keeps to
 //!
 //! - A name or address of a member that is alive is refused, except that a new connection with
 //!   both the name and all addresses of a member takes the place of its old one: the member has
 //!   crashed and come back before the master has noticed.
+//! - An address that is a virtual IP of the cluster is refused, and its member goes when it becomes
+//!   one.
 //! - A member is gone when its connection is. Members that the master knows from the view of its
 //!   predecessor have no connection; they are gone when they do not register in what is left of
 //!   the hold time.
@@ -247,7 +290,7 @@
 //!
 //! # Versions
 //!
-//! This is version 1. A frame whose type has the bit `0x80` may be skipped by who does not know
+//! This is version 2, which added the second proof; members speak version 1 as well. A frame whose type has the bit `0x80` may be skipped by who does not know
 //! it, after its tag was checked; any other unknown frame ends the connection. New frames of this
 //! kind, orders, reasons and flags do not make a new version. Everything else does: body layouts
 //! have no room for surprises, and octets that are left over are an error. Whoever speaks several
@@ -258,6 +301,7 @@
 mod tests {
     use crate::clb::auth::{NONCE, PROOF, SEQUENCE, TAG};
     use crate::clb::frame::{HEADER, MAX_FROM_MASTER, MAX_FROM_SLAVE, MAX_HANDSHAKE, OPTIONAL};
+    use crate::clb::view::MAX_DRAINED;
     use crate::clb::wire::{MAGIC, Offer, VERSIONS, kind};
     use crate::clb::{
         BasisPoints, ClusterKey, ClusterName, LeaveReason, MAX_MEMBERS, Master, Refusal, Settings, Slave,
@@ -294,6 +338,7 @@ mod tests {
             (kind::VIEW, "View | master | yes"),
             (kind::ALIVE, "Alive | master | yes"),
             (kind::ORDER, "Order | master | yes"),
+            (kind::DRAINED, "Drained | master | yes"),
         ];
         for (kind, row) in types {
             says(&format!("| `{kind:#04x}` | {row} |"));
@@ -312,9 +357,11 @@ mod tests {
         says(&format!("Tag ({})", TAG * 8));
         says(&format!("first {TAG} octets of HMAC"));
         says(&format!("magic \"{}\"", String::from_utf8_lossy(&MAGIC)));
-        says(&format!("This is version {}.", VERSIONS.1));
+        says(&format!("This is version {},", VERSIONS.1));
+        says(&format!("speak version {} as well", VERSIONS.0));
         says(&format!("port {} unless", Settings::DEFAULT_PORT));
         says(&format!("at most {MAX_MEMBERS} members"));
+        says(&format!("at most {MAX_DRAINED} names"));
         says(&format!("{} to {} octets", ClusterKey::MIN_LENGTH, ClusterKey::MAX_LENGTH));
         says(&format!("0 to {}", BasisPoints::ALL.value()));
         says(&format!(
@@ -342,7 +389,7 @@ mod tests {
         let named = |code| !matches!(Refusal::from_code(code), Refusal::Other(_));
         let leave = |code| !matches!(LeaveReason::from_code(code), LeaveReason::Other(_));
 
-        assert_eq!((0..=u8::MAX).filter(|code| named(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=10));
+        assert_eq!((0..=u8::MAX).filter(|code| named(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=11));
         assert_eq!((0..=u8::MAX).filter(|code| leave(*code)).collect::<Vec<_>>(), Vec::from_iter(1..=4));
         for (refusal, words) in [
             (Refusal::Version, "no common version"),
@@ -355,6 +402,7 @@ mod tests {
             (Refusal::Replaced, "replaced by another"),
             (Refusal::Stopped, "not the master any more"),
             (Refusal::Protocol, "not understood"),
+            (Refusal::VipAddress, "an address is a virtual IP"),
         ] {
             says(&format!("{} {words}", refusal.code()));
         }

@@ -84,6 +84,8 @@ named! {
         Unexpected = "unexpected frame",
         /// The peer speaks no version of the protocol that we do.
         Version = "unknown version",
+        /// One of the member's addresses is a virtual IP of the cluster.
+        VipAddress = "VIP as own address",
         /// The peer does not know the cluster's key.
         WrongKey = "wrong key",
         /// The seal of a frame does not match.
@@ -111,6 +113,7 @@ impl CloseReason {
             Self::Silent => Some(Refusal::Silent),
             Self::Stopped => Some(Refusal::Stopped),
             Self::Version => Some(Refusal::Version),
+            Self::VipAddress => Some(Refusal::VipAddress),
             Self::WrongKey => Some(Refusal::Key),
             // Nobody is there, nobody asks, or whoever is there is not to learn anything.
             Self::ClosedByPeer
@@ -189,6 +192,8 @@ coded! {
         Stopped = 9 "it is not the master any more",
         /// It does not understand what the slave sends.
         Protocol = 10 "it does not understand what it is sent",
+        /// One of the slave's addresses is a virtual IP of the cluster.
+        VipAddress = 11 "one of these addresses is a VIP of the cluster",
     }
 }
 

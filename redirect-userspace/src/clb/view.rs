@@ -7,6 +7,7 @@
 //!
 //! - A view is taken over as a whole or not at all.
 //! - A view has at most [`MAX_MEMBERS`] members, and no two with the same name.
+//! - Who is drained stays so while it is away, also when the master changes meanwhile.
 //! - Ages only grow, unless the master vouches for the members.
 
 use std::collections::BTreeSet;
@@ -18,7 +19,8 @@ use super::auth::{SEAL, SharedBody};
 use super::frame::{HEADER, MAX_FROM_MASTER};
 use super::report::{Registration, Report};
 use super::wire::{
-    AgedReport, Vouched, read_ms, read_registration, read_report, to_ms, write_registration, write_report,
+    AgedReport, Vouched, kind, read_ms, read_registration, read_report, read_text, to_ms, write_registration,
+    write_report, write_text,
 };
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::gateway::GatewayName;
@@ -26,8 +28,12 @@ use crate::time::Instant;
 
 /// Most members of a cluster on the wire: as many as the fast path has room for.
 pub const MAX_MEMBERS: usize = maps::MAX_GATEWAYS;
+/// Most names that are kept drained while they are not members. The operator drains one at a time.
+pub(crate) const MAX_DRAINED: usize = 1_024;
 /// Octets before the members in the body of each part.
 pub(crate) const PART_START: usize = 14;
+/// Octets before the names in the body of a frame with drained names.
+const NAMES_START: usize = 10;
 /// Longest body of a part.
 pub(crate) const MAX_PART: usize = MAX_FROM_MASTER - HEADER - SEAL;
 
@@ -38,6 +44,8 @@ pub struct View {
     pub master: GatewayName,
     /// Every member, the slave that was told included.
     pub entries: Vec<ViewEntry>,
+    /// Who is no member now, and is drained when it comes back.
+    pub drained: BTreeSet<GatewayName>,
 }
 
 /// A member in a view. Ages are those of the moment at which the view is looked at.
@@ -80,18 +88,29 @@ impl ViewEntry {
     }
 }
 
+/// A frame of a view that is not sealed yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Its type.
+    pub(crate) kind: u8,
+    /// Its body.
+    pub(crate) body: SharedBody,
+}
+
 /// Cuts a view into bodies that fit a frame.
 #[derive(Debug)]
 pub(crate) struct Parts {
     generation: u64,
-    whole: Vec<(Writer, u16)>,
+    drained: Bodies,
+    members: Bodies,
     scratch: Writer,
 }
 
 impl Parts {
     /// The parts of the view with this number.
     pub(crate) fn new(generation: u64) -> Self {
-        Self { generation, whole: vec![(empty_part(), 0)], scratch: Writer::new() }
+        let members = Bodies(vec![(zeros(PART_START), 0)]);
+        Self { generation, drained: Bodies(Vec::new()), members, scratch: Writer::new() }
     }
 
     /// Adds a member.
@@ -100,38 +119,66 @@ impl Parts {
         scratch.clear();
         let mut member = Writer::after(scratch);
         entry.write(&mut member);
-        if self.whole.last().is_none_or(|(part, _)| part.len() + member.len() > MAX_PART) {
-            self.whole.push((empty_part(), 0));
-        }
-        if let Some((part, count)) = self.whole.last_mut() {
-            part.octets(member.as_slice());
-            *count = count.saturating_add(1);
-        }
+        self.members.push(PART_START, member.as_slice());
         self.scratch = member;
     }
 
-    /// The bodies, in the order in which they are sent.
-    pub(crate) fn finish(self) -> Vec<SharedBody> {
-        let parts = u16::try_from(self.whole.len()).unwrap_or(u16::MAX);
-        (0..)
-            .zip(self.whole)
-            .map(|(part, (mut body, count)): (u16, _)| {
-                let mut start = Writer::new();
-                start.u64(self.generation);
-                start.u16(part);
-                start.u16(parts);
-                start.u16(count);
-                body.patch(0, start.as_slice());
-                SharedBody::new(body.into_octets())
-            })
-            .collect()
+    /// Adds the name of somebody who is drained and away.
+    pub(crate) fn push_drained(&mut self, name: &GatewayName) {
+        let mut text = Writer::new();
+        write_text(&mut text, name.as_str());
+        self.drained.push(NAMES_START, text.as_slice());
+    }
+
+    /// The frames, in the order in which they are sent.
+    pub(crate) fn finish(self) -> Vec<Part> {
+        let generation = self.generation;
+        let drained = self.drained.0.into_iter().map(|(body, count)| {
+            let mut start = Writer::new();
+            start.u64(generation);
+            start.u16(count);
+            part(kind::DRAINED, body, &start)
+        });
+        let parts = u16::try_from(self.members.0.len()).unwrap_or(u16::MAX);
+        let members = (0..).zip(self.members.0).map(|(number, (body, count)): (u16, _)| {
+            let mut start = Writer::new();
+            start.u64(generation);
+            start.u16(number);
+            start.u16(parts);
+            start.u16(count);
+            part(kind::VIEW, body, &start)
+        });
+        drained.chain(members).collect()
     }
 }
 
-fn empty_part() -> Writer {
-    let mut part = Writer::new();
-    part.zeros(PART_START);
-    part
+/// Bodies and how many items each has, as many as fit a frame.
+#[derive(Debug)]
+struct Bodies(Vec<(Writer, u16)>);
+
+impl Bodies {
+    /// Adds an item, to a body of its own when the last one is full. Each begins with `start`
+    /// octets that are written at the end.
+    fn push(&mut self, start: usize, item: &[u8]) {
+        if self.0.last().is_none_or(|(body, _)| body.len() + item.len() > MAX_PART) {
+            self.0.push((zeros(start), 0));
+        }
+        if let Some((body, count)) = self.0.last_mut() {
+            body.octets(item);
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+fn zeros(count: usize) -> Writer {
+    let mut body = Writer::new();
+    body.zeros(count);
+    body
+}
+
+fn part(kind: u8, mut body: Writer, start: &Writer) -> Part {
+    body.patch(0, start.as_slice());
+    Part { kind, body: SharedBody::new(body.into_octets()) }
 }
 
 /// Puts the parts of a view together.
@@ -142,24 +189,56 @@ pub(crate) struct Assembly {
     next: u16,
     parts: u16,
     entries: Vec<ViewEntry>,
+    /// The names that came before the first part, and with which view.
+    drained: (u64, BTreeSet<GatewayName>),
+}
+
+/// A view that is complete.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// Its number.
+    pub(crate) generation: u64,
+    /// Its members.
+    pub(crate) entries: Vec<ViewEntry>,
+    /// Who is drained and away.
+    pub(crate) drained: BTreeSet<GatewayName>,
 }
 
 impl Assembly {
-    /// Takes the body of a part; gives the view's number and members with the last one.
+    /// Takes the body of a frame with drained names, which belong to the view that follows.
+    ///
+    /// # Errors
+    ///
+    /// Not such a body, one in the middle of a view, or too many names.
+    pub(crate) fn take_drained(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(body);
+        let generation = read_generation(&mut reader)?;
+        let count = reader.u16("names")?;
+        let (of, names) = &mut self.drained;
+        if *of != generation {
+            (*of, *names) = (generation, BTreeSet::new());
+        }
+        for _ in 0..count {
+            names.insert(read_text(&mut reader, "name")?);
+        }
+        reader.finish("drained names")?;
+        if self.next != 0 || names.len() > MAX_DRAINED {
+            return Err(value("names", u64::from(count)));
+        }
+        Ok(())
+    }
+
+    /// Takes the body of a part; gives the view with the last one.
     ///
     /// # Errors
     ///
     /// No part of a view, or not the one that comes next.
-    pub(crate) fn take(&mut self, body: &[u8]) -> Result<Option<(u64, Vec<ViewEntry>)>, DecodeError> {
+    pub(crate) fn take(&mut self, body: &[u8]) -> Result<Option<Whole>, DecodeError> {
         let mut reader = Reader::new(body);
-        let generation = reader.u64("generation")?;
+        let generation = read_generation(&mut reader)?;
         let part = reader.u16("part")?;
         let parts = reader.u16("parts")?;
         let count = reader.u16("members")?;
-        let value = |what, value| DecodeError::Value { what, value };
-        if generation == 0 {
-            return Err(value("generation", 0));
-        }
         if self.next == 0 {
             self.entries.clear();
             self.generation = generation;
@@ -189,8 +268,22 @@ impl Assembly {
         if names.len() < entries.len() {
             return Err(value("members with the same name", (entries.len() - names.len()) as u64));
         }
-        Ok(Some((generation, entries)))
+        let (of, drained) = std::mem::take(&mut self.drained);
+        let drained = if of == generation { drained } else { BTreeSet::new() };
+        Ok(Some(Whole { generation, entries, drained }))
     }
+}
+
+/// The number of a view, which is never 0.
+fn read_generation(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    match reader.u64("generation")? {
+        0 => Err(value("generation", 0)),
+        generation => Ok(generation),
+    }
+}
+
+const fn value(what: &'static str, value: u64) -> DecodeError {
+    DecodeError::Value { what, value }
 }
 
 /// A view that a slave keeps.
@@ -205,13 +298,9 @@ pub(crate) struct Held {
 
 impl Held {
     /// Keeps a view that is complete now.
-    pub(crate) const fn new(
-        master: GatewayName,
-        generation: u64,
-        entries: Vec<ViewEntry>,
-        now: Instant,
-    ) -> Self {
-        Self { view: View { master, entries }, generation, taken_at: now, vouched: None }
+    pub(crate) fn new(master: GatewayName, whole: Whole, now: Instant) -> Self {
+        let Whole { generation, entries, drained } = whole;
+        Self { view: View { master, entries, drained }, generation, taken_at: now, vouched: None }
     }
 
     /// Takes the master's word that the members are still there, if it is about this view.
@@ -244,7 +333,6 @@ impl Held {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::clb::wire::kind;
 
     /// A member with all it can have.
     pub(crate) fn entry(number: u32) -> ViewEntry {
@@ -274,7 +362,74 @@ pub(crate) mod tests {
         for entry in entries {
             parts.push(entry);
         }
+        parts.finish().into_iter().map(|part| part.body).collect()
+    }
+
+    fn whole(generation: u64, entries: Vec<ViewEntry>) -> Whole {
+        Whole { generation, entries, drained: BTreeSet::new() }
+    }
+
+    fn names(numbers: std::ops::Range<usize>) -> BTreeSet<GatewayName> {
+        numbers.map(|number| format!("{number}{}", "x".repeat(58)).parse().unwrap()).collect()
+    }
+
+    fn with_drained(generation: u64, names: &BTreeSet<GatewayName>) -> Vec<Part> {
+        let mut parts = Parts::new(generation);
+        names.iter().for_each(|name| parts.push_drained(name));
+        parts.push(&entry(1));
         parts.finish()
+    }
+
+    fn take(assembly: &mut Assembly, part: &Part) -> Result<Option<Whole>, DecodeError> {
+        match part.kind {
+            kind::DRAINED => assembly.take_drained(part.body.octets()).map(|()| None),
+            _ => assembly.take(part.body.octets()),
+        }
+    }
+
+    #[test]
+    fn drained_names_arrive_with_the_view_that_follows_them() {
+        let mut assembly = Assembly::default();
+        for count in [0, 1, 300, MAX_DRAINED] {
+            let names = names(0..count);
+            let sent = with_drained(7, &names);
+            let (last, before) = sent.split_last().unwrap();
+
+            for part in before {
+                assert_eq!(take(&mut assembly, part), Ok(None));
+            }
+            let expected = Whole { drained: names, ..whole(7, vec![entry(1)]) };
+            assert_eq!(take(&mut assembly, last), Ok(Some(expected)));
+            assert!(sent.iter().all(|part| part.body.octets().len() <= MAX_PART));
+            assert_eq!(before.len() > 1, count >= 300, "{count}: {}", before.len());
+        }
+    }
+
+    #[test]
+    fn drained_names_of_another_view_are_not_those_of_this_one() {
+        let mut assembly = Assembly::default();
+        let (old, new) = (with_drained(1, &names(0..3)), with_drained(2, &names(3..4)));
+
+        assert_eq!(take(&mut assembly, &old[0]), Ok(None));
+        assert_eq!(take(&mut assembly, &new[0]), Ok(None));
+        let expected = Whole { drained: names(3..4), ..whole(2, vec![entry(1)]) };
+        assert_eq!(take(&mut assembly, &new[1]), Ok(Some(expected)));
+        assert_eq!(take(&mut assembly, &old[0]), Ok(None));
+        assert_eq!(take(&mut assembly, &new[1]), Ok(Some(whole(2, vec![entry(1)]))));
+    }
+
+    #[test]
+    fn too_many_drained_names_or_some_within_a_view_are_refused() {
+        let too_many = with_drained(1, &names(0..MAX_DRAINED + 1));
+        let mut assembly = Assembly::default();
+        let last = too_many.iter().map(|part| take(&mut assembly, part)).find(Result::is_err);
+        assert!(matches!(last, Some(Err(DecodeError::Value { what: "names", .. }))), "{last:?}");
+
+        let entries: Vec<_> = (0..200).map(entry).collect();
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.take(parts(1, &entries)[0].octets()), Ok(None));
+        let within = take(&mut assembly, &with_drained(1, &names(0..2))[0]);
+        assert_eq!(within, Err(DecodeError::Value { what: "names", value: 2 }));
     }
 
     #[test]
@@ -288,7 +443,7 @@ pub(crate) mod tests {
             for body in before {
                 assert_eq!(assembly.take(body.octets()), Ok(None));
             }
-            assert_eq!(assembly.take(last.octets()), Ok(Some((7, entries))));
+            assert_eq!(assembly.take(last.octets()), Ok(Some(whole(7, entries))));
             assert!(bodies.iter().all(|body| body.octets().len() <= MAX_PART));
             assert_eq!(bodies.len() > 1, count >= 200, "{count}: {}", bodies.len());
         }
@@ -324,7 +479,7 @@ pub(crate) mod tests {
     #[test]
     fn ages_grow_until_the_master_vouches_for_the_members() {
         let at = |ms| Instant::START + Duration::from_millis(ms);
-        let mut held = Held::new("gw1".parse().unwrap(), 3, vec![entry(1)], at(0));
+        let mut held = Held::new("gw1".parse().unwrap(), whole(3, vec![entry(1)]), at(0));
         let heard = |held: &Held, ms| held.at(at(ms)).entries[0].heard_age.as_millis();
 
         assert_eq!(heard(&held, 1_000), 1_020);
@@ -341,7 +496,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_type_of_a_part_is_that_of_a_view() {
+    fn the_types_of_the_parts_are_those_of_the_messages() {
         assert_eq!(super::super::wire::FromMaster::View(&[]).kind(), kind::VIEW);
+        assert_eq!(super::super::wire::FromMaster::Drained(&[]).kind(), kind::DRAINED);
     }
 }

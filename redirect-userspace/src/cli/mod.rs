@@ -6,6 +6,7 @@
 //! - Without a terminal there are no escape codes, and lines that scripts may cut stay within 80
 //!   columns as long as names are short. Scripts that read more should use `--json`.
 
+mod bench;
 mod daemon;
 mod ops;
 mod print;
@@ -24,6 +25,7 @@ use crate::config::DurationText;
 use crate::control::{DEFAULT_SOCKET, SaSelector};
 use crate::gateway::GatewayName;
 
+pub use bench::{BenchNoun, Handshake};
 pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
 pub use ops::check_file;
 pub use print::{DEFAULT_WIDTH, Exit};
@@ -97,6 +99,12 @@ pub enum Verb {
         /// For how long that stands, unless told anew.
         #[arg(long, value_name = "DURATION", default_value = "10s")]
         valid: DurationText,
+    },
+    /// Puts load on a gateway, and measures.
+    Bench {
+        /// What is measured.
+        #[command(subcommand)]
+        noun: BenchNoun,
     },
     /// Shows roles, loads and redirects as they change, until q or Ctrl-C.
     Top {
@@ -263,6 +271,7 @@ fn run(args: &CtlArgs, check: Check, console: &mut Console<'_>) -> Result<(), Ex
             ops::report(&args.socket, *ike_sas, *child_sas, *valid, console)
         }
         Verb::Top { count } => top::run(&args.socket, *count, console),
+        Verb::Bench { noun } => bench::bench(noun, console),
     }
 }
 

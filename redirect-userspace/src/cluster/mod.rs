@@ -311,6 +311,15 @@ impl Cluster {
         }
     }
 
+    /// Whether a member of this name is drained, but not there.
+    #[must_use]
+    pub fn is_drained_away(&self, name: &GatewayName) -> bool {
+        match &self.part {
+            Part::Master(master) => master.drained_away().any(|away| away == name),
+            Part::Neither | Part::Slave(_) => false,
+        }
+    }
+
     /// What the operator may see.
     #[must_use]
     pub fn snapshot(&self, now: Now) -> Snapshot {
@@ -331,7 +340,15 @@ impl Cluster {
             generation: self.board.generation(),
             slots: SLOTS,
             gateways,
+            drained_away: self.drained_away(),
             former_redirects: self.board.former_redirects(),
+        }
+    }
+
+    fn drained_away(&self) -> Vec<GatewayName> {
+        match &self.part {
+            Part::Master(master) => master.drained_away().cloned().collect(),
+            Part::Neither | Part::Slave(_) => Vec::new(),
         }
     }
 
@@ -440,6 +457,10 @@ impl Cluster {
             }
             Some(_) | None => {
                 self.is_draining = is_drained;
+                if let Some(name) = own.cloned().filter(|_| !is_drained) {
+                    // The master before this one may have been told to drain it.
+                    self.master(now, MasterInput::Drain { name, drain: false }, out);
+                }
                 let report = Report { availability: Availability::Up, ..self.local };
                 self.local(now, report, out);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clb::BasisPoints;
 use crate::cluster::{Member, Settings};
-use crate::gateway::GatewayIndex;
+use crate::gateway::{GatewayIndex, GatewayName};
 
 /// The cluster at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub slots: usize,
     /// The members, by name.
     pub gateways: Vec<GatewaySnapshot>,
+    /// Who is drained and no member now, by name.
+    pub drained_away: Vec<GatewayName>,
     /// Redirects to members that have left since the daemon was started.
     pub former_redirects: u64,
 }

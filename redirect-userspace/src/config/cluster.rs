@@ -143,11 +143,13 @@ fn election(section: &mut Section<'_>, groups: &Groups, problems: &mut Problems)
     let (least, most) = ClbSettings::HOLDTIME;
     let holdtime = section.duration_in("holdtime", least..=most, problems);
     let holdtime = section.or("holdtime", holdtime, ClbSettings::DEFAULT_HOLDTIME);
-    let key = secret(section, "key", "key-file", problems);
+    let key = cluster_key(section, "key", "key-file", problems);
+    let accept_key = cluster_key(section, "accept-key", "accept-key-file", problems);
     let shutdown = section.flag("shutdown", problems);
     let (slave, hello) = slave(section, problems);
     if !section.has("standby-group") {
-        let others = ["port", "holdtime", "key", "key-file", "shutdown", "slave"];
+        let others =
+            ["port", "holdtime", "key", "key-file", "accept-key", "accept-key-file", "shutdown", "slave"];
         section.refuse(&others, "needs `standby-group`", problems);
         return None;
     }
@@ -162,25 +164,34 @@ fn election(section: &mut Section<'_>, groups: &Groups, problems: &mut Problems)
         problems.add(span, message);
     }
     let is_shutdown = shutdown.is_some_and(|flag| flag.value);
-    let key = key.and_then(|key| match ClusterKey::new(key.value) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            problems.add(&key.span, error.to_string());
-            None
-        }
-    });
     let group = group?;
     if !is_shutdown && !section.has("key") && !section.has("key-file") {
         let message = "`key` or `key-file` in [cluster] is missing: members know each other by it";
         problems.add(&group.span, message);
     }
-    let settings = |key| Some(ClbSettings { key, holdtime: holdtime?.value });
+    let settings = |key| Some(ClbSettings { accept_key, holdtime: holdtime?.value, ..ClbSettings::new(key) });
     Some(Election {
         standby_group: group.value,
         port: port.map_or(ClbSettings::DEFAULT_PORT, |port| port.value),
         clb: if is_shutdown { None } else { Some(key.and_then(settings)?) },
         slave,
     })
+}
+
+fn cluster_key(
+    section: &mut Section<'_>,
+    key: &'static str,
+    key_file: &'static str,
+    problems: &mut Problems,
+) -> Option<ClusterKey> {
+    let secret = secret(section, key, key_file, problems)?;
+    match ClusterKey::new(secret.value) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            problems.add(&secret.span, error.to_string());
+            None
+        }
+    }
 }
 
 /// The name, which has to be that of a group.

@@ -179,8 +179,8 @@ pub struct Election {
     pub standby_group: GroupName,
     /// TCP port of the master, at the group's [`cluster_ip`].
     pub port: u16,
-    /// What every member must agree on; `None` while the operator has shut the cluster down on
-    /// this node.
+    /// What every member must agree on, without the virtual IPs, which may be learned; `None`
+    /// while the operator has shut the cluster down on this node.
     pub clb: Option<ClbSettings>,
     /// What this node tells about itself.
     pub slave: SlaveSettings,

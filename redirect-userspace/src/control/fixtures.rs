@@ -61,6 +61,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 gateway("gw2", &["10.50.0.12", "fd50::12"], false, GatewayState::Up, 0.5, 1234),
                 gateway("gw3", &["gw3.vpn.example.net"], false, GatewayState::Draining, 0.125, 617),
             ],
+            drained_away: Vec::new(),
         },
         llg: LlgView {
             generation: 7,
@@ -200,6 +201,7 @@ pub(crate) fn elected() -> ClusterView {
             reported(three, GatewayRole::Slave, [99.0, 61.0, 80.0], 62_345),
             gateway("gw9", &["10.50.0.19"], false, GatewayState::Up, 0.125, 0),
         ],
+        drained_away: Vec::new(),
     }
 }
 

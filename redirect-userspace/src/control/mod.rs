@@ -169,6 +169,9 @@ pub struct ClusterView {
     pub update_ms: Option<u64>,
     /// The members.
     pub gateways: Vec<GatewayView>,
+    /// Names of those who are drained and no members now.
+    #[serde(default)]
+    pub drained_away: Vec<String>,
 }
 
 /// CLB roles.
@@ -462,6 +465,7 @@ mod tests {
         assert_eq!(
             keys(&value),
             [
+                "drained-away",
                 "gateways",
                 "hello-ms",
                 "holdtime-ms",

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::clb::{Settings as ClbSettings, SlaveSettings};
 use crate::cluster::{self, GatewaySnapshot, MemberState, Snapshot, Status};
-use crate::gateway::Weight;
+use crate::gateway::{GatewayName, Weight};
 
 impl ClusterView {
     /// What `show cluster` tells about a cluster that answers for `vips`.
@@ -37,6 +37,7 @@ impl ClusterView {
                     ..GatewayView::from(gateway)
                 })
                 .collect(),
+            drained_away: cluster.drained_away.iter().map(GatewayName::to_string).collect(),
         }
     }
 
@@ -180,6 +181,7 @@ mod tests {
             }]
         );
         assert_eq!((view.holdtime_ms, view.standby_group), (None, None));
+        assert_eq!(view.drained_away, ["gw9"]);
     }
 
     #[test]
@@ -189,8 +191,8 @@ mod tests {
         cluster.standby_group = Some("group1".into());
         cluster.gateways[0].report = Some(report());
         let clb = ClbSettings {
-            key: ClusterKey::new(Secret::new(vec![7; 16])).unwrap(),
             holdtime: Duration::from_millis(1_500),
+            ..ClbSettings::new(ClusterKey::new(Secret::new(vec![7; 16])).unwrap())
         };
 
         let view = ClusterView::new(&cluster, &[]).with_times(&clb, &SlaveSettings::default());
@@ -297,6 +299,7 @@ mod tests {
                 redirects: 7,
                 report: None,
             }],
+            drained_away: vec!["gw9".parse().unwrap()],
             former_redirects: 0,
         }
     }

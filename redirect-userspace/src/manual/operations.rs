@@ -152,7 +152,8 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 5] = [
+    const UNIT_TESTS: [&str; 6] = [
+        include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
         include_str!("../config/tests/gateway.rs"),
@@ -232,6 +233,11 @@ mod tests {
         for row in [
             format!(
                 "| `[cluster]` `key` | {} to {} octets |",
+                ClusterKey::MIN_LENGTH,
+                ClusterKey::MAX_LENGTH
+            ),
+            format!(
+                "| `[cluster]` `accept-key` | {} to {} octets |",
                 ClusterKey::MIN_LENGTH,
                 ClusterKey::MAX_LENGTH
             ),

@@ -89,8 +89,10 @@
 //! owner has access to it. No key is in a message, an event, an answer of the control socket or a
 //! debug output; in memory a key is zeroed when it is given up. The same holds for PSKs and private
 //! keys. Whether the configuration has changed is found out by a hash of all that was read, which is
-//! not shown either. HSRP's text authentication is no key:
-//! everybody on the link can read it.
+//! not shown either. HSRP's text authentication is no key: everybody on the link can read it. While
+//! the cluster's key is being changed, two are good, and who knows the old one is let in until nobody
+//! accepts it; but nobody on the way can have it used between two members that know the new one: the
+//! proof under it hangs on the other proof.
 //!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
 //! removed by closing its link, which cannot hit anybody else's.
@@ -121,4 +123,5 @@
 //! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |
 //! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key`, `no_message_and_no_debug_text_shows_a_psk` |
 //! | a full gateway answers page by page | `pages_follow_each_other_without_gap_or_repetition`, `an_sa_with_many_children_fills_a_page_and_is_still_shown` |
+//! | the old cluster key is used only where the new one is not known | `nobody_on_the_way_can_have_the_accepted_key_used` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

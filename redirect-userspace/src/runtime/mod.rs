@@ -37,6 +37,7 @@ mod core;
 mod gateway;
 mod guard;
 mod hooks;
+pub mod load;
 mod paths;
 mod plan;
 mod sample;

@@ -73,6 +73,8 @@ struct Node {
     stalled: Instant,
     died: Instant,
     sample_at: Instant,
+    /// Numbers of its cluster key, and of the one it accepts.
+    keys: (u8, Option<u8>),
     /// Two actives that hear each other: since when.
     rival_since: Option<Instant>,
 }
@@ -136,6 +138,7 @@ impl Fleet {
                 stalled: Instant::START,
                 died: Instant::START,
                 sample_at: Instant::START,
+                keys: (1, None),
                 rival_since: None,
             });
         }
@@ -175,6 +178,18 @@ impl Fleet {
     #[must_use]
     pub fn active(&self) -> Vec<usize> {
         self.in_state(State::Active)
+    }
+
+    /// Every node, the one that would be active of all first.
+    #[must_use]
+    pub fn ranked(&self) -> Vec<usize> {
+        let mut nodes: Vec<_> = (0..self.nodes.len()).collect();
+        nodes.sort_by_key(|at| Reverse(self.rank(*at)));
+        nodes
+    }
+
+    fn rank(&self, node: usize) -> (u8, Ipv4Addr) {
+        (self.nodes[node].priority, self.nodes[node].address)
     }
 
     fn in_state(&self, state: State) -> Vec<usize> {
@@ -237,6 +252,32 @@ impl Fleet {
         self.disturbed = self.disturbed.max(self.now.mono);
     }
 
+    /// A node gets another cluster key, and another one that it accepts.
+    pub fn set_keys(&mut self, node: usize, key: u8, accepted: Option<u8>) {
+        self.tell(format!("{} has key {key}, accepts {accepted:?}", self.nodes[node].name));
+        self.nodes[node].keys = (key, accepted);
+        let election = self.election(node);
+        self.cluster(node, cluster::Input::Elect(Some(Box::new(election))));
+    }
+
+    /// The operator drains a node at the master, or takes that back.
+    pub fn drain(&mut self, node: usize, is_drained: bool) {
+        let name = self.nodes[node].name.clone();
+        self.tell(format!("{name} drained: {is_drained}"));
+        for master in self.active() {
+            self.cluster(master, cluster::Input::Drain { name: Some(name.clone()), is_drained });
+        }
+    }
+
+    /// What the master makes of a node; `None` while it is no member.
+    #[must_use]
+    pub fn member(&self, node: usize) -> Option<MemberState> {
+        let master = self.active().first().and_then(|at| self.nodes[*at].alive.as_ref())?;
+        let gateways = master.cluster.snapshot(self.now).gateways;
+        let found = gateways.into_iter().find(|gateway| gateway.member.name == self.nodes[node].name);
+        found.map(|gateway| gateway.member.state)
+    }
+
     /// Ends a node: silently, as a power failure does, or with its connections reset.
     pub fn crash(&mut self, node: usize, is_silent: bool) {
         if self.nodes[node].alive.take().is_none() {
@@ -261,7 +302,8 @@ impl Fleet {
         }
     }
 
-    fn start(&mut self, node: usize) {
+    /// Starts a node that is down.
+    pub fn start(&mut self, node: usize) {
         if self.nodes[node].alive.is_some() {
             return;
         }
@@ -309,14 +351,17 @@ impl Fleet {
     }
 
     fn election(&self, node: usize) -> Election {
-        let Node { name, address, .. } = &self.nodes[node];
+        let Node { name, address, keys: (key, accepted), .. } = &self.nodes[node];
+        let keyed = |number: &u8| ClusterKey::new(Secret::new(vec![*number; 32])).expect("a key");
         let address = address.to_string().parse().expect("an address");
         Election {
             name: "vpn".parse().expect("a name"),
             master_at: MASTER,
             settings: clb::Settings {
-                key: ClusterKey::new(Secret::new(vec![9; 32])).expect("a key"),
                 holdtime: HOLDTIME,
+                vips: vec![MASTER.ip()],
+                accept_key: accepted.as_ref().map(keyed),
+                ..clb::Settings::new(keyed(key))
             },
             slave: SlaveSettings {
                 hello: Duration::from_millis(400),
@@ -683,8 +728,8 @@ impl Fleet {
     /// What everything is to be like once nothing has been disturbed for [`CALM`].
     pub fn check_calm(&self) {
         let alive: Vec<_> = (0..self.nodes.len()).filter(|at| self.nodes[*at].alive.is_some()).collect();
-        let rank = |at: &usize| (self.nodes[*at].priority, self.nodes[*at].address);
-        let expected: Vec<_> = alive.iter().copied().max_by_key(rank).into_iter().collect();
+        let best = alive.iter().copied().max_by_key(|at| self.rank(*at));
+        let expected: Vec<_> = best.into_iter().collect();
         assert_eq!(self.active(), expected, "{}: who is active", self.context());
         let standby = usize::from(alive.len() > 1);
         assert_eq!(self.in_state(State::Standby).len(), standby, "{}: standby routers", self.context());

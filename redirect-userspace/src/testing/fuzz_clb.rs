@@ -220,10 +220,15 @@ impl Network {
     }
 }
 
-fn settings() -> Option<Settings> {
-    let key = ClusterKey::new(Secret::from(&b"the key of the cluster"[..])).ok()?;
-    Some(Settings { key, holdtime: Settings::DEFAULT_HOLDTIME })
+/// A key is being changed: each side has one and accepts another.
+fn settings(own: &[u8], accepted: &[u8]) -> Option<Settings> {
+    let key = |octets| ClusterKey::new(Secret::from(octets)).ok();
+    Some(Settings { accept_key: Some(key(accepted)?), ..Settings::new(key(own)?) })
 }
+
+const NEW: &[u8] = b"the key of the cluster";
+const OLD: &[u8] = b"the key it had before";
+const OLDER: &[u8] = b"the key of last year";
 
 fn registration(name: &str, address: &str) -> Option<Registration> {
     let name: GatewayName = name.parse().ok()?;
@@ -240,14 +245,14 @@ fn master() -> Option<Master> {
     let local = registration("gw1", "10.0.0.1")?;
     let cluster = "group1".parse().ok()?;
     let rng = Rng::from_number(1);
-    Some(Master::new(settings()?, Limits::default(), cluster, local, rng, Now::default(), None))
+    Some(Master::new(settings(NEW, OLD)?, Limits::default(), cluster, local, rng, Now::default(), None))
 }
 
 fn slave() -> Option<Slave> {
     let local = registration("gw2", "10.0.0.2")?;
     let cluster = "group1".parse().ok()?;
     let (slave, rng) = (SlaveSettings::default(), Rng::from_number(2));
-    Some(Slave::new(settings()?, slave, cluster, local, Report::default(), rng, Now::default()))
+    Some(Slave::new(settings(OLDER, NEW)?, slave, cluster, local, Report::default(), rng, Now::default()))
 }
 
 #[cfg(test)]

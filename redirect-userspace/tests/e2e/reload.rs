@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::ensure;
 use xtask::lab::balancer::{Member, Redirectd};
+use xtask::lab::nodes::{self, Nodes, Pace};
 use xtask::lab::topology::VIP4;
 use xtask::lab::wait;
 
@@ -113,4 +114,30 @@ fn interfaces_come_and_go_while_the_daemon_runs() {
     attached(&["eth0"]);
     assert_eq!(cluster.balancer.xdp_program("x0").unwrap(), None);
     assert_eq!(asker(&cluster, VIP4.into(), 500, 0).ask().unwrap(), Some(members[0].addresses[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_cluster_key_is_changed_node_by_node_without_losing_a_member() {
+    let mut nodes = Nodes::start(nodes::Options { pace: Pace::BRISK, ..nodes::Options::default() }).unwrap();
+    let old = nodes.nodes[0].settings.cluster_key.clone();
+    let new = "another key, which protects nothing either".to_owned();
+    let steps = [(&old, Some(&new)), (&new, Some(&old)), (&new, None)];
+    let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
+
+    for (key, accepted) in steps {
+        for name in &names {
+            let node = nodes.node(name).unwrap();
+            node.settings.cluster_key = key.clone();
+            node.settings.accept_key = accepted.cloned();
+            node.reload().unwrap();
+            nodes.wait_settled(PATIENCE).unwrap();
+            // Its members have to prove anew who they are, to a master that is ahead or behind.
+            let active = nodes.active().unwrap();
+            nodes.node(&active).unwrap().kill().unwrap();
+            nodes.wait_settled(PATIENCE).unwrap();
+            nodes.node(&active).unwrap().start().unwrap();
+            nodes.wait_settled(PATIENCE).unwrap();
+        }
+    }
 }

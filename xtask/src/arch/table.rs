@@ -174,6 +174,7 @@ pub(crate) const LAYERS: &[Layer] = &[
                 "control",
                 "runtime::run",
                 "runtime::guard",
+                "runtime::load",
                 "runtime::GUARD_ARGUMENT",
                 "telemetry::log",
             ],

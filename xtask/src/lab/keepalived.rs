@@ -113,7 +113,7 @@ impl Keepalived {
         Ok(self.namespace.addresses()?.iter().any(|(_, address)| *address == vip))
     }
 
-    /// Fails unless it runs and has received an advertisement: it is ready to take over.
+    /// Fails unless it runs as a backup: it is ready to take over.
     ///
     /// # Errors
     ///
@@ -122,7 +122,8 @@ impl Keepalived {
         self.process.as_mut().context("keepalived does not run")?.check_running()?;
         ensure!(!self.is_master()?, "it has the VIP");
         let log = fs::read_to_string(self.config.with_file_name("keepalived.log")).unwrap_or_default();
-        ensure!(log.contains("Entering BACKUP STATE"), "{log}");
+        let last = log.lines().rfind(|line| line.contains("Entering ")).unwrap_or_default();
+        ensure!(last.contains("Entering BACKUP STATE"), "{log}");
         Ok(())
     }
 

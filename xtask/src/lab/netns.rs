@@ -252,6 +252,9 @@ struct LinkAddress {
 const BRIDGE: &str = "wire";
 /// The bridge of those who are parted from them.
 const OTHER_BRIDGE: &str = "apart";
+/// States of a bridge's port, as the kernel numbers them.
+const LISTENING: u8 = 1;
+const FORWARDING: u8 = 3;
 
 /// A bridge in a namespace of its own, to which the others are wired.
 #[derive(Debug)]
@@ -337,6 +340,25 @@ impl Switch {
     /// When there is no such wire.
     pub fn plug(&self, to: &Namespace) -> Result<()> {
         self.namespace.ip(&format!("link set {} up", to.role()))
+    }
+
+    /// Drops everything to and from a node. Its link stays up, and the bridge goes on believing
+    /// that its addresses are there: so does a machine behave whose kernel has died.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn mute(&self, node: &Namespace) -> Result<()> {
+        self.namespace.ip(&format!("link set {} type bridge_slave state {LISTENING}", node.role()))
+    }
+
+    /// Ends what [`Switch::mute`] began.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such wire.
+    pub fn unmute(&self, node: &Namespace) -> Result<()> {
+        self.namespace.ip(&format!("link set {} type bridge_slave state {FORWARDING}", node.role()))
     }
 
     /// Moves wires to a second bridge: whoever is on it no longer hears the others.

@@ -56,7 +56,7 @@ pub enum MasterInput<'a> {
         peer: PeerId,
     },
     /// The operator takes a member out of service, or back into it, which lasts also while it is
-    /// away. Who is no member cannot be drained.
+    /// away and under the next master. Who is no member cannot be drained.
     Drain {
         /// Which.
         name: GatewayName,
@@ -67,7 +67,7 @@ pub enum MasterInput<'a> {
     Local(Report),
     /// This node's own registration, when it has changed.
     LocalRegistration(Registration),
-    /// Other settings. Peers that have proven that they know the old key stay.
+    /// Other settings. Peers that have proven that they know an old key stay.
     Reconfigure {
         /// The cluster's.
         settings: Settings,

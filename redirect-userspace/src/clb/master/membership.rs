@@ -22,6 +22,9 @@ impl Master {
         AgedReport { report, age }: AgedReport,
         out: &mut Outbox<MasterOutput>,
     ) -> Result<(), Problem> {
+        if self.settings.has_vip_among(&registration.addresses) {
+            return Err(CloseReason::VipAddress.into());
+        }
         let give_way = self.roster.judge(&registration)?;
         let before = self.roster.get(&registration.name).cloned();
         if before.is_none() && self.roster.len().saturating_sub(give_way.len()) >= self.limits.members {
@@ -85,6 +88,9 @@ impl Master {
     ) -> Result<(), Problem> {
         if registration.name != *name {
             return Err(CloseReason::Unexpected.into());
+        }
+        if self.settings.has_vip_among(&registration.addresses) {
+            return Err(CloseReason::VipAddress.into());
         }
         let give_way = self.roster.address_owners(&registration)?;
         for name in &give_way {
@@ -161,16 +167,31 @@ impl Master {
         self.everybody_wants_a_view();
     }
 
+    /// Ends the members at addresses that are virtual IPs now.
+    pub(super) fn free_vips(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
+        let others = self.roster.iter().filter(|member| !member.is_local);
+        let losers: Vec<_> = others
+            .filter(|member| self.settings.has_vip_among(&member.registration.addresses))
+            .map(|member| (member.registration.name.clone(), member.peer))
+            .collect();
+        for (name, peer) in losers {
+            match peer {
+                Some(peer) => self.close(now, peer, CloseReason::VipAddress.into(), out),
+                None => self.depart(&name, Departure::Lost(CloseReason::VipAddress), out),
+            }
+        }
+    }
+
     /// Takes a member out of service, or back into it.
     pub(super) fn drain(&mut self, name: &GatewayName, drain: bool, out: &mut Outbox<MasterOutput>) {
-        let Some(is_change) = self.roster.drain(name, drain) else { return };
+        let is_change = self.roster.drain(name, drain);
         // A slave can be drained by an order of a master that was not inherited from.
         if let Some(peer) = self.roster.get(name).and_then(|member| member.peer) {
             let order = if drain { Order::Drain } else { Order::Undrain };
             self.tell(peer, &FromMaster::Order(order), out);
         }
         if is_change {
-            self.is_changed = true;
+            self.is_changed |= self.roster.get(name).is_some();
             out.push(MasterOutput::Event(Event::MemberDrained { name: name.clone(), is_drained: drain }));
             self.views.change();
             self.everybody_wants_a_view();

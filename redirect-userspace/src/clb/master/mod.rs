@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A peer that has not proven that it knows the key makes us keep 128 octets at most, for
+//! - A peer that has not proven that it knows a key makes us keep 256 octets at most, for
 //!   [`Master::HANDSHAKE`] at most, and there are never more of them than [`Limits::pending`].
 //! - Nothing of a frame is used before its seal was checked.
 //! - No two members have the same name or address; a member that was not heard for the hold time
@@ -10,6 +10,8 @@
 //! - What a slave says costs a few look-ups; telling everybody who the members are is paced, see
 //!   [`views`].
 //! - This node is always a member, and nobody else can take its name or addresses.
+//! - Nobody else is a member at a virtual IP.
+//! - Who is drained stays so until it is taken back, wherever it is meanwhile.
 //!
 //! # Picture
 //!
@@ -29,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::auth::{Handshake, PROOF, Side};
+use super::auth::Handshakes;
 use super::config::{ClusterName, Settings};
 use super::event::{Departure, Event};
 use super::frame::Deframer;
@@ -37,7 +39,8 @@ use super::reason::{CloseReason, Problem, Refusal};
 use super::report::{Registration, Report};
 use super::view::View;
 use super::wire::{
-    AgedReport, Challenge, FromMaster, FromSlave, Offer, Vouched, kind, proof_frame, rejected_frame,
+    AgedReport, Challenge, FromMaster, FromSlave, Offer, SlaveProof, Vouched, kind, proof_frame,
+    rejected_frame,
 };
 use crate::codec::DecodeError;
 use crate::gateway::GatewayName;
@@ -83,7 +86,8 @@ impl Master {
     /// The master of `cluster`, with this node and whoever was a member of the master before.
     ///
     /// Of the inherited members that master itself is left out, and so is who was not heard for
-    /// the hold time. They stay for what is left of it, unless they register.
+    /// the hold time or is at a virtual IP. They stay for what is left of the hold time, unless
+    /// they register.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -96,22 +100,27 @@ impl Master {
     ) -> Self {
         let now = now.mono;
         let settings = within_range(settings);
-        let mut roster = Roster::new(settings.holdtime);
         let name = local.name.clone();
         let mut local = fresh(local, Report::default(), now, None);
         local.is_local = true;
-        let (before, entries) = inherited.map_or((None, vec![]), |view| (Some(view.master), view.entries));
+        let (before, entries, mut drained) = match inherited {
+            Some(View { master, entries, drained }) => (Some(master), entries, drained),
+            None => (None, vec![], BTreeSet::new()),
+        };
+        let drained_members = entries.iter().filter(|entry| entry.is_drained);
+        drained.extend(drained_members.map(|entry| entry.registration.name.clone()));
+        let mut roster = Roster::new(settings.holdtime, drained);
         if let Some(own) = entries.iter().find(|entry| entry.registration.name == name) {
             local.report = own.report;
             local.reported_at = ago(now, own.report_age);
             local.joined_at = ago(now, own.joined_age);
-            local.drained_by_operator = own.is_drained;
         }
         roster.put(local);
         for entry in entries {
             let is_old_master = before.as_ref() == Some(&entry.registration.name);
             let is_known = roster.get(&entry.registration.name).is_some();
-            let is_clear = roster.address_owners(&entry.registration).is_ok_and(|owners| owners.is_empty());
+            let is_clear = roster.address_owners(&entry.registration).is_ok_and(|owners| owners.is_empty())
+                && !settings.has_vip_among(&entry.registration.addresses);
             let is_heard = entry.heard_age < settings.holdtime;
             if is_old_master || is_known || !is_clear || !is_heard || roster.len() >= limits.members {
                 continue;
@@ -119,7 +128,6 @@ impl Master {
             let mut record = fresh(entry.registration, entry.report, ago(now, entry.heard_age), None);
             record.reported_at = ago(now, entry.report_age);
             record.joined_at = ago(now, entry.joined_age);
-            record.drained_by_operator = entry.is_drained;
             record.is_inherited = true;
             roster.put(record);
         }
@@ -150,6 +158,11 @@ impl Master {
     #[must_use]
     pub fn member(&self, name: &GatewayName) -> Option<&MemberRecord> {
         self.roster.get(name)
+    }
+
+    /// Who is drained by the operator and no member now.
+    pub fn drained_away(&self) -> impl Iterator<Item = &GatewayName> {
+        self.roster.drained_away()
     }
 
     /// How many peers were refused, by reason.
@@ -240,8 +253,8 @@ impl Master {
         let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
         let Stage::AwaitOffer { until } = *stage else { return Ok(()) };
         let challenge = Challenge { version, nonce: self.rng.array() }.to_frame();
-        let handshake = Handshake::new(&self.settings.key, frame, &challenge);
-        *stage = Stage::AwaitProof { until, handshake };
+        let handshakes = Handshakes::new(&self.settings, frame, &challenge);
+        *stage = Stage::AwaitProof { until, version, handshakes };
         out.push(MasterOutput::Write { peer: id, octets: Octets::Own(challenge) });
         Ok(())
     }
@@ -249,16 +262,16 @@ impl Master {
     fn proof(
         &mut self,
         id: PeerId,
-        proof: &[u8; PROOF],
+        proof: &SlaveProof,
         out: &mut Outbox<MasterOutput>,
     ) -> Result<(), Problem> {
         let Some(Peer { stage, .. }) = self.peers.get_mut(&id) else { return Ok(()) };
-        let Stage::AwaitProof { until, handshake } = stage else { return Ok(()) };
-        if !handshake.is_proven(Side::Slave, proof) {
+        let Stage::AwaitProof { until, handshakes, .. } = stage else { return Ok(()) };
+        let Some((answer, channel)) = handshakes.answer(proof) else {
             return Err(CloseReason::WrongKey.into());
-        }
-        let answer = proof_frame(kind::MASTER_PROOF, &handshake.proof(Side::Master));
-        *stage = Stage::AwaitRegister { until: *until, channel: handshake.channel(Side::Master) };
+        };
+        let answer = proof_frame(kind::MASTER_PROOF, &answer);
+        *stage = Stage::AwaitRegister { until: *until, channel };
         out.push(MasterOutput::Write { peer: id, octets: Octets::Own(answer) });
         Ok(())
     }
@@ -429,6 +442,7 @@ impl Master {
         let is_other_time = settings.holdtime != self.settings.holdtime;
         self.settings = settings;
         self.limits = limits;
+        self.free_vips(now, out);
         if !is_other_time {
             return;
         }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::clb::auth::{Channel, Handshake, PROOF, SharedBody};
+use crate::clb::auth::{Channel, Handshakes};
 use crate::clb::frame::{Deframer, MAX_FROM_SLAVE, MAX_HANDSHAKE, split};
 use crate::clb::reason::{CloseReason, Problem};
-use crate::clb::wire::{FromSlave, Offer, common_version, decode_proof, kind};
+use crate::clb::view::Part;
+use crate::clb::wire::{FromSlave, Offer, SlaveProof, common_version, kind};
 use crate::gateway::GatewayName;
 use crate::machine::Outbox;
 use crate::time::Instant;
@@ -24,8 +25,8 @@ pub(super) struct Peer {
 pub(super) enum Stage {
     /// It has to say what it wants.
     AwaitOffer { until: Instant },
-    /// It has to prove that it knows the key.
-    AwaitProof { until: Instant, handshake: Handshake },
+    /// It has to prove that it knows a key.
+    AwaitProof { until: Instant, version: u8, handshakes: Handshakes },
     /// It has to say who it is.
     AwaitRegister { until: Instant, channel: Channel },
     /// It is a member.
@@ -79,8 +80,8 @@ impl Stage {
                 }
                 _ => Err(CloseReason::Unexpected.into()),
             },
-            Self::AwaitProof { .. } => match split(frame)? {
-                (kind::SLAVE_PROOF, body) => Ok(Heard::Proof(decode_proof(body)?)),
+            Self::AwaitProof { version, .. } => match split(frame)? {
+                (kind::SLAVE_PROOF, body) => Ok(Heard::Proof(SlaveProof::decode(body, *version)?)),
                 _ => Err(CloseReason::Unexpected.into()),
             },
             Self::AwaitRegister { channel, .. } | Self::Member(MemberPeer { channel, .. }) => {
@@ -94,7 +95,7 @@ impl Stage {
 /// A frame that was understood.
 pub(super) enum Heard {
     Offer { frame: Vec<u8>, offer: Offer, version: u8 },
-    Proof([u8; PROOF]),
+    Proof(SlaveProof),
     Message(FromSlave),
     Skipped,
 }
@@ -103,15 +104,15 @@ pub(super) enum Heard {
 pub(super) fn seal_parts(
     peer: PeerId,
     channel: &mut Channel,
-    parts: &[SharedBody],
+    parts: &[Part],
     out: &mut Outbox<MasterOutput>,
 ) {
     let mut own = Vec::new();
-    for part in parts {
-        let (start, tag) = channel.seal_shared(kind::VIEW, part);
+    for Part { kind, body } in parts {
+        let (start, tag) = channel.seal_shared(*kind, body);
         own.extend_from_slice(&start);
         out.push(MasterOutput::Write { peer, octets: Octets::Own(own) });
-        out.push(MasterOutput::Write { peer, octets: Octets::Shared(Arc::clone(part.octets())) });
+        out.push(MasterOutput::Write { peer, octets: Octets::Shared(Arc::clone(body.octets())) });
         own = tag.to_vec();
     }
     out.push(MasterOutput::Write { peer, octets: Octets::Own(own) });

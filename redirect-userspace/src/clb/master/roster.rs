@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clb::report::{Registration, Report};
-use crate::clb::view::ViewEntry;
+use crate::clb::view::{MAX_DRAINED, ViewEntry};
 use crate::gateway::{GatewayAddress, GatewayName};
 use crate::time::Instant;
 
@@ -71,18 +71,19 @@ pub(super) struct Roster {
     /// When each member has to be looked at, because it may have been silent for too long. Later
     /// than that it was heard is only found out then.
     checks: BTreeSet<(Instant, GatewayName)>,
-    /// Names that the operator has drained, for as long as this master lives.
+    /// Names that the operator has drained, members or not.
     drained: BTreeSet<GatewayName>,
 }
 
 impl Roster {
-    pub(super) const fn new(holdtime: Duration) -> Self {
+    /// No members yet, of whom some are drained already.
+    pub(super) const fn new(holdtime: Duration, drained: BTreeSet<GatewayName>) -> Self {
         Self {
             holdtime,
             members: BTreeMap::new(),
             addresses: BTreeMap::new(),
             checks: BTreeSet::new(),
-            drained: BTreeSet::new(),
+            drained,
         }
     }
 
@@ -171,20 +172,22 @@ impl Roster {
         true
     }
 
-    /// Takes a member out of service, or back into it. `None` when there is no such member,
-    /// otherwise whether that changes anything.
-    pub(super) fn drain(&mut self, name: &GatewayName, drain: bool) -> Option<bool> {
-        if !drain {
-            // Also one that is away: it is not drained when it comes back.
-            self.drained.remove(name);
-        }
-        let member = self.members.get_mut(name)?;
+    /// Takes a member out of service, or back into it, and says whether that changes anything.
+    pub(super) fn drain(&mut self, name: &GatewayName, drain: bool) -> bool {
+        // Also one that is away: it is not drained when it comes back.
+        let is_taken_back = !drain && self.drained.remove(name);
+        let Some(member) = self.members.get_mut(name) else { return is_taken_back };
         let is_change = member.drained_by_operator != drain;
         member.drained_by_operator = drain;
         if drain && self.drained.len() < MAX_DRAINED {
             self.drained.insert(name.clone());
         }
-        Some(is_change)
+        is_change
+    }
+
+    /// Who is drained and no member now.
+    pub(super) fn drained_away(&self) -> impl Iterator<Item = &GatewayName> {
+        self.drained.iter().filter(|name| !self.members.contains_key(*name)).take(MAX_DRAINED)
     }
 
     /// Gives the next member that has been silent for longer than the hold time.
@@ -225,9 +228,6 @@ impl Roster {
         others.map(|member| now.since(member.heard_at)).max().unwrap_or_default()
     }
 }
-
-/// Names that are kept drained while they are not members. The operator drains one at a time.
-const MAX_DRAINED: usize = 1_024;
 
 /// A member as it is when it registers.
 pub(super) const fn fresh(

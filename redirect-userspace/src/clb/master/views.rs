@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::clb::auth::{SEAL, SharedBody};
+use crate::clb::auth::SEAL;
 use crate::clb::frame::HEADER;
-use crate::clb::view::Parts;
+use crate::clb::view::{Part, Parts};
 use crate::time::Instant;
 
 use super::PeerId;
@@ -29,7 +29,7 @@ pub(super) struct Views {
     generation: u64,
     /// The first view in which the members are as they are now.
     changed_at: u64,
-    encoded: Option<(Instant, Vec<SharedBody>)>,
+    encoded: Option<(Instant, Vec<Part>)>,
     queue: VecDeque<PeerId>,
     next_at: Instant,
 }
@@ -71,7 +71,7 @@ impl Views {
         &mut self,
         now: Instant,
         roster: &Roster,
-        mut send: impl FnMut(PeerId, u64, &[SharedBody]) -> bool,
+        mut send: impl FnMut(PeerId, u64, &[Part]) -> bool,
     ) {
         if now < self.next_at || self.queue.is_empty() {
             return;
@@ -80,13 +80,16 @@ impl Views {
         if !is_fresh {
             self.generation += 1;
             let mut parts = Parts::new(self.generation);
+            for name in roster.drained_away() {
+                parts.push_drained(name);
+            }
             for member in roster.iter() {
                 parts.push(&member.to_entry(now));
             }
             self.encoded = Some((now, parts.finish()));
         }
         let Some((_, parts)) = &self.encoded else { return };
-        let length: usize = parts.iter().map(|part| HEADER + SEAL + part.octets().len()).sum();
+        let length: usize = parts.iter().map(|part| HEADER + SEAL + part.body.octets().len()).sum();
         let mut sent = 0;
         while sent < SLICE
             && let Some(peer) = self.queue.pop_front()

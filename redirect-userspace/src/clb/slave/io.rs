@@ -48,7 +48,7 @@ pub enum SlaveInput<'a> {
     MasterAt(SocketAddr),
     /// No node is known to be the master.
     NoMaster,
-    /// Other settings. A connection whose peers have proven that they know the old key stays.
+    /// Other settings. A connection whose peers have proven that they know an old key stays.
     Reconfigure {
         /// The cluster's.
         settings: Settings,

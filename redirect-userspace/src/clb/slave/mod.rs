@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A master that has not proven that it knows the key is told nothing but the cluster's name.
+//! - A master that has not proven that it knows a key of ours is told nothing but the cluster's name.
 //! - There is one connection at a time; what comes from another one is not looked at.
 //! - The next try comes at the latest after a back-off that is bounded and spread at random.
 //! - A master that is silent for its hold time is given up.
@@ -24,14 +24,14 @@ mod stage;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::auth::{Handshake, PROOF, Side};
+use super::auth::{Handshakes, PROOF, Side};
 use super::config::{ClusterName, Settings, SlaveSettings};
 use super::event::Event;
 use super::frame::Deframer;
 use super::reason::{CloseReason, LeaveReason, Problem, Refusal};
 use super::report::{BasisPoints, Registration, Report};
 use super::view::{Assembly, Held, View};
-use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS, kind, proof_frame};
+use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS};
 use crate::gateway::GatewayName;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
@@ -204,9 +204,9 @@ impl Slave {
             return Err(CloseReason::Version.into());
         }
         let until = *until;
-        let handshake = Handshake::new(&self.settings.key, offer, frame);
-        self.write(proof_frame(kind::SLAVE_PROOF, &handshake.proof(Side::Slave)), out);
-        self.stage = Stage::AwaitProof { until, handshake };
+        let (proof, handshakes) = Handshakes::new(&self.settings, offer, frame).prove(challenge.version);
+        self.write(proof.to_frame(), out);
+        self.stage = Stage::AwaitProof { until, handshakes };
         Ok(())
     }
 
@@ -216,10 +216,11 @@ impl Slave {
         proof: &[u8; PROOF],
         out: &mut Outbox<SlaveOutput>,
     ) -> Result<(), Problem> {
-        let Stage::AwaitProof { until, handshake } = &self.stage else { return Ok(()) };
-        if !handshake.is_proven(Side::Master, proof) {
+        let Stage::AwaitProof { until, handshakes } = &self.stage else { return Ok(()) };
+        let Some(handshake) = handshakes.iter().find(|handshake| handshake.is_proven(Side::Master, proof))
+        else {
             return Err(CloseReason::WrongKey.into());
-        }
+        };
         let until = *until;
         let channel = handshake.channel(Side::Slave);
         self.stage = Stage::AwaitAccepted { until, channel };
@@ -261,11 +262,15 @@ impl Slave {
                 out.push(SlaveOutput::Ordered(order));
                 Ok(())
             }
+            (Stage::Member(session), FromMaster::Drained(names)) => {
+                session.heard_at = now;
+                Ok(self.assembly.take_drained(names)?)
+            }
             (Stage::Member(session), FromMaster::View(part)) => {
                 session.heard_at = now;
                 let master = session.master.clone();
-                if let Some((generation, entries)) = self.assembly.take(part)? {
-                    self.view = Some(Held::new(master, generation, entries, now));
+                if let Some(whole) = self.assembly.take(part)? {
+                    self.view = Some(Held::new(master, whole, now));
                     out.push(SlaveOutput::ViewChanged);
                 }
                 Ok(())
@@ -435,9 +440,13 @@ impl Slave {
         {
             out.push(failure_event(said));
         }
-        // Somebody else has our name or address. Only people can change that.
-        let is_hopeless =
-            matches!(refusal, Some(Refusal::DuplicateName | Refusal::DuplicateAddress | Refusal::Replaced));
+        // Our name or address is not ours alone. Only people can change that.
+        let is_hopeless = matches!(
+            refusal,
+            Some(
+                Refusal::DuplicateName | Refusal::DuplicateAddress | Refusal::Replaced | Refusal::VipAddress
+            )
+        );
         let wait = if is_hopeless {
             self.backoff.hopeless(&mut self.rng)
         } else {

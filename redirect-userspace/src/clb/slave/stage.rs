@@ -21,8 +21,8 @@ pub(super) enum Stage {
     Dialling { until: Instant },
     /// It has offered to talk.
     AwaitChallenge { until: Instant, offer: Vec<u8> },
-    /// It has proven that it knows the key.
-    AwaitProof { until: Instant, handshake: Handshake },
+    /// It has proven that it knows its keys.
+    AwaitProof { until: Instant, handshakes: Vec<Handshake> },
     /// The master has proven it too, and knows who the slave is.
     AwaitAccepted { until: Instant, channel: Channel },
     /// It is a member of the cluster.

@@ -22,7 +22,9 @@ use crate::gateway::{GatewayAddress, GatewayAddresses, GatewayName, unicast};
 /// First octets of every connection: nothing else begins like this.
 pub(crate) const MAGIC: [u8; 4] = *b"RCLB";
 /// Least and greatest version that we speak.
-pub(crate) const VERSIONS: (u8, u8) = (1, 1);
+pub(crate) const VERSIONS: (u8, u8) = (1, 2);
+/// First version in which a slave proves that it knows the key that it accepts.
+pub(crate) const TWO_PROOFS: u8 = 2;
 
 /// Types of frames.
 pub(crate) mod kind {
@@ -56,6 +58,8 @@ pub(crate) mod kind {
     pub(crate) const ALIVE: u8 = 0x23;
     /// Master to slave: something to do.
     pub(crate) const ORDER: u8 = 0x24;
+    /// Master to slave: who is drained and away. May be skipped.
+    pub(crate) const DRAINED: u8 = 0xa2;
 }
 
 /// Why a body is not used.
@@ -158,6 +162,39 @@ impl Challenge {
         let challenge = Self { version: reader.u8("version")?, nonce: reader.array("nonce")? };
         reader.finish("challenge")?;
         Ok(challenge)
+    }
+}
+
+/// What a slave proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlaveProof {
+    /// That it knows its key.
+    pub(crate) first: [u8; PROOF],
+    /// That it knows the key that it accepts, if it has one.
+    pub(crate) second: Option<[u8; PROOF]>,
+}
+
+impl SlaveProof {
+    /// The whole frame.
+    pub(crate) fn to_frame(self) -> Vec<u8> {
+        handshake_frame(kind::SLAVE_PROOF, |body| {
+            body.octets(&self.first);
+            body.octets(self.second.as_ref().map_or(&[], |second| &second[..]));
+        })
+    }
+
+    /// Decodes the body.
+    ///
+    /// # Errors
+    ///
+    /// Not what a slave proves in this version.
+    pub(crate) fn decode(body: &[u8], version: u8) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let first = reader.array("proof")?;
+        let has_second = version >= TWO_PROOFS && reader.remaining() > 0;
+        let second = if has_second { Some(reader.array("second proof")?) } else { None };
+        reader.finish("proof")?;
+        Ok(Self { first, second })
     }
 }
 
@@ -307,6 +344,8 @@ pub(crate) enum FromMaster<'a> {
     },
     /// It is alive.
     Alive(Option<Vouched>),
+    /// Names that are drained and away, of the view that follows.
+    Drained(&'a [u8]),
     /// Something to do.
     Order(Order),
     /// The slave is no member.
@@ -330,6 +369,7 @@ impl<'a> FromMaster<'a> {
         match self {
             Self::Accepted { .. } => kind::ACCEPTED,
             Self::Alive(_) => kind::ALIVE,
+            Self::Drained(_) => kind::DRAINED,
             Self::Order(_) => kind::ORDER,
             Self::Refused(_) => kind::REFUSED,
             Self::View(_) => kind::VIEW,
@@ -350,7 +390,7 @@ impl<'a> FromMaster<'a> {
             }
             Self::Order(order) => body.u8(order.code()),
             Self::Refused(refusal) => body.u8(refusal.code()),
-            Self::View(part) => body.octets(part),
+            Self::Drained(part) | Self::View(part) => body.octets(part),
         }
         body.into_octets()
     }
@@ -386,6 +426,7 @@ impl<'a> FromMaster<'a> {
             },
             kind::REFUSED => Self::Refused(Refusal::from_code(reader.u8("reason")?)),
             kind::VIEW => Self::View(reader.rest()),
+            kind::DRAINED => Self::Drained(reader.rest()),
             other => return unknown(other),
         };
         reader.finish("frame")?;
@@ -506,12 +547,15 @@ fn read_ratio(reader: &mut Reader<'_>, what: &'static str) -> Result<BasisPoints
 }
 
 /// An octet with the length, then the text. Our texts have at most 255 octets.
-fn write_text(body: &mut Writer, text: &str) {
+pub(crate) fn write_text(body: &mut Writer, text: &str) {
     body.u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
     body.octets(text.as_bytes());
 }
 
-fn read_text<T: std::str::FromStr>(reader: &mut Reader<'_>, what: &'static str) -> Result<T, DecodeError> {
+pub(crate) fn read_text<T: std::str::FromStr>(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+) -> Result<T, DecodeError> {
     let length = usize::from(reader.u8(what)?);
     let octets = reader.take(length, what)?;
     let is_usual = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_.".contains(octet);

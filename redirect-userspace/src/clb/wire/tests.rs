@@ -51,7 +51,17 @@ fn the_rest_of_the_handshake_is_laid_out_as_documented() {
     assert_eq!(Challenge::decode(&body), Ok(challenge));
     assert_eq!(proof_frame(kind::SLAVE_PROOF, &[5; 32]), [&[0, 36, 3, 0], &[5; 32][..]].concat());
     assert_eq!(decode_proof(&[5; 32]), Ok([5; 32]));
-    assert_eq!(rejected_frame(Refusal::Key), [0, 7, 5, 0, 3, 1, 1]);
+    let both = SlaveProof { first: [5; 32], second: Some([6; 32]) };
+    let octets = [[5; 32], [6; 32]].concat();
+    assert_eq!(both.to_frame(), [&[0, 68, 3, 0], &octets[..]].concat());
+    assert_eq!(SlaveProof::decode(&octets, 2), Ok(both));
+    let one = SlaveProof { second: None, ..both };
+    assert_eq!(one.to_frame(), proof_frame(kind::SLAVE_PROOF, &[5; 32]));
+    assert_eq!(SlaveProof::decode(&[5; 32], 2), Ok(one));
+    assert_eq!(SlaveProof::decode(&[5; 32], 1), Ok(one));
+    assert!(SlaveProof::decode(&octets, 1).is_err());
+    assert!(SlaveProof::decode(&octets[..63], 2).is_err());
+    assert_eq!(rejected_frame(Refusal::Key), [0, 7, 5, 0, 3, 1, 2]);
     assert_eq!(decode_rejected(&[3, 1, 1]), Ok(Refusal::Key));
 }
 
@@ -75,8 +85,8 @@ fn an_offer_that_is_none_is_refused() {
 #[test]
 fn the_greatest_common_version_is_chosen() {
     assert_eq!(common_version((1, 1)), Some(1));
-    assert_eq!(common_version((0, 9)), Some(1));
-    assert_eq!(common_version((2, 9)), None);
+    assert_eq!(common_version((0, 9)), Some(2));
+    assert_eq!(common_version((3, 9)), None);
     assert_eq!(common_version((0, 0)), None);
     assert_eq!(common_version((1, 0)), None);
 }

@@ -25,6 +25,9 @@ pub(crate) fn render(view: &ClusterView, detail: bool, width: usize) -> String {
     if detail && !view.overload_action.is_empty() {
         label(&mut text, "Overload action", &view.overload_action);
     }
+    if !view.drained_away.is_empty() {
+        label(&mut text, "Drained, away", &list(&view.drained_away));
+    }
     label(&mut text, "Codes", "'*' Least loaded, '-' Overloaded");
     text.push('\n');
     if view.gateways.is_empty() {
@@ -204,6 +207,16 @@ Load statistics:
     weight 1, 10.50.0.19
 "
         );
+    }
+
+    #[test]
+    fn who_is_drained_and_away_is_named() {
+        let mut view = fixtures::elected();
+        view.drained_away = vec!["gw5".to_owned(), "gw6".to_owned()];
+
+        let text = render(&view, false, DEFAULT_WIDTH);
+
+        assert!(text.contains("\nDrained, away   : gw5, gw6\n"), "{text}");
     }
 
     #[test]

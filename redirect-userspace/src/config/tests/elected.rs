@@ -192,11 +192,12 @@ fn a_cluster_that_is_shut_down_needs_no_key() {
 fn keys_may_be_in_files_of_their_own() {
     let dir = TempDir::new();
     let path = |name: &str| dir.path().join(name);
-    for (name, content) in [("hsrp", "old\n"), ("cluster", KEY)] {
+    for (name, content) in [("hsrp", "old\n"), ("cluster", KEY), ("accepted", "the key of last year\n")] {
         fs::write(path(name), content).unwrap();
         fs::set_permissions(path(name), Permissions::from_mode(0o600)).unwrap();
     }
-    let text = cluster(&format!("key-file = {:?}\n", path("cluster")));
+    let text =
+        cluster(&format!("key-file = {:?}\naccept-key-file = {:?}\n", path("cluster"), path("accepted")));
     let text = text.replace(
         "name = \"group1\"\n[c",
         &format!(
@@ -209,6 +210,7 @@ fn keys_may_be_in_files_of_their_own() {
 
     let clb = config.cluster.election.unwrap().clb.unwrap();
     assert_eq!(clb.key.secret().expose(), KEY.as_bytes());
+    assert_eq!(clb.accept_key.unwrap().secret().expose(), b"the key of last year");
     let Authentication::Md5(keys) = &config.hsrp[0].settings.authentication else { panic!("MD5") };
     assert_eq!(keys.accept.as_ref().unwrap().secret().expose(), b"old");
 }
@@ -378,6 +380,18 @@ fn every_mistake_in_a_group_is_named_at_its_place() {
 const CLUSTER_MISTAKES: &[(&str, &[&str])] = &[
     ("", &["9:17: `key` or `key-file` in [cluster] is missing: members know each other by it"]),
     ("key = \"short\"\n", &["10:7: a cluster key has 16 to 1024 octets, not 5"]),
+    (
+        "key = \"correct horse battery staple\"\naccept-key = \"short\"\n",
+        &["11:14: a cluster key has 16 to 1024 octets, not 5"],
+    ),
+    (
+        "key = \"correct horse battery staple\"\naccept-key-file = \"k\"\n",
+        &["11:19: \"k\": not an absolute path"],
+    ),
+    (
+        "accept-key = \"correct horse battery staple\"\n",
+        &["9:17: `key` or `key-file` in [cluster] is missing: members know each other by it"],
+    ),
     (
         "key = \"correct horse battery staple\"\nkey-file = \"/k\"\n",
         &["11:12: `key` in [cluster] and `key-file` exclude each other"],

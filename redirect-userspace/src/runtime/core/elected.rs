@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::sync::mpsc;
 
-use crate::clb::{ClusterName, ConnectionId, Master, PeerId, Registration};
+use crate::clb::{self, ClusterName, ConnectionId, Master, PeerId, Registration};
 use crate::cluster::{Election, Input, Peer};
 use crate::config::{Config, cluster_ip, vips_to_map};
 use crate::control::{ClusterView, CoreRequest, StandbyView};
@@ -134,7 +134,7 @@ impl Core {
         Some(Election {
             name,
             master_at: SocketAddr::new(vip, election.port),
-            settings: election.clb.clone()?,
+            settings: clb::Settings { vips: self.cluster_vips(), ..election.clb.clone()? },
             slave: election.slave,
             node: Registration {
                 name: self.config.node.name.clone(),
@@ -268,11 +268,7 @@ impl Core {
 
     fn is_own_address(&self, address: IpAddr) -> bool {
         let own = self.config.node.addresses.as_ref();
-        let is_ours = own.is_some_and(|own| match address {
-            IpAddr::V4(address) => own.ipv4() == Some(address),
-            IpAddr::V6(address) => own.ipv6() == Some(address),
-        });
-        is_ours || self.vips().contains(&address)
+        own.is_some_and(|own| own.contains(address)) || self.vips().contains(&address)
     }
 
     fn peer(&self, id: crate::net::tcp::ConnectionId) -> Peer {
@@ -349,11 +345,10 @@ impl Core {
         Ok(())
     }
 
-    /// What `show cluster` tells.
-    pub(super) fn cluster_view(&self, cluster: &crate::cluster::Snapshot) -> ClusterView {
+    /// The virtual IPs of the cluster, whoever has them.
+    fn cluster_vips(&self) -> Vec<IpAddr> {
         let mut vips = self.config.redirect.vips.clone();
-        let election = self.config.cluster.election.as_ref();
-        if let Some(election) = election {
+        if let Some(election) = &self.config.cluster.election {
             let configured = self.config.hsrp.iter().find(|it| it.settings.name == election.standby_group);
             let learned = self.elections.standing.get(&election.standby_group);
             match configured {
@@ -361,7 +356,13 @@ impl Core {
                 _ => vips.extend(learned.iter().flat_map(|standing| &standing.vips)),
             }
         }
-        let view = ClusterView::new(cluster, &vips);
+        vips
+    }
+
+    /// What `show cluster` tells.
+    pub(super) fn cluster_view(&self, cluster: &crate::cluster::Snapshot) -> ClusterView {
+        let election = self.config.cluster.election.as_ref();
+        let view = ClusterView::new(cluster, &self.cluster_vips());
         match election.and_then(|election| Some((election.clb.as_ref()?, &election.slave))) {
             Some((clb, slave)) => view.with_times(clb, slave),
             None => view,
@@ -452,7 +453,8 @@ impl Core {
         }
         let own = self.config.node.name.clone();
         let name = gateway.unwrap_or_else(|| own.clone());
-        if name != own && !self.cluster.has_reporting(&name) {
+        let is_away = !draining && self.cluster.is_drained_away(&name);
+        if name != own && !is_away && !self.cluster.has_reporting(&name) {
             return Ok(Err(match self.cluster.role() {
                 crate::cluster::Role::Master => format!("no member \"{name}\" reports to this master"),
                 crate::cluster::Role::Slave | crate::cluster::Role::None => {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
     /// Key of the load reports.
     pub cluster_key: String,
+    /// Another one that is accepted, while the key is being changed.
+    pub accept_key: Option<String>,
     /// TCP port of the load reports.
     pub port: u16,
     /// How long a silent slave is believed in.
@@ -80,6 +82,7 @@ impl Settings {
             election_key: Some(String::from("the election's key")),
             vips: vec![VIP4.into(), VIP6.into()],
             cluster_key: String::from("the cluster's key, which protects nothing"),
+            accept_key: None,
             port: 2012,
             holdtime: Duration::from_secs(2),
             slave_hello: Duration::from_millis(500),
@@ -153,7 +156,7 @@ standby-group = "{GROUP}"
 port = {port}
 holdtime = "{holdtime}ms"
 key = {key:?}
-
+{accept_key}
 [cluster.master]
 policy = "{policy}"
 
@@ -165,6 +168,8 @@ max-session = {max_session}
         port = settings.port,
         holdtime = settings.holdtime.as_millis(),
         key = settings.cluster_key,
+        accept_key =
+            settings.accept_key.as_ref().map(|key| format!("accept-key = {key:?}\n")).unwrap_or_default(),
         policy = settings.policy,
         slave_hello = settings.slave_hello.as_millis(),
         update = settings.update.as_millis(),
