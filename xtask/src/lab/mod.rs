@@ -28,6 +28,7 @@ pub mod gap;
 pub mod gateway;
 pub mod keepalived;
 pub mod keys;
+pub mod libreswan;
 pub mod load;
 pub mod nat;
 pub mod netns;

@@ -1,13 +1,11 @@
 //! How tunnels end, and how clients come back.
 
-use std::time::Duration;
-
 use anyhow::ensure;
-use xtask::lab::gateway::{Gateway, Scene, Settings, addresses};
+use xtask::lab::gateway::{Scene, Settings, addresses};
 use xtask::lab::strongswan::{self, Charon, Sa};
 use xtask::lab::wait;
 
-use super::{carries_data, connect, family};
+use super::{carries_data, connect, family, watchful};
 use crate::PATIENCE;
 
 #[test]
@@ -84,14 +82,6 @@ fn a_gateway_that_ends_says_goodbye_and_leaves_nothing() {
         visitor.charon.wait_until_gone(family(address), PATIENCE).unwrap();
     }
     assert!(scene.site.link("ike0").is_err(), "the interface is gone");
-}
-
-/// A gateway that soon notices that a client is gone.
-fn watchful(scene: &Scene) -> Gateway {
-    let mut settings = Settings::of_shared_key();
-    settings.profiles[0].dpd = Some(Duration::from_secs(1));
-    settings.retransmission = Some((Duration::from_millis(200), Duration::from_secs(1)));
-    scene.start(settings).unwrap()
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod ends;
 mod foreign;
 mod fragments;
 mod hostile;
+mod libreswan;
 mod nat;
 mod refusal;
 mod rekey;
@@ -16,9 +17,10 @@ mod reload;
 mod up;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use xtask::lab::gateway::{Gateway, Scene, Visitor};
+use xtask::lab::gateway::{Gateway, Scene, Settings, Visitor};
 use xtask::lab::netns::Namespace;
 use xtask::lab::strongswan::{ClientConfig, Sa, Tunnel};
 use xtask::lab::{traffic, wait};
@@ -69,6 +71,14 @@ fn rekeyed(visitor: &Visitor, gateway: &Gateway, old: &Tunnel, what: Sa) -> Tunn
         Ok(tunnel.clone())
     })
     .unwrap()
+}
+
+/// A gateway that soon notices that a client is gone.
+fn watchful(scene: &Scene) -> Gateway {
+    let mut settings = Settings::of_shared_key();
+    settings.profiles[0].dpd = Some(Duration::from_secs(1));
+    settings.retransmission = Some((Duration::from_millis(200), Duration::from_secs(1)));
+    scene.start(settings).unwrap()
 }
 
 /// Octets of the largest packet on the TUN devices of both sides.

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-pub use self::scene::{Scene, Visitor, addresses};
+pub use self::scene::{Place, Scene, Visitor, addresses};
 pub(super) use self::settings::sections;
 pub use self::settings::{LocalProof, Profile, RemoteProof, Settings};
 use super::control::{Control, Event, Sa};

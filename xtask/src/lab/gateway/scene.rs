@@ -44,6 +44,17 @@ pub struct Scene {
     pub lab: Lab,
 }
 
+/// A place for clients.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its IPv4 address.
+    pub address4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub address6: Ipv6Addr,
+    /// Its namespace.
+    pub namespace: Namespace,
+}
+
 /// A place for clients, with a strongSwan daemon.
 #[derive(Debug)]
 pub struct Visitor {
@@ -95,23 +106,33 @@ impl Scene {
         let site = Site::build(&lab, &switch, NUMBER)?.namespace;
         furnish(&site, NUMBER)?;
         let nat = is_behind_nat.then(|| Nat::new(&lab, &switch)).transpose()?;
-        let mut clients = Vec::new();
+        let mut scene = Self { visitors: Vec::new(), site, nat, switch, lab };
         for number in 1..=visitors {
-            let namespace = lab.namespace(&format!("c{number}"))?;
-            let (address4, address6) = match &nat {
-                Some(nat) => nat.wire(&namespace, number)?,
-                None => {
-                    let addresses = on_the_wire(number);
-                    switch
-                        .wire(&namespace, &[format!("{}/24", addresses.0), format!("{}/64", addresses.1)])?;
-                    addresses
-                }
-            };
+            let Place { address4, address6, namespace } = scene.place(number)?;
             let charon = Charon::start(&namespace, settings)
                 .with_context(|| format!("strongSwan of client {number}"))?;
-            clients.push(Visitor { address4, address6, charon });
+            scene.visitors.push(Visitor { address4, address6, charon });
         }
-        Ok(Self { visitors: clients, site, nat, switch, lab })
+        Ok(scene)
+    }
+
+    /// Makes another place for a client, without a daemon. Its number is not that of a visitor.
+    ///
+    /// # Errors
+    ///
+    /// When a link cannot be made.
+    pub fn place(&self, number: u8) -> Result<Place> {
+        let namespace = self.lab.namespace(&format!("c{number}"))?;
+        let (address4, address6) = match &self.nat {
+            Some(nat) => nat.wire(&namespace, number)?,
+            None => {
+                let addresses = on_the_wire(number);
+                let networks = [format!("{}/24", addresses.0), format!("{}/64", addresses.1)];
+                self.switch.wire(&namespace, &networks)?;
+                addresses
+            }
+        };
+        Ok(Place { address4, address6, namespace })
     }
 
     /// Starts our gateway.
