@@ -100,7 +100,7 @@ pub fn run(load: &Load) -> Result<Outcome> {
         load,
         clock: Clock::start(),
         ports: [ike?, nat?],
-        inbox: Inbox::new(),
+        inbox: Some(Inbox::new()),
         rng: random()?,
         sessions: HashMap::new(),
         order: VecDeque::new(),
@@ -118,7 +118,7 @@ struct Generator<'l> {
     load: &'l Load,
     clock: Clock,
     ports: [Port; 2],
-    inbox: Inbox,
+    inbox: Option<Inbox>,
     rng: Rng,
     /// By the SPI of the initiator.
     sessions: HashMap<u64, Session>,
@@ -209,7 +209,7 @@ impl Generator<'_> {
 
     fn receive(&mut self, now: Now, number: usize) -> Result<()> {
         let Some(port) = self.ports.get(number) else { return Ok(()) };
-        let mut inbox = std::mem::take(&mut self.inbox);
+        let Some(mut inbox) = self.inbox.take() else { return Ok(()) };
         inbox.receive(port).context("reading a socket")?;
         for datagram in inbox.datagrams() {
             let path = Path { local: datagram.local, remote: datagram.remote };
@@ -221,7 +221,7 @@ impl Generator<'_> {
             let Some(spi) = message.first_chunk().map(|spi| u64::from_be_bytes(*spi)) else { continue };
             self.step(now, spi, Input::Datagram { path, octets: message });
         }
-        self.inbox = inbox;
+        self.inbox = Some(inbox);
         Ok(())
     }
 

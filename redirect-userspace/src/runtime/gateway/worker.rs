@@ -168,7 +168,7 @@ impl Worker {
                 let mut turn = Turn {
                     parts,
                     out: Outbox::new(),
-                    inbox: Inbox::new(),
+                    inbox: Some(Inbox::new()),
                     figures: shown,
                     waiting: come_in,
                     shown_at: Now::default(),
@@ -215,7 +215,8 @@ impl Drop for Worker {
 struct Turn {
     parts: Parts,
     out: Outbox<Output>,
-    inbox: Inbox,
+    /// Lent out while its datagrams are worked through.
+    inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
     waiting: Arc<AtomicUsize>,
     shown_at: Now,
@@ -283,7 +284,7 @@ impl Turn {
     fn receive(&mut self, now: Now, number: usize) {
         for _ in 0..BATCHES {
             let Some(port) = self.parts.ports.get(number) else { return };
-            let mut inbox = std::mem::take(&mut self.inbox);
+            let Some(mut inbox) = self.inbox.take() else { return };
             let received = inbox.receive(port);
             for datagram in inbox.datagrams() {
                 let path = Path { local: datagram.local, remote: datagram.remote };
@@ -291,7 +292,7 @@ impl Turn {
                     self.datagram(now, path, datagram.octets);
                 }
             }
-            self.inbox = inbox;
+            self.inbox = Some(inbox);
             self.tell(now);
             match received {
                 Ok(received) if received == BATCH => {}
