@@ -146,6 +146,8 @@ const TEST: &[Package] = &[
     program("iproute2", "ip", "network namespaces"),
     program("tshark", "tshark", "an independent decoder of what we send"),
     program("tcpdump", "tcpdump", "captures in namespaces"),
+    program("nftables", "nft", "a NAT box in front of clients"),
+    program("openssl", "openssl", "certificates of every kind, the bad ones included"),
     file(
         "python3-scapy",
         "/usr/lib/python3/dist-packages/scapy/__init__.py",

@@ -11,6 +11,7 @@
 mod election;
 mod failover;
 mod fault;
+mod gateway;
 mod hostile;
 mod lab;
 mod redirect;

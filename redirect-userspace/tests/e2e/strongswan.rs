@@ -103,7 +103,7 @@ fn every_one_of_many_strongswan_clients_lands_where_the_counters_say() {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_client_without_redirect_support_is_kept_by_the_node_it_reached() {
-    let client_settings = Settings { follow_redirects: false };
+    let client_settings = Settings { follow_redirects: false, ..Settings::default() };
     let cluster = Cluster::build(Options { client_settings, ..Options::default() }).unwrap();
     let daemon = Redirectd::start(&cluster, &members(&cluster)).unwrap();
     let local = Charon::start(&cluster.balancer, Settings::default()).unwrap();
@@ -114,6 +114,7 @@ fn a_client_without_redirect_support_is_kept_by_the_node_it_reached() {
             identity: "lb".to_owned(),
             pools: vec!["10.98.200.0/24".to_owned(), "fd98:200::/64".to_owned()],
             inside: vec!["10.99.200.0/24".to_owned(), "fd99:200::/64".to_owned()],
+            ..GatewayConfig::default()
         })
         .unwrap();
     let client = &cluster.clients[0];

@@ -1,11 +1,12 @@
 //! Captures, and tshark's opinion of them: an independent reader of every reply.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
+use super::keys::IkeKeys;
 use super::netns::Namespace;
 use super::process::{Process, command, output};
 use super::wait;
@@ -41,6 +42,10 @@ pub struct Frame {
     pub gateway: Option<String>,
     /// `Good` for each checksum that is, otherwise what tshark says.
     pub checksums: Vec<String>,
+    /// Types of its payloads; with the keys, of those in encrypted ones as well.
+    pub payloads: Vec<String>,
+    /// Octets of its IP packet.
+    pub length: usize,
     /// Complaints: malformed parts and the texts of warnings and errors.
     pub complaints: Vec<String>,
 }
@@ -81,19 +86,38 @@ impl Capture {
     ///
     /// When there are fewer, or tshark cannot read the file.
     pub fn finish(mut self, responses: usize) -> Result<Vec<Frame>> {
+        self.end(responses)?;
+        self.frames(None)
+    }
+
+    /// As [`Capture::finish`], with the keys of IKE SAs, so that nothing stays encrypted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Capture::finish`].
+    pub fn finish_with_keys(mut self, responses: usize, keys: &[IkeKeys]) -> Result<Vec<Frame>> {
+        self.end(responses)?;
+        let settings = self.file.with_extension("wireshark");
+        std::fs::create_dir_all(&settings).context("creating a directory for tshark")?;
+        let table: String = keys.iter().map(IkeKeys::row).collect::<Result<_>>()?;
+        std::fs::write(settings.join("ikev2_decryption_table"), table).context("writing keys for tshark")?;
+        self.frames(Some(&settings))
+    }
+
+    fn end(&mut self, responses: usize) -> Result<()> {
         wait::until("all responses are in the capture", PATIENCE, || {
-            let frames = self.frames()?;
+            let frames = self.frames(None)?;
             let seen = frames.iter().filter(|frame| frame.is_response).count();
             ensure!(seen >= responses, "{seen} of {responses}");
             Ok(())
         })?;
         self.process.signal(Signal::SIGINT)?;
         self.process.wait(PATIENCE)?;
-        self.frames()
+        Ok(())
     }
 
-    fn frames(&self) -> Result<Vec<Frame>> {
-        const FIELDS: [&str; 16] = [
+    fn frames(&self, settings: Option<&Path>) -> Result<Vec<Frame>> {
+        const FIELDS: [&str; 18] = [
             "ieee8021ad.id",
             "vlan.id",
             "ip.src",
@@ -107,11 +131,16 @@ impl Capture {
             "isakmp.notify.data.redirect.new_resp_gw_ident.ipv6",
             "ip.checksum.status",
             "udp.checksum.status",
+            "isakmp.typepayload",
+            "frame.len",
             "_ws.malformed",
             "_ws.expert.severity",
             "_ws.expert.message",
         ];
         let mut tshark = command("tshark");
+        if let Some(settings) = settings {
+            tshark.env("WIRESHARK_CONFIG_DIR", settings);
+        }
         tshark.arg("-n").arg("-r").arg(&self.file);
         tshark.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
         tshark.args(["-Y", "isakmp", "-T", "fields", "-E", "separator=|", "-E", "aggregator=;"]);
@@ -131,10 +160,13 @@ impl Frame {
         };
         let mut vlans = list(next()?);
         vlans.extend(list(next()?));
+        let vlan_tags = vlans.len();
         let (source4, source6, destination4, destination6) = (next()?, next()?, next()?, next()?);
         let (exchange, response, notifies) = (next()?, next()?, next()?);
         let (gateway4, gateway6) = (next()?, next()?);
         let (ip_status, udp_status) = (next()?, next()?);
+        let (payloads, length) = (next()?, next()?);
+        let length: usize = length.parse().with_context(|| format!("a frame of {length:?} octets"))?;
         let (malformed, severities, messages) = (next()?, next()?, next()?);
         let gateway = format!("{gateway4}{gateway6}");
         let mut checksums = list(ip_status);
@@ -154,10 +186,14 @@ impl Frame {
             notifies: list(notifies),
             gateway: (!gateway.is_empty()).then_some(gateway),
             checksums,
+            payloads: list(payloads),
+            length: length.saturating_sub(ETHERNET_HEADER + 4 * vlan_tags),
             complaints,
         })
     }
 }
+
+const ETHERNET_HEADER: usize = 14;
 
 /// tshark's number for a warning.
 const WARNING: &str = "6291456";

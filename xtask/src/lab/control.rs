@@ -4,7 +4,7 @@
 //! come and go.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -160,6 +160,56 @@ pub struct Event {
     pub count: u64,
 }
 
+/// One IKE SA of an answer to `show sa`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sa {
+    /// Its number.
+    pub id: u64,
+    /// `half-open`, `established`, `rekeying`, `redirected` or `closing`.
+    pub state: String,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// Who the peer is.
+    pub remote_id: String,
+    /// The profile that it belongs to.
+    pub profile: Option<String>,
+    /// The original initiator's SPI: 16 hexadecimal digits.
+    pub spi_i: String,
+    /// The original responder's SPI.
+    pub spi_r: Option<String>,
+    /// Algorithms.
+    pub suite: String,
+    /// The gateway that sent the client here.
+    pub redirected_from: Option<String>,
+    /// Whether there is a NAT before the peer.
+    pub remote_behind_nat: bool,
+    /// Addresses that the client was given.
+    pub addresses: Vec<IpAddr>,
+    /// Its Child SAs.
+    pub children: Vec<ChildSa>,
+}
+
+/// One Child SA.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChildSa {
+    /// The SPI that leads to the gateway: 8 hexadecimal digits.
+    pub spi_in: String,
+    /// The SPI that leads to the peer.
+    pub spi_out: String,
+    /// Algorithms.
+    pub suite: String,
+    /// What is behind the gateway.
+    pub local_ts: Vec<String>,
+    /// What is behind the peer.
+    pub remote_ts: Vec<String>,
+    /// Octets that came in.
+    pub bytes_in: u64,
+    /// Octets that went out.
+    pub bytes_out: u64,
+}
+
 /// The socket of one daemon. It is a file: asking needs no namespace.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -222,6 +272,39 @@ impl Control {
     /// When the daemon does not answer.
     pub fn events(&self) -> Result<Vec<Event>> {
         self.show("events")
+    }
+
+    /// Asks for `show sa`: every IKE SA.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn sas(&self) -> Result<Vec<Sa>> {
+        let text = self.run(&["show", "sa", "--all", "--json"])?;
+        serde_json::from_str(&text).with_context(|| format!("reading `redirectctl show sa --json`: {text}"))
+    }
+
+    /// Deletes the IKE SAs with a peer of this identity.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon refuses.
+    pub fn clear(&self, identity: &str) -> Result<()> {
+        self.run(&["clear", "sa", "identity", identity])?;
+        Ok(())
+    }
+
+    /// Gives an IKE SA new keys, or its Child SAs.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon refuses.
+    pub fn rekey(&self, id: u64, children: bool) -> Result<()> {
+        let id = id.to_string();
+        let mut arguments = vec!["rekey", &id];
+        arguments.extend(children.then_some("--children"));
+        self.run(&arguments)?;
+        Ok(())
     }
 
     /// Has the daemon read its configuration again.
@@ -315,5 +398,21 @@ mod tests {
 
         assert_eq!((read[0].state.as_str(), read[0].state_changes), ("standby", 3));
         assert_eq!(read[0].active_router.as_deref(), Some("10.50.0.12"));
+    }
+
+    #[test]
+    fn answers_of_the_contract_about_sas_are_read() {
+        let text = r#"[{"id":7,"role":"responder","state":"established","local":"10.50.0.11:4500",
+            "remote":"[fd50::1:1]:4500","local-id":"gw1","remote-id":"alice","profile":"clients",
+            "spi-i":"1122334455667788","spi-r":"99aabbccddeeff00","suite":"aes128gcm16-prfsha256-x25519",
+            "age-s":3,"redirected-from":null,"resumed":false,"remote-behind-nat":true,
+            "addresses":["10.98.1.1"],"children":[{"spi-in":"c2320001","spi-out":"3076c002",
+            "mode":"tunnel","suite":"aes128gcm16-noesn","local-ts":["10.99.1.0/24"],
+            "remote-ts":["10.98.1.1/32"],"bytes-in":84,"bytes-out":0}]}]"#;
+
+        let read: Vec<Sa> = serde_json::from_str(text).unwrap();
+
+        assert_eq!((read[0].id, read[0].remote.port(), read[0].remote_behind_nat), (7, 4500, true));
+        assert_eq!(read[0].children[0].bytes_in, 84);
     }
 }

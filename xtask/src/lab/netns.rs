@@ -110,14 +110,29 @@ impl Namespace {
     ///
     /// When nothing answered within `within`.
     pub fn ping(&self, from: IpAddr, to: IpAddr, within: Duration) -> Result<Duration> {
+        self.ping_with(from, to, &[], within)
+    }
+
+    /// As [`Namespace::ping`], with IP packets of this size that may not be fragmented.
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::ping`].
+    pub fn ping_of_size(&self, from: IpAddr, to: IpAddr, size: usize, within: Duration) -> Result<Duration> {
+        let headers = if from.is_ipv4() { 20 + 8 } else { 40 + 8 };
+        let payload = size.checked_sub(headers).with_context(|| format!("{size} octets are too few"))?;
+        self.ping_with(from, to, &["-M", "do", "-s", &payload.to_string()], within)
+    }
+
+    fn ping_with(&self, from: IpAddr, to: IpAddr, options: &[&str], within: Duration) -> Result<Duration> {
         let what = format!("{to} answers {from} in {}", self.role);
         wait::until(&what, within, || {
-            let said =
-                output(
-                    command("ip")
-                        .args(["netns", "exec", &self.name, "ping", "-n", "-c", "1", "-W", "1"])
-                        .args(["-I", &from.to_string(), &to.to_string()]),
-                )?;
+            let said = output(
+                command("ip")
+                    .args(["netns", "exec", &self.name, "ping", "-n", "-c", "1", "-W", "1"])
+                    .args(options)
+                    .args(["-I", &from.to_string(), &to.to_string()]),
+            )?;
             let (_, after) = said.split_once("time=").with_context(|| format!("no time in: {said}"))?;
             let (number, _) = after.split_once(' ').context("no unit after the time")?;
             let milliseconds: f64 = number.parse().with_context(|| format!("reading {number}"))?;
@@ -179,8 +194,26 @@ impl Namespace {
         Ok(())
     }
 
+    /// Drops IP fragments that arrive, as careless firewalls do.
+    ///
+    /// # Errors
+    ///
+    /// When the rules are refused.
+    pub fn drop_fragments(&self) -> Result<()> {
+        // Before connection tracking, which would put them together.
+        let rules = "table inet fragments {
+            chain in {
+                type filter hook prerouting priority -450
+                ip frag-off & 0x3fff != 0 drop
+                exthdr frag exists drop
+            }
+        }
+        ";
+        feed(self.command("nft").args(["-f", "-"]), rules)
+    }
+
     /// Switches off what leaves checksums and VLAN tags to a network card that is not there.
-    fn without_offloads(&self, interface: &str) -> Result<()> {
+    pub(super) fn without_offloads(&self, interface: &str) -> Result<()> {
         let mut ethtool = self.command("ethtool");
         ethtool.args(["-K", interface]);
         for feature in ["tx", "gso", "tso", "gro", "txvlan", "rxvlan", "tx-vlan-stag-hw-insert"] {

@@ -175,6 +175,14 @@ impl Process {
     }
 }
 
+/// Prints what a reader of a failed test needs, when one has failed.
+#[expect(clippy::print_stderr, reason = "goes to the output of the test")]
+pub(super) fn tell_of_failure(text: impl FnOnce() -> String) {
+    if std::thread::panicking() {
+        eprintln!("{}", text());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // An error means that it is gone already.

@@ -79,7 +79,7 @@ impl Client {
             IpAddr::V6(_) => self.address6.into(),
         };
         let inside = INSIDE.map(str::to_owned).to_vec();
-        ClientConfig { name: name.to_owned(), local, remote, port, inside, is_watchful: false }
+        ClientConfig { port, inside, ..ClientConfig::new(name, local, remote) }
     }
 }
 
@@ -175,19 +175,42 @@ impl Site {
     }
 }
 
-/// Starts a strongSwan gateway with an inside network and pools of its own.
-pub(super) fn serve(namespace: &Namespace, name: &str, number: u8) -> Result<Charon> {
-    let inside = vec![format!("10.99.{number}.0/24"), format!("fd99:{number}::/64")];
-    for network in &inside {
-        let host = first_host(network).with_context(|| format!("{network} has no host"))?;
+/// Networks behind gateway `number`.
+pub(super) fn inside(number: u8) -> [String; 2] {
+    [format!("10.99.{number}.0/24"), format!("fd99:{number}::/64")]
+}
+
+/// Networks that clients of gateway `number` get their addresses from.
+pub(super) fn pools(number: u8) -> [String; 2] {
+    [format!("10.98.{number}.0/24"), format!("fd98:{number}::/64")]
+}
+
+/// The address that answers in one of those networks.
+pub(super) fn first_inside(number: u8, is_ipv6: bool) -> Result<IpAddr> {
+    let networks = inside(number);
+    let mut hosts = networks.iter().filter_map(|network| first_host(network));
+    hosts.find(|host| host.is_ipv6() == is_ipv6).context("no network of that family")
+}
+
+/// Gives a gateway an address in each of the networks behind it.
+pub(super) fn furnish(namespace: &Namespace, number: u8) -> Result<()> {
+    for network in inside(number) {
+        let host = first_host(&network).with_context(|| format!("{network} has no host"))?;
         let (length, flags) = if host.is_ipv4() { (32, "") } else { (128, "nodad") };
         namespace.ip(&format!("address replace {host}/{length} dev lo {flags}"))?;
     }
+    Ok(())
+}
+
+/// Starts a strongSwan gateway with an inside network and pools of its own.
+pub(super) fn serve(namespace: &Namespace, name: &str, number: u8) -> Result<Charon> {
+    furnish(namespace, number)?;
     let charon = Charon::start(namespace, Settings::default())?;
     charon.serve(&GatewayConfig {
         identity: name.to_owned(),
-        pools: vec![format!("10.98.{number}.0/24"), format!("fd98:{number}::/64")],
-        inside,
+        pools: pools(number).to_vec(),
+        inside: inside(number).to_vec(),
+        ..GatewayConfig::default()
     })?;
     Ok(charon)
 }
@@ -232,6 +255,6 @@ fn setting(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
-fn workspace() -> PathBuf {
+pub(super) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

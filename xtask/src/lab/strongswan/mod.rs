@@ -4,142 +4,55 @@
 //! (`kernel-libipsec`: ESP in UDP over a TUN device). That device is named `ipsec0` in every
 //! namespace and is where virtual addresses and routes go.
 
+mod connection;
+mod tunnel;
+
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 
+use self::connection::CHILD;
+pub use self::connection::{ClientConfig, GatewayConfig, Proof, SHARED_KEY};
+pub use self::tunnel::{Redirect, Tunnel};
 use super::netns::Namespace;
-use super::process::Process;
+use super::process::{Process, tell_of_failure};
 use super::vici::{Section, Vici};
 use super::wait;
 
-/// Key of every connection of the laboratory.
-const SHARED_KEY: &str = "the laboratory's shared key, which protects nothing";
-/// One cheap suite on both sides: the laboratory measures redirects, not arithmetic.
-const IKE_PROPOSAL: &str = "aes128gcm16-prfsha256-x25519";
-const ESP_PROPOSAL: &str = "aes128gcm16";
-/// The one Child SA of every connection.
-const CHILD: &str = "net";
 /// How long a daemon may take to answer for the first time.
 const START: Duration = Duration::from_secs(10);
-
-/// A gateway's side of the laboratory's tunnels.
-#[derive(Clone, Debug)]
-pub struct GatewayConfig {
-    /// Its identity.
-    pub identity: String,
-    /// Address pools for clients, in CIDR notation.
-    pub pools: Vec<String>,
-    /// Networks behind it, in CIDR notation.
-    pub inside: Vec<String>,
-}
-
-/// A client's side of one tunnel.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Name of the connection, and its identity: a pool gives each identity one lease.
-    pub name: String,
-    /// Where it sends its first request from.
-    pub local: IpAddr,
-    /// Where it sends its first request to.
-    pub remote: IpAddr,
-    /// 500, or 4500 (which strongSwan then uses at both ends, with the non-ESP marker).
-    pub port: u16,
-    /// Networks it wants to reach, in CIDR notation; gateways narrow them to their own.
-    pub inside: Vec<String>,
-    /// Whether it notices that its gateway is gone, and then asks `remote` again.
-    pub is_watchful: bool,
-}
-
-/// An IKE SA with its Child SA, as strongSwan lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    /// Name of the connection.
-    pub name: String,
-    /// State of the IKE SA: `ESTABLISHED` when it is up.
-    pub state: String,
-    /// State of the Child SA: `INSTALLED` when it is up.
-    pub child_state: String,
-    /// The peer's address.
-    pub remote: IpAddr,
-    /// The peer's identity.
-    pub remote_id: String,
-    /// Virtual addresses, of a client.
-    pub virtual_addresses: Vec<IpAddr>,
-    /// The peer's side of the Child SA, as networks in CIDR notation.
-    pub remote_networks: Vec<String>,
-}
-
-impl Tunnel {
-    /// Whether data can flow.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.state == "ESTABLISHED" && self.child_state == "INSTALLED"
-    }
-
-    fn read(name: &str, sa: &Section) -> Result<Self> {
-        let text = |key: &str| sa.text_of(key).unwrap_or_default().to_owned();
-        let remote = text("remote-host");
-        let child = sa.section_of("child-sas").and_then(|children| children.sections().last());
-        let (child_state, remote_networks) = match child {
-            Some((_, child)) => {
-                (child.text_of("state").unwrap_or_default().to_owned(), child.list_of("remote-ts").to_vec())
-            }
-            None => (String::from("none"), Vec::new()),
-        };
-        let virtual_addresses = sa
-            .list_of("local-vips")
-            .iter()
-            .map(|address| address.parse().with_context(|| format!("reading the virtual address {address}")))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            name: name.to_owned(),
-            state: text("state"),
-            child_state,
-            remote: remote.parse().with_context(|| format!("reading the peer's address {remote:?}"))?,
-            remote_id: text("remote-id"),
-            virtual_addresses,
-            remote_networks,
-        })
-    }
-}
-
-/// A client obeyed a REDIRECT.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// Name of the connection.
-    pub client: String,
-    /// Where it was sent.
-    pub gateway: IpAddr,
-}
-
-impl Redirect {
-    /// Reads a line of strongSwan's log:
-    /// `07[IKE] <alice|1> redirected to 10.50.0.11`.
-    fn read(line: &str) -> Option<Self> {
-        let (head, gateway) = line.split_once("> redirected to ")?;
-        let (_, name) = head.split_once('<')?;
-        let (client, _) = name.split_once('|')?;
-        let gateway = gateway.parse().ok()?;
-        Some(Self { client: client.to_owned(), gateway })
-    }
-}
 
 /// Settings of a daemon that tests vary.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Whether it announces redirect support and obeys.
     pub follow_redirects: bool,
+    /// Octets of an IP packet beyond which it fragments IKE messages.
+    pub fragment_size: u16,
+    /// Whether it signs by the method that names its algorithm (RFC 7427), or by the older ones.
+    pub has_signature_method: bool,
+    /// Whether it writes the keys of IKE SAs to its log.
+    pub tells_keys: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { follow_redirects: true }
+        Self { follow_redirects: true, fragment_size: 1280, has_signature_method: true, tells_keys: false }
     }
+}
+
+/// A part of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sa {
+    /// The IKE SA, and with it the Child SA.
+    Ike,
+    /// The Child SA.
+    Child,
 }
 
 /// A running strongSwan daemon; ends with its guard.
@@ -161,12 +74,14 @@ impl Charon {
         let directory = namespace.lab().directory().join(role);
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
         let (config, socket) = (directory.join("strongswan.conf"), socket(namespace));
-        let follow = if settings.follow_redirects { "yes" } else { "no" };
+        let yes = |is_so: bool| if is_so { "yes" } else { "no" };
         let text = format!(
             "charon-systemd {{
     load = random nonce openssl kdf hmac sha1 sha2 gcm aes pem pubkey x509 constraints socket-default \
              kernel-libipsec kernel-netlink updown vici
     follow_redirects = {follow}
+    fragment_size = {fragment_size}
+    signature_authentication = {signature}
     # A laboratory's clients share an address and come all at once.
     dos_protection = no
     init_limit_half_open = 0
@@ -186,6 +101,7 @@ impl Charon {
             flush_line = yes
             ike_name = yes
             default = 1
+            ike = {ike}
             lib = 0
             enc = 0
         }}
@@ -195,7 +111,11 @@ impl Charon {
     }}
 }}
 ",
+            follow = yes(settings.follow_redirects),
+            fragment_size = settings.fragment_size,
+            signature = yes(settings.has_signature_method),
             socket = socket.display(),
+            ike = if settings.tells_keys { 4 } else { 1 },
             log = directory.join("charon.log").display(),
         );
         fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
@@ -218,7 +138,7 @@ impl Charon {
         Ok(charon)
     }
 
-    /// Makes it a gateway: answers every client that knows the laboratory's key.
+    /// Makes it a gateway: answers every client that proves itself.
     ///
     /// # Errors
     ///
@@ -232,16 +152,7 @@ impl Charon {
             vici.request("load-pool", &Section::new().section(&name, pool))?;
             pools.push(name);
         }
-        let child = Section::new()
-            .list("local_ts", &config.inside)
-            .list("esp_proposals", [ESP_PROPOSAL])
-            .text("mode", "tunnel");
-        let connection = connection()
-            .section("local", Section::new().text("auth", "psk").text("id", &config.identity))
-            .section("remote", Section::new().text("auth", "psk"))
-            .list("pools", pools)
-            .section("children", Section::new().section(CHILD, child));
-        vici.request("load-conn", &Section::new().section("gateway", connection))?;
+        vici.request("load-conn", &Section::new().section("gateway", config.section(&pools)?))?;
         Ok(())
     }
 
@@ -251,23 +162,43 @@ impl Charon {
     ///
     /// When strongSwan refuses the configuration.
     pub fn add_client(&self, config: &ClientConfig) -> Result<()> {
-        let child = Section::new()
-            .list("remote_ts", &config.inside)
-            .list("esp_proposals", [ESP_PROPOSAL])
-            .text("mode", "tunnel")
-            .text("dpd_action", if config.is_watchful { "start" } else { "none" });
-        let connection = connection()
-            .text("dpd_delay", if config.is_watchful { "2s" } else { "0s" })
-            .list("local_addrs", [config.local])
-            .list("remote_addrs", [config.remote])
-            .text("local_port", config.port)
-            .text("remote_port", config.port)
-            .text("keyingtries", 0)
-            .list("vips", ["0.0.0.0", "::"])
-            .section("local", Section::new().text("auth", "psk").text("id", &config.name))
-            .section("remote", Section::new().text("auth", "psk").text("id", "%any"))
-            .section("children", Section::new().section(CHILD, child));
-        self.vici()?.request("load-conn", &Section::new().section(&config.name, connection))?;
+        self.vici()?.request("load-conn", &Section::new().section(&config.name, config.section()?))?;
+        Ok(())
+    }
+
+    /// Gives it the key that it shares with these identities.
+    ///
+    /// # Errors
+    ///
+    /// When strongSwan refuses it.
+    pub fn add_shared_key(&self, key: &str, owners: &[&str]) -> Result<()> {
+        let message = Section::new().text("type", "IKE").text("data", key).list("owners", owners);
+        self.vici()?.request("load-shared", &message)?;
+        Ok(())
+    }
+
+    /// Gives it a certificate that it believes in, or passes on: a CA's.
+    ///
+    /// # Errors
+    ///
+    /// When strongSwan refuses it.
+    pub fn add_ca(&self, certificate: &Path) -> Result<()> {
+        let message = Section::new()
+            .text("type", "X509")
+            .text("flag", "CA")
+            .text("data", connection::read(certificate)?);
+        self.vici()?.request("load-cert", &message)?;
+        Ok(())
+    }
+
+    /// Gives it a private key.
+    ///
+    /// # Errors
+    ///
+    /// When strongSwan refuses it.
+    pub fn add_private_key(&self, key: &Path) -> Result<()> {
+        let message = Section::new().text("type", "any").text("data", connection::read(key)?);
+        self.vici()?.request("load-key", &message)?;
         Ok(())
     }
 
@@ -310,6 +241,34 @@ impl Charon {
             })
         })
         .with_context(|| self.log_tail())
+    }
+
+    /// Asks the peer for new keys: of the IKE SA, or of its Child SA.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tunnel.
+    pub fn rekey(&self, name: &str, what: Sa) -> Result<()> {
+        let message = match what {
+            Sa::Ike => Section::new().text("ike", name),
+            Sa::Child => Section::new().text("ike", name).text("child", CHILD),
+        };
+        self.vici()?.request("rekey", &message)?;
+        Ok(())
+    }
+
+    /// Ends a tunnel, or its Child SA only; the peer is told.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tunnel, or the peer does not answer.
+    pub fn terminate(&self, name: &str, what: Sa) -> Result<()> {
+        let message = match what {
+            Sa::Ike => Section::new().text("ike", name),
+            Sa::Child => Section::new().text("ike", name).text("child", CHILD),
+        };
+        self.vici()?.request("terminate", &message.text("timeout", 5000))?;
+        Ok(())
     }
 
     /// Ends a client's tunnel and forgets its connection.
@@ -367,6 +326,17 @@ impl Charon {
         round_trip.with_context(|| format!("no virtual address in {tunnel:?}"))
     }
 
+    /// Kills the daemon: its peers hear nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone already, or does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait(START)?;
+        Ok(())
+    }
+
     /// Fails when the daemon has ended.
     ///
     /// # Errors
@@ -376,12 +346,45 @@ impl Charon {
         self.process.check_running()
     }
 
+    /// Waits until a line that contains all of `words` is in its log; returns the line.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time: with the end of the log.
+    pub fn wait_for_log(&self, words: &[&str], within: Duration) -> Result<String> {
+        let what = format!("charon in {} writes {words:?}", self.namespace.role());
+        wait::until(&what, within, || {
+            let log = self.log();
+            let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            line.map(str::to_owned).with_context(|| self.log_tail())
+        })
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until a tunnel is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there after `within`.
+    pub fn wait_until_gone(&self, name: &str, within: Duration) -> Result<()> {
+        wait::until(&format!("the tunnel {name} in {} is gone", self.namespace.role()), within, || {
+            let tunnels = self.tunnels()?;
+            ensure!(tunnels.iter().all(|tunnel| tunnel.name != name), "{tunnels:?}");
+            Ok(())
+        })
+        .with_context(|| self.log_tail())
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
         const LINES: usize = 40;
-        let text = fs::read(self.log_file()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.log();
         let lines: Vec<_> = text.lines().collect();
         let skip = lines.len().saturating_sub(LINES);
         format!("charon in {}:\n{}", self.namespace.role(), lines.get(skip..).unwrap_or_default().join("\n"))
@@ -400,6 +403,12 @@ impl Charon {
     fn vici(&self) -> Result<Vici> {
         let vici = Vici::connect(&self.socket);
         vici.with_context(|| format!("asking charon in {}", self.namespace.role()))
+    }
+}
+
+impl Drop for Charon {
+    fn drop(&mut self) {
+        tell_of_failure(|| self.log_tail());
     }
 }
 
@@ -438,15 +447,6 @@ fn tunnels(vici: &mut Vici) -> Result<Vec<Tunnel>> {
     events.iter().flat_map(Section::sections).map(|(name, sa)| Tunnel::read(name, sa)).collect()
 }
 
-/// What both sides of a connection have in common.
-fn connection() -> Section {
-    Section::new()
-        .text("version", 2)
-        .text("mobike", "no")
-        .text("unique", "never")
-        .list("proposals", [IKE_PROPOSAL])
-}
-
 /// The first host address of a network in CIDR notation.
 pub(super) fn first_host(network: &str) -> Option<IpAddr> {
     match network.split('/').next()?.parse().ok()? {
@@ -464,33 +464,5 @@ mod tests {
         assert_eq!(first_host("10.99.1.0/24"), Some("10.99.1.1".parse().unwrap()));
         assert_eq!(first_host("fd99:1::/64"), Some("fd99:1::1".parse().unwrap()));
         assert_eq!(first_host("gw1"), None);
-    }
-
-    #[test]
-    fn a_redirect_is_read_from_strongswans_log() {
-        let line = "07[IKE] <alice|1> redirected to fd50::11";
-
-        let redirect = Redirect::read(line).unwrap();
-
-        assert_eq!((redirect.client.as_str(), redirect.gateway), ("alice", "fd50::11".parse().unwrap()));
-        assert_eq!(Redirect::read("07[IKE] <alice|1> initiating IKE_SA alice[1] to fd50::11"), None);
-    }
-
-    #[test]
-    fn a_tunnel_is_read_from_what_strongswan_lists() {
-        let child = Section::new().text("state", "INSTALLED").list("remote-ts", ["10.99.2.0/24"]);
-        let sa = Section::new()
-            .text("state", "ESTABLISHED")
-            .text("remote-host", "10.50.0.12")
-            .text("remote-id", "gw2")
-            .list("local-vips", ["10.98.2.1"])
-            .section("child-sas", Section::new().section("net-1", child));
-
-        let tunnel = Tunnel::read("c1", &sa).unwrap();
-
-        assert!(tunnel.is_up());
-        assert_eq!(tunnel.remote, "10.50.0.12".parse::<IpAddr>().unwrap());
-        assert_eq!(tunnel.virtual_addresses, ["10.98.2.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(tunnel.remote_networks, ["10.99.2.0/24"]);
     }
 }
