@@ -7,4 +7,5 @@ pub mod fuzz_clb;
 pub mod fuzz_hsrp;
 pub mod packets;
 pub mod pair;
+pub mod plain;
 pub mod sessions;

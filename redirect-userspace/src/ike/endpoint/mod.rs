@@ -14,6 +14,8 @@
 //!             └ our SPI in it ─▶ that SA ─▶ effects: successor, supersede, gone
 //! ```
 
+#[cfg(any(test, feature = "testing"))]
+mod audit;
 mod init;
 mod table;
 
@@ -30,7 +32,7 @@ use super::lease::Leases;
 use super::rules::{self, Outside};
 use super::sa::await_init::AwaitInit;
 use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
-use super::sa::{Effects, IkeSa, Names, State};
+use super::sa::{Effects, IkeSa, Names, RivalFate, State};
 use super::snapshot::{CountSnapshot, SaSnapshot};
 use super::wire::{
     Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, SpiI, TrafficSelectors,
@@ -249,7 +251,7 @@ impl Endpoint {
 
     /// Puts an SA back after its step, and does what the step means for others.
     fn settle(&mut self, now: Now, spi: u64, sa: Box<IkeSa>, effects: Effects, out: &mut Outbox<Output>) {
-        let Effects { is_gone, next: _, spawned, bequest, supersedes, registers } = effects;
+        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers } = effects;
         if let Some(holder) = registers {
             self.table.register(spi, holder);
         }
@@ -276,18 +278,42 @@ impl Endpoint {
             });
         }
         if let Some((heir, estate)) = bequest {
-            let (table, mut ctx) = self.split(now, out);
-            match table.take(heir) {
-                Some(mut sa) => {
+            if self.table.contains(heir) {
+                self.with(now, heir, out, |sa, ctx| {
+                    let mut effects = Effects::default();
                     let names = sa.names;
-                    if let Some(state) = sa.established() {
-                        state.inherit(&mut ctx, names, estate);
+                    match sa.established() {
+                        Some(state) => {
+                            state.inherit(ctx, names, estate);
+                            state.wake(ctx, names, &mut effects);
+                        }
+                        None => estate.dissolve(ctx),
                     }
-                    table.put_back(heir, sa);
-                }
+                    effects
+                });
+            } else {
                 // The heir is gone already: so is everything that it would have had.
-                None => estate.dissolve(&mut ctx),
+                let (_, mut ctx) = self.split(now, out);
+                estate.dissolve(&mut ctx);
             }
+        }
+        if let Some((rival, fate)) = rival {
+            self.with(now, rival, out, |sa, ctx| {
+                let mut effects = Effects::default();
+                let names = sa.names;
+                match (sa.established(), fate) {
+                    (Some(state), RivalFate::Yields) => state.yields(ctx),
+                    (Some(state), RivalFate::Closes(reason)) => {
+                        state.close_remnant(ctx, reason);
+                        state.wake(ctx, names, &mut effects);
+                    }
+                    (Some(state), RivalFate::Void) => {
+                        state.shut(ctx, names, CloseReason::Redundant, &mut effects);
+                    }
+                    (None, _) => {}
+                }
+                effects
+            });
         }
         if let Some(holder) = supersedes {
             self.supersede(now, &holder, Some(spi), out);

@@ -194,6 +194,37 @@ impl Table {
         self.get(*spi)?.deadline()
     }
 
+    /// Checks that everything that is kept twice is the same.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn audit(&self) {
+        let mut deadlines = BTreeSet::new();
+        let mut sources: HashMap<IpAddr, usize> = HashMap::new();
+        let mut holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>> = BTreeMap::new();
+        let mut half_open = 0;
+        for (spi, entry) in &self.entries {
+            let sa = entry.sa.as_deref();
+            assert!(sa.is_some(), "an entry without an SA");
+            assert_eq!(sa.map(|sa| sa.names.ours()), Some(*spi));
+            assert_eq!(sa.map(IkeSa::is_half_open), Some(entry.is_half_open));
+            half_open += usize::from(entry.is_half_open);
+            let deadline = sa.and_then(IkeSa::deadline).map(|deadline| deadline.at);
+            assert_eq!(deadline, entry.deadline, "a deadline that the table does not know");
+            deadlines.extend(deadline.map(|at| (at, *spi)));
+            if let Some((_, source)) = entry.beginning {
+                assert!(entry.is_half_open);
+                *sources.entry(source.ip()).or_default() += 1;
+            }
+            if let Some(holder) = &entry.holder {
+                holders.entry(Arc::clone(holder)).or_default().insert(*spi);
+            }
+        }
+        assert_eq!((half_open, &deadlines), (self.half_open, &self.deadlines));
+        assert_eq!((&sources, &holders), (&self.sources, &self.holders));
+        for (beginning, spi) in &self.beginnings {
+            assert_eq!(self.entries.get(spi).map(|entry| entry.beginning), Some(Some(*beginning)));
+        }
+    }
+
     /// Every SPI of ours, in order.
     pub(super) fn spis(&self) -> Vec<u64> {
         let mut spis: Vec<u64> = self.entries.keys().copied().collect();

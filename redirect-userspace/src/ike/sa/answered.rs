@@ -269,8 +269,7 @@ impl Answered {
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
         if result.is_err() {
-            sa.shut(ctx, names, crate::ike::event::CloseReason::ProtocolError);
-            effects.is_gone = true;
+            sa.shut(ctx, names, crate::ike::event::CloseReason::ProtocolError, effects);
             return Ok(());
         }
         effects.next = Some(State::Established(Box::new(sa)));

@@ -238,16 +238,16 @@ impl Request {
         Ok(Self { inbound, sa, local_ts, remote_ts, nonce: nonce.into(), key_exchange, replaces, is_retry })
     }
 
-    /// The SA that the answer makes of it. On failure our SPI is free again.
+    /// The SA that the answer makes of it. On failure our SPI stays reserved: the peer has made
+    /// something with it.
     pub(crate) fn complete(
         mut self,
         ctx: &mut Context<'_>,
         ground: Ground<'_>,
         answer: &Answer<'_>,
     ) -> Result<(Child, Box<InstallChild>), Refusal> {
-        let inbound = self.inbound;
         let key_exchange = self.key_exchange.take();
-        self.agree(ctx, ground, answer, key_exchange).inspect_err(|_refused| ctx.spis.release(inbound))
+        self.agree(ctx, ground, answer, key_exchange)
     }
 
     fn agree(
