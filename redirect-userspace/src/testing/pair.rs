@@ -113,8 +113,9 @@ pub struct Side {
     pub pools: Shared,
     /// Child SAs that it has installed and not removed.
     pub plane: BTreeMap<ChildSpi, Box<InstallChild>>,
-    /// The one that traffic leaves through.
+    /// The one that traffic leaves through: the last of those that were made for it.
     pub outbound: Option<ChildSpi>,
+    outbounds: Vec<ChildSpi>,
     /// What has happened.
     pub events: Vec<Event>,
     /// NAT keepalives it has sent.
@@ -340,6 +341,7 @@ impl Plan {
                 pools,
                 plane: BTreeMap::new(),
                 outbound: None,
+                outbounds: Vec::new(),
                 events: Vec::new(),
                 keepalives: Vec::new(),
                 superseded: Vec::new(),
@@ -398,14 +400,14 @@ impl Pair {
             Output::Supersede { holder } => side.superseded.push(holder),
             Output::Install(child) => {
                 if child.is_outbound {
-                    side.outbound = Some(child.inbound);
+                    side.leave_through(child.inbound);
                 }
                 let before = side.plane.insert(child.inbound, child);
                 assert!(before.is_none(), "an SPI is used twice");
             }
             Output::Switch { inbound } => {
                 assert!(side.plane.contains_key(&inbound), "traffic is to leave through nothing");
-                side.outbound = Some(inbound);
+                side.leave_through(inbound);
             }
             Output::Move { inbound, path } => {
                 side.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
@@ -413,9 +415,8 @@ impl Pair {
             Output::Remove { inbound } => {
                 let removed = side.plane.remove(&inbound);
                 assert!(removed.is_some(), "what is removed was installed");
-                if side.outbound == Some(inbound) {
-                    side.outbound = None;
-                }
+                side.outbounds.retain(|spi| *spi != inbound);
+                side.outbound = side.outbounds.last().copied();
             }
             Output::Event(event) => side.events.push(event),
         }
@@ -493,9 +494,8 @@ impl Pair {
             End::Client => &self.client.events,
             End::Gateway => &self.gateway.events,
         };
-        let reason = |event: &Event| match event {
-            Event::Closed { reason, .. } => Some(*reason),
-            _ => None,
+        let reason = |event: &Event| {
+            if let Event::Closed { reason, .. } = event { Some(*reason) } else { None }
         };
         events.iter().filter_map(reason).collect()
     }
@@ -595,6 +595,12 @@ impl Pair {
 }
 
 impl Side {
+    fn leave_through(&mut self, inbound: ChildSpi) {
+        self.outbounds.retain(|spi| *spi != inbound);
+        self.outbounds.push(inbound);
+        self.outbound = Some(inbound);
+    }
+
     /// Checks that the endpoint's books are in order, and agree with the data plane and the pools.
     fn audit(&self) {
         let installed = self.endpoint.audit();

@@ -27,7 +27,7 @@ use super::config::{Name, Settings};
 use super::cookie::Jar;
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
-use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
+use super::io::{Command, Input, NAT_T_PORT, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::rules::{self, Outside};
 use super::sa::await_init::AwaitInit;
@@ -259,14 +259,14 @@ impl Endpoint {
         if is_gone {
             self.table.remove(spi);
         } else {
-            self.table.put_back(spi, sa);
+            self.table.put_back(now, spi, sa);
         }
         if let Some(spawned) = spawned {
             let new = spawned.names.ours();
             if let Some(holder) = holder {
                 self.table.register(new, holder);
             }
-            self.table.insert(new, spawned);
+            self.table.insert(now, new, spawned);
             // It may have something to say at once.
             self.with(now, new, out, |sa, ctx| {
                 let mut effects = Effects::default();
@@ -436,15 +436,23 @@ impl Endpoint {
         let is_it = |connection: &&Arc<super::config::Connection>| connection.profile.name == *name;
         let Some(connection) = self.settings.connections.iter().find(is_it).cloned() else { return };
         let Some(remote) = connection.remotes.first().copied() else { return };
-        let path = Path { local: (local, IKE_PORT).into(), remote };
+        // RFC 7296 §2.23: whoever speaks to port 4500 does so from there.
+        let port = if remote.port() == NAT_T_PORT { NAT_T_PORT } else { IKE_PORT };
+        let path = Path { local: (local, port).into(), remote };
+        // RFC 7296 §2.4: INITIAL_CONTACT would end every other SA with this peer.
+        let is_other = |sa: &IkeSa| {
+            let peer = sa.peer().filter(|peer| peer.are_we_client);
+            sa.remote().ip() == remote.ip() && peer.is_some_and(|peer| peer.profile().name == *name)
+        };
+        let is_sole = !self.table.iter().any(is_other);
         let id = self.id();
         let spi = self.spis.ike(&mut self.rng);
         let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
         let (table, mut ctx) = self.split(now, out);
-        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path) {
+        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path, is_sole) {
             Ok(state) => {
                 let sa = IkeSa { names, state: State::AwaitInit(Box::new(state)) };
-                table.insert(spi.get(), Box::new(sa));
+                table.insert(now, spi.get(), Box::new(sa));
             }
             Err(refusal) => super::sa::await_init::fail(&mut ctx, &connection, &refusal),
         }
@@ -461,8 +469,11 @@ impl Endpoint {
     fn weigh_cookies(&mut self, out: &mut Outbox<Output>) {
         let half_open = self.table.half_open();
         let threshold = self.settings.limits.cookie_threshold;
-        let are_wanted =
-            if self.are_cookies_wanted { half_open > threshold / 2 } else { half_open >= threshold };
+        let are_wanted = match (self.are_cookies_wanted, threshold) {
+            (_, 0) => true,
+            (true, _) => half_open > threshold / 2,
+            (false, _) => half_open >= threshold,
+        };
         if are_wanted != self.are_cookies_wanted {
             self.are_cookies_wanted = are_wanted;
             out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open }));

@@ -340,7 +340,10 @@ impl Answered {
             return;
         };
         let mut channel = keys.channel;
-        let id = channel.window.expected();
+        let Some(id) = channel.window.expected() else {
+            effects.is_gone = true;
+            return;
+        };
         let header = names.header(ExchangeType::IkeAuth, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         match channel.seal(&header, self.path, size, ctx.rng, payloads) {

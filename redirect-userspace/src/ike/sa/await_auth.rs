@@ -66,6 +66,8 @@ pub(crate) struct Introduced {
     pub(crate) ni: Box<[u8]>,
     pub(crate) nr: Box<[u8]>,
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
+    /// Whether there was no other SA with the peer when this one was begun.
+    pub(crate) is_sole: bool,
     pub(crate) made_at: Instant,
 }
 
@@ -106,9 +108,12 @@ impl AwaitAuth {
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
+        let is_sole = introduced.is_sole;
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
-            chain.plain(NotifyType::InitialContact)?;
+            if is_sole {
+                chain.plain(NotifyType::InitialContact)?;
+            }
             if let Some(wishes) = wishes {
                 chain.push(&Payload::Configuration(wishes))?;
             }

@@ -68,8 +68,8 @@ fn cross(seed: u64, order: usize, provider: Provider, act: fn(&mut Pair, End)) -
 // COL-02 COL-09 COL-10
 #[test]
 fn two_who_rekey_a_child_sa_at_once_agree_whoever_hears_first() {
-    for seed in 1..=8 {
-        for order in 0..256 {
+    for seed in 1..=4 {
+        for order in 0..128 {
             let mut pair = cross(seed, order, Provider::Null, rekey_child);
             assert_one_of_each(&mut pair, &format!("seed {seed}, order {order:b}"));
         }
@@ -80,8 +80,8 @@ fn two_who_rekey_a_child_sa_at_once_agree_whoever_hears_first() {
 // COL-12
 #[test]
 fn two_who_rekey_the_ike_sa_at_once_agree_whoever_hears_first() {
-    for seed in 1..=8 {
-        for order in 0..256 {
+    for seed in 1..=4 {
+        for order in 0..128 {
             let mut pair = cross(seed, order, Provider::Null, rekey_ike);
             let what = format!("seed {seed}, order {order:b}");
             for end in ENDS {
@@ -685,10 +685,9 @@ fn a_rekeying_for_more_than_there_was_is_narrowed_to_it() {
     let narrowed: Vec<TrafficSelector> = plain
         .payloads()
         .into_iter()
-        .filter_map(|payload| match payload {
-            Payload::TsI(selectors) | Payload::TsR(selectors) => Some(selectors.0),
-            _ => None,
-        })
+        .filter_map(
+            |payload| if let Payload::TsI(ts) | Payload::TsR(ts) = payload { Some(ts.0) } else { None },
+        )
         .flatten()
         .collect();
     assert_eq!(narrowed, [child.local_ts.to_vec(), child.remote_ts.to_vec()].concat());

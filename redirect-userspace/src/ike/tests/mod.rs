@@ -2,8 +2,16 @@
 //!
 //! Letters with numbers name cases of the conformance table (`COL-02`).
 
+mod auth;
+mod child;
 mod collisions;
 mod exchanges;
+mod init;
+mod limits;
+mod liveness;
+mod loss;
+mod nat;
+mod rekey;
 
 use crate::crypto::Provider;
 use crate::ike::wire::{
@@ -74,11 +82,15 @@ fn made_up(
 
 /// What one of them has refused to the other's Child SAs or to the other.
 fn failures(events: &[Event]) -> Vec<Failure> {
-    let failure = |event: &Event| match event {
-        Event::Refused { failure, .. }
+    let failure = |event: &Event| {
+        if let Event::Refused { failure, .. }
         | Event::ChildRefused { failure, .. }
-        | Event::ConnectFailed { failure, .. } => Some(*failure),
-        _ => None,
+        | Event::ConnectFailed { failure, .. } = event
+        {
+            Some(*failure)
+        } else {
+            None
+        }
     };
     events.iter().filter_map(failure).collect()
 }

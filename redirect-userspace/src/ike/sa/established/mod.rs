@@ -384,7 +384,7 @@ impl Established {
         exchange: ExchangeType,
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SealError> {
-        let id = self.channel.window.expected();
+        let id = self.channel.window.expected().ok_or(SealError::Exhausted)?;
         let header = names.header(exchange, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         let datagrams = self.channel.seal(&header, path, size, ctx.rng, payloads)?;
