@@ -41,6 +41,15 @@ impl Endpoint {
         installed
     }
 
+    /// Everything that is known of its SAs, but for keys: what an unauthenticated datagram must not
+    /// change.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let mut sas: Vec<String> = self.table.iter().map(|sa| format!("{sa:?}")).collect();
+        sas.sort_unstable();
+        sas.join("\n")
+    }
+
     /// How many addresses its SAs have lent to clients.
     #[must_use]
     pub fn leases(&self) -> usize {

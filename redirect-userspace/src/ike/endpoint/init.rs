@@ -109,7 +109,10 @@ impl Endpoint {
         out: &mut Outbox<Output>,
     ) -> bool {
         self.weigh_cookies(out);
-        if self.are_cookies_wanted && !self.has_cookie(now, path, message, &request.ni) {
+        // Nobody can use up what an address may have without being there.
+        let of_source = self.table.half_open_of(path.remote.ip());
+        let has_many = of_source >= self.settings.limits.half_open_per_source.div_ceil(2);
+        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, &request.ni) {
             let source = path.remote.ip();
             let spi = message.header.spi_i;
             let ni = request.ni.as_slice();
@@ -120,11 +123,10 @@ impl Endpoint {
             return false;
         }
         let limits = self.settings.limits;
-        let source = path.remote.ip();
         let refusal = if self.table.half_open() >= limits.half_open {
             let detail = format!("{} half-open SAs are the limit", limits.half_open);
             Some(Refusal::new(Failure::HalfOpenLimit, detail))
-        } else if self.table.half_open_of(source) >= limits.half_open_per_source {
+        } else if of_source >= limits.half_open_per_source {
             let detail =
                 format!("{} half-open SAs of one address are the limit", limits.half_open_per_source);
             Some(Refusal::new(Failure::SourceLimit, detail))

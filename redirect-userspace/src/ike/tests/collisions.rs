@@ -423,6 +423,94 @@ fn deleting_a_child_sa_that_is_not_there_is_answered_with_nothing() {
     }
 }
 
+/// `end` has asked for another Child SA; the other side has made it, and its answer is on the way. The
+/// answer, and the SPI by which the other side knows it.
+fn in_the_making(end: End) -> (Pair, Flying, crate::ike::wire::ChildSpi) {
+    let mut pair = opened();
+    let sa = sole(&pair, end);
+    let (local_ts, remote_ts) = (sa.children[0].local_ts.to_vec(), sa.children[0].remote_ts.to_vec());
+    pair.command(end, Command::NewChild { sa: sa.id, local_ts, remote_ts });
+    pair.deliver();
+    let answer = pair.take(end);
+    let made = sole(&pair, end.other()).children[1].inbound;
+    (pair, answer, made)
+}
+
+// test of RFC 7296 §2.25.1
+// COL-06 COL-09
+#[test]
+fn a_child_sa_that_is_rekeyed_before_we_have_heard_of_it_is_not_said_to_be_lost() {
+    for end in ENDS {
+        let (mut pair, answer, made) = in_the_making(end);
+
+        let request = made_up_rekey(&pair, end.other(), made);
+        pair.put(&request);
+
+        let told = pair.take(end.other());
+        assert_eq!(said(&told).3, [NotifyType::TemporaryFailure]);
+        pair.put(&answer);
+        pair.assert_same_children();
+        assert_eq!(pair.gateway.plane.len(), 2);
+    }
+}
+
+// COL-09
+#[test]
+fn a_child_sa_that_is_deleted_before_we_have_heard_of_it_never_begins() {
+    for end in ENDS {
+        let (mut pair, answer, made) = in_the_making(end);
+        let other = end.other();
+
+        let delete =
+            made_up(&pair, other, ExchangeType::Informational, (Direction::Request, id(other)), |chain| {
+                chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, vec![made])))
+            });
+        pair.put(&delete);
+        pair.put(&answer);
+
+        assert_eq!(pair.side(end).plane.len(), 1);
+        assert_eq!(failures(&pair.side(end).events), [Failure::PeerRefused]);
+    }
+}
+
+// test of RFC 7296 §2.8.2
+// COL-10 COL-16
+#[test]
+fn a_child_sa_is_not_deleted_over_an_ike_sa_that_does_not_have_it_yet() {
+    let mut pair = opened();
+    // The client's request is lost, and the gateway makes an IKE SA without knowing of it, with the old
+    // Child SA still to be deleted.
+    rekey_ike(&mut pair, End::Client);
+    pair.wire.clear();
+    rekey_ike(&mut pair, End::Gateway);
+    pair.deliver();
+    pair.deliver();
+    let sa = sole(&pair, End::Gateway);
+    assert_eq!(sa.children.len(), 1);
+    // The delete of the old one is lost too.
+    pair.wire.clear();
+    rekey_child(&mut pair, End::Gateway);
+    pair.wire.clear();
+    let header = Header {
+        spi_i: sa.spi_i,
+        spi_r: sa.spi_r,
+        version: Version::V2,
+        exchange: ExchangeType::Informational,
+        sender: OriginalRole::Initiator,
+        direction: Direction::Request,
+        message_id: MessageId(0),
+    };
+    let delete = Plain::new(header, |chain| {
+        chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, vec![sa.children[0].inbound])))
+    });
+    let path = crate::ike::Path { local: sa.remote, remote: sa.local };
+    pair.put(&Flying { to: End::Client, path, octets: delete.seal() });
+
+    assert!(pair.wire.is_empty(), "not answered with nothing");
+    pair.pass(Duration::from_secs(300));
+    assert_one_of_each(&mut pair, "both know");
+}
+
 // COL-05
 #[test]
 fn a_delete_that_meets_our_rekeying_is_answered_as_ever_and_the_new_one_goes_on() {

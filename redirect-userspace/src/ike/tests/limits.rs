@@ -230,16 +230,48 @@ fn no_more_than_so_many_sas_are_half_open() {
 
 #[test]
 fn no_more_than_so_many_of_one_address_are_half_open() {
-    let (mut pair, request) = flooded(|limits| limits.half_open_per_source = 2);
-    for n in 1..=10 {
+    let (mut pair, request) = flooded(|limits| limits.half_open_per_source = 6);
+    let of_one = |n| {
         let mut flying = from(&request, n);
         flying.path.remote = ([10, 0, 0, 1], 1_000 + n).into();
-        pair.put(&flying);
+        flying
+    };
+    for n in 1..=20 {
+        pair.put(&of_one(n));
+    }
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 3, "the others are asked for a cookie");
+    assert_eq!(pair.gateway.endpoint.counters().cookies, 17);
+    pair.sent.clear();
+
+    for n in 21..=30 {
+        pair.put(&of_one(n));
+        let cookie = cookie(&mut pair).unwrap();
+        pair.put(&with_cookie(&of_one(n), &cookie));
+        pair.sent.clear();
     }
     pair.put(&from(&request, 99));
 
-    assert_eq!(pair.gateway.endpoint.counts().half_open, 3);
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 7);
     assert_eq!(failures(&pair.gateway.events), [Failure::SourceLimit]);
+}
+
+// test of RFC 7296 §2.6
+// COO-01
+#[test]
+fn whoever_says_to_be_at_a_clients_address_can_not_keep_it_out() {
+    let (mut pair, request) = flooded(|_limits| {});
+    for n in 1..=1_000 {
+        let mut flying = from(&request, n);
+        flying.path.remote = request.path.remote;
+        pair.put(&flying);
+    }
+    pair.wire.clear();
+
+    pair.put(&request);
+    pair.settle();
+
+    pair.assert_in_step();
+    assert_eq!(pair.gateway.endpoint.counts().established, 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod auth;
 mod child;
 mod collisions;
 mod exchanges;
+mod hostile;
 mod init;
 mod limits;
 mod liveness;

@@ -8,7 +8,9 @@ use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::{EspExchange, IkeProposal, NoChoice};
 use crate::ike::rules::{self, Form, Violation};
-use crate::ike::sa::child::{self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, offered};
+use crate::ike::sa::child::{
+    self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, Request, offered,
+};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRival, new_ike_spi, nonce};
 use crate::ike::sa::established::{Established, Fresh, PATIENCE, Stage};
@@ -133,6 +135,11 @@ impl Established {
                 return self.violated(ctx, names, path, exchange, &Violation::Malformed(error), effects);
             }
         };
+        if self.stage == Stage::Contending && deletes.iter().any(|delete| *delete != Delete::Ike) {
+            // The peer knows already that this one goes on, and has its Child SAs: ours are still those
+            // of the old one. It asks again, and by then we know as well.
+            return ctx.counters.discard(Discard::UnexpectedExchange);
+        }
         if deletes.contains(&Delete::Ike) {
             self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
             return self.deleted(ctx, names, effects);
@@ -196,7 +203,14 @@ impl Established {
     /// The peer has deleted a Child SA, which it names by the SPI that leads to it. Gives the SPI
     /// that leads to us, if the answer is to have it (`RFC 7296 §1.4.1`).
     fn child_deleted(&mut self, ctx: &mut Context<'_>, names: Names, spi: ChildSpi) -> Option<ChildSpi> {
-        let child = self.child_by_outbound(spi)?;
+        let Some(child) = self.child_by_outbound(spi) else {
+            if let Some(request) = self.child_in_the_making()
+                && request.gone.len() < MAX_GONE
+            {
+                request.gone.push(spi);
+            }
+            return None;
+        };
         let inbound = child.inbound;
         let reason = match child.stage {
             // RFC 7296 §2.25.1: both have asked for it, and each deletes its own half.
@@ -320,11 +334,18 @@ impl Established {
 
     /// The Child SA that the peer wants to replace, which it names by the SPI that leads to it.
     fn rekeyable(&mut self, protocol: ChildProtocol, spi: ChildSpi) -> Result<Replaced, ChildDenial> {
+        let is_in_the_making = self.child_in_the_making().is_some();
         let child = match protocol {
             ChildProtocol::Esp => self.child_by_outbound(spi),
             ChildProtocol::Ah => None,
         };
-        let Some(child) = child else { return Err(ChildDenial::NotFound(protocol, spi)) };
+        let Some(child) = child else {
+            // It may be the one that the peer has made for us already: its response is on the way.
+            if is_in_the_making {
+                return Err(temporary("a Child SA is being made").into());
+            }
+            return Err(ChildDenial::NotFound(protocol, spi));
+        };
         match child.stage {
             ChildStage::Active => Ok(Replaced {
                 inbound: child.inbound,
@@ -335,6 +356,18 @@ impl Established {
             ChildStage::Deleting | ChildStage::Replaced { .. } => {
                 Err(temporary("the Child SA is being replaced or deleted").into())
             }
+        }
+    }
+
+    /// Our wish for a Child SA that is not answered yet.
+    fn child_in_the_making(&mut self) -> Option<&mut Request> {
+        match self.doing.as_deref_mut()? {
+            Doing::NewChild(request) | Doing::RekeyChild { request, .. } => Some(request),
+            Doing::RekeyIke { .. }
+            | Doing::DeleteChild { .. }
+            | Doing::DisownChild { .. }
+            | Doing::DeleteIke
+            | Doing::Liveness => None,
         }
     }
 
@@ -520,6 +553,9 @@ impl From<Refusal> for ChildDenial {
         Self::Refused(refusal)
     }
 }
+
+/// Most deletes of what we have never heard of that are remembered for one request.
+const MAX_GONE: usize = 16;
 
 fn temporary(detail: &str) -> Refusal {
     Refusal::new(Failure::Temporary, detail)

@@ -203,13 +203,14 @@ impl Established {
         names: Names,
         chain: &Chain<'_>,
         form: Form,
-        request: Request,
+        mut request: Request,
     ) -> Result<Completed, Setback> {
         if let Some(setback) = setback(chain, form, Form::ChildResponse) {
             ctx.spis.release(request.inbound);
             return Err(setback);
         }
         let inbound = request.inbound;
+        let gone = std::mem::take(&mut request.gone);
         let read = || -> Result<_, Refusal> {
             let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
             let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
@@ -230,6 +231,10 @@ impl Established {
         let (child, install) = request
             .complete(ctx, self.ground(names, &profile), &answer)
             .inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
+        if gone.contains(&child.outbound) {
+            ctx.spis.release(inbound);
+            return Err(Refusal::new(Failure::PeerRefused, "the peer has deleted it already").into());
+        }
         Ok((child, install, lower(&ni, nr.as_slice()).into()))
     }
 
