@@ -86,7 +86,8 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open SAs.
     pub half_open: usize,
-    /// Half-open SAs of one source address.
+    /// Half-open SAs of one source address. From half as many on it is asked for a cookie, so that
+    /// nobody else can use them up.
     pub half_open_per_source: usize,
     /// IKE SAs.
     pub sas: usize,

@@ -19,8 +19,8 @@ use super::rules::Outside;
 use super::sa::fragment::{Collected, Reassembly, cut};
 use super::sa::window::{Datagrams, Window};
 use super::wire::{
-    Chain, ChainWriter, EncodeError, FragmentNumber, Header, Message, PayloadType, begin_encrypted,
-    begin_fragment, encode_chain,
+    Chain, ChainWriter, Direction, EncodeError, FragmentNumber, Header, Message, PayloadType,
+    begin_encrypted, begin_fragment, encode_chain,
 };
 use crate::codec::{DecodeError, Writer};
 use crate::crypto::cipher::{Around, CipherError, KeyError, Opener, Protection, Sealer, TrafficKeys};
@@ -37,7 +37,10 @@ pub(crate) struct Channel {
     pub(crate) fragments: bool,
     /// Message IDs.
     pub(crate) window: Window,
-    reassembly: Option<Box<Reassembly>>,
+    /// Fragments of the peer's requests and of its responses: both may be under way, and both count
+    /// their messages on their own.
+    requests: Option<Box<Reassembly>>,
+    responses: Option<Box<Reassembly>>,
 }
 
 /// Payloads whose integrity was verified.
@@ -97,7 +100,7 @@ pub(crate) enum SealError {
 impl Channel {
     /// A channel that has carried nothing.
     pub(crate) const fn new(ours: TrafficKeys, theirs: TrafficKeys, window: Window) -> Self {
-        Self { ours, theirs, sealed: 0, fragments: false, window, reassembly: None }
+        Self { ours, theirs, sealed: 0, fragments: false, window, requests: None, responses: None }
     }
 
     /// Verifies and decrypts an envelope. Changes nothing: a forged one does no harm.
@@ -143,7 +146,11 @@ impl Channel {
             Opened::Fragment(number, verified) => (number, verified),
         };
         let part = verified.octets.get(verified.range.clone()).unwrap_or_default();
-        match Reassembly::add(&mut self.reassembly, header.message_id, number, verified.first, part) {
+        let reassembly = match header.direction {
+            Direction::Request => &mut self.requests,
+            Direction::Response => &mut self.responses,
+        };
+        match Reassembly::add(reassembly, header.message_id, number, verified.first, part) {
             Collected::Incomplete => Ok(None),
             Collected::Useless => Err(Discard::Fragment),
             Collected::Whole(first, octets) => {
@@ -282,9 +289,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::super::rules;
-    use super::super::wire::{
-        Direction, ExchangeType, MessageId, OriginalRole, Payload, SpiI, SpiR, VendorId, Version,
-    };
+    use super::super::wire::{ExchangeType, MessageId, OriginalRole, Payload, SpiI, SpiR, VendorId, Version};
     use super::*;
     use crate::crypto::cipher::Encr;
     use crate::crypto::integ::Integ;

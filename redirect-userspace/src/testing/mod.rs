@@ -5,6 +5,8 @@ pub mod fleet;
 pub mod fuzz;
 pub mod fuzz_clb;
 pub mod fuzz_hsrp;
+pub mod fuzz_ike;
 pub mod packets;
 pub mod pair;
+pub mod plain;
 pub mod sessions;

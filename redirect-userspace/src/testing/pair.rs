@@ -1,16 +1,18 @@
 //! Two IKE endpoints on a wire: a client and a gateway, in virtual time.
 //!
-//! Every datagram goes over the wire in order, unless a test takes it away, doubles it or holds it
-//! back; each side has a data plane that does nothing but keep what it is told.
+//! Every datagram goes over the wire in order, unless it has met its [`Fate`] or a test takes it
+//! away. A [`Nat`] may stand before either side. Each side has a data plane that does nothing but
+//! keep what it is told; after every step the books of its endpoint are checked against it.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "test support may fail loudly")]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::crypto::Provider;
+use crate::ike::NAT_T_PORT;
 use crate::ike::config::{
     Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings,
 };
@@ -18,7 +20,8 @@ use crate::ike::identity::{Claim, parse, parse_pattern};
 use crate::ike::pool::Pool;
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
-    Command, Endpoint, Event, Input, InstallChild, Output, Path, Pools, SaSnapshot, Selection, Shard,
+    CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
+    Pools, SaSnapshot, Selection, Shard,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -56,18 +59,97 @@ pub struct Flying {
     pub octets: Vec<u8>,
 }
 
+/// What becomes of a datagram, which is named by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It never arrives.
+    Lost,
+    /// It arrives twice.
+    Doubled,
+    /// It arrives behind whatever is sent next, or when nothing else is under way and time passes.
+    Late,
+}
+
+/// A NAT: whoever is behind it is seen at `outside`, with his port mapped to one from `ports`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// Its address on the outside.
+    pub outside: IpAddr,
+    /// What port 500 is mapped to; 4500 is mapped to the next one. `None` = ports stay as they are.
+    pub ports: Option<u16>,
+}
+
+impl Nat {
+    fn outward(self, inside: SocketAddr) -> SocketAddr {
+        let port = match self.ports {
+            Some(first) => first + u16::from(inside.port() == NAT_T_PORT),
+            None => inside.port(),
+        };
+        (self.outside, port).into()
+    }
+
+    /// Who is meant; `None` = nobody any more.
+    fn inward(self, outside: SocketAddr, inside: IpAddr) -> Option<SocketAddr> {
+        let port = match self.ports {
+            Some(first) if outside.port() == first => IKE_PORT,
+            Some(first) if outside.port() == first + 1 => NAT_T_PORT,
+            Some(_) => return None,
+            None => outside.port(),
+        };
+        (outside.ip() == self.outside).then(|| (inside, port).into())
+    }
+}
+
 /// One of the two.
 #[derive(Debug)]
 pub struct Side {
     /// Its endpoint.
     pub endpoint: Endpoint,
+    /// Where it is.
+    pub address: IpAddr,
+    /// What it is behind.
+    pub nat: Option<Nat>,
+    /// Its pools.
+    pub pools: Shared,
     /// Child SAs that it has installed and not removed.
     pub plane: BTreeMap<ChildSpi, Box<InstallChild>>,
-    /// The one that traffic leaves through.
+    /// The one that traffic leaves through: the last of those that were made for it.
     pub outbound: Option<ChildSpi>,
+    outbounds: Vec<ChildSpi>,
     /// What has happened.
     pub events: Vec<Event>,
+    /// NAT keepalives it has sent.
+    pub keepalives: Vec<Path>,
+    /// Clients of which it has told other workers.
+    pub superseded: Vec<Arc<[u8]>>,
     out: Outbox<Output>,
+}
+
+/// Pools that a test can look into.
+#[derive(Clone, Debug, Default)]
+pub struct Shared(Arc<Mutex<Pools>>);
+
+impl Shared {
+    /// Looks into them.
+    pub fn with<T>(&self, look: impl FnOnce(&mut Pools) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many addresses somebody has.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.with(|pools| pools.iter().map(|(_, pool)| pool.held()).sum())
+    }
+}
+
+impl Leases for Shared {
+    fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
+        self.with(|pools| pools.lease(request))
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.with(|pools| pools.release(lease));
+    }
 }
 
 /// A client and a gateway.
@@ -83,6 +165,11 @@ pub struct Pair {
     pub wire: VecDeque<Flying>,
     /// How many have been delivered.
     pub delivered: usize,
+    /// Every datagram that was sent, as its receiver would have seen it.
+    pub sent: Vec<Flying>,
+    /// What becomes of datagrams, by their position in `sent`.
+    pub fates: BTreeMap<usize, Fate>,
+    late: Vec<Flying>,
 }
 
 /// Settings of both sides, before anything has begun.
@@ -237,26 +324,39 @@ impl Plan {
         let Self { client, gateway, provider, seed, start } = self;
         let mut pools = Pools::new();
         pools.add(name("ra4"), Pool::new([10, 99, 0, 0].into(), 24).expect("a pool"));
-        let side = |settings: Settings, pools: Pools, seed| Side {
-            endpoint: Endpoint::with_provider(
-                provider,
-                start,
-                Shard::SOLE,
-                Arc::new(settings),
-                Box::new(pools),
-                Rng::from_number(seed),
-            ),
-            plane: BTreeMap::new(),
-            outbound: None,
-            events: Vec::new(),
-            out: Outbox::new(),
+        let side = |address: &str, settings: Settings, pools: Pools, seed| {
+            let address: SocketAddr = address.parse().expect("an address");
+            let pools = Shared(Arc::new(Mutex::new(pools)));
+            Side {
+                endpoint: Endpoint::with_provider(
+                    provider,
+                    start,
+                    Shard::SOLE,
+                    Arc::new(settings),
+                    Box::new(pools.clone()),
+                    Rng::from_number(seed),
+                ),
+                address: address.ip(),
+                nat: None,
+                pools,
+                plane: BTreeMap::new(),
+                outbound: None,
+                outbounds: Vec::new(),
+                events: Vec::new(),
+                keepalives: Vec::new(),
+                superseded: Vec::new(),
+                out: Outbox::new(),
+            }
         };
         Pair {
             now: start,
-            client: side(client, Pools::new(), 2 * seed),
-            gateway: side(gateway, pools, 2 * seed + 1),
+            client: side(CLIENT, client, Pools::new(), 2 * seed),
+            gateway: side(GATEWAY, gateway, pools, 2 * seed + 1),
             wire: VecDeque::new(),
             delivered: 0,
+            sent: Vec::new(),
+            fates: BTreeMap::new(),
+            late: Vec::new(),
         }
     }
 }
@@ -285,41 +385,119 @@ impl Pair {
         let side = self.side(end);
         side.endpoint.step(now, input, &mut side.out);
         let outputs: Vec<Output> = side.out.drain().collect();
+        assert!(outputs.len() <= MAX_OUTPUTS, "{} outputs of one step", outputs.len());
         for output in outputs {
             self.carry_out(end, output);
         }
+        self.side(end).audit();
     }
 
     fn carry_out(&mut self, end: End, output: Output) {
         let side = self.side(end);
         match output {
-            Output::Transmit { path, octets } => {
-                let path = route(path);
-                self.wire.push_back(Flying { to: end.other(), path, octets });
-            }
-            Output::Keepalive { .. } | Output::Supersede { .. } => {}
+            Output::Transmit { path, octets } => self.send(end, path, octets),
+            Output::Keepalive { path } => side.keepalives.push(path),
+            Output::Supersede { holder } => side.superseded.push(holder),
             Output::Install(child) => {
                 if child.is_outbound {
-                    side.outbound = Some(child.inbound);
+                    side.leave_through(child.inbound);
                 }
                 let before = side.plane.insert(child.inbound, child);
                 assert!(before.is_none(), "an SPI is used twice");
             }
             Output::Switch { inbound } => {
                 assert!(side.plane.contains_key(&inbound), "traffic is to leave through nothing");
-                side.outbound = Some(inbound);
+                side.leave_through(inbound);
             }
             Output::Move { inbound, path } => {
                 side.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
             }
             Output::Remove { inbound } => {
-                side.plane.remove(&inbound);
-                if side.outbound == Some(inbound) {
-                    side.outbound = None;
-                }
+                let removed = side.plane.remove(&inbound);
+                assert!(removed.is_some(), "what is removed was installed");
+                side.outbounds.retain(|spi| *spi != inbound);
+                side.outbound = side.outbounds.last().copied();
             }
             Output::Event(event) => side.events.push(event),
         }
+    }
+
+    /// Puts a datagram on the wire, if that is its fate.
+    fn send(&mut self, from: End, path: Path, octets: Vec<u8>) {
+        let to = from.other();
+        // Whoever sends to where nobody is any more has sent it all the same.
+        let seen = self.route(from, path);
+        let shown = seen.unwrap_or(Path { local: path.remote, remote: path.local });
+        let flying = Flying { to, path: shown, octets };
+        let fate = self.fates.get(&self.sent.len()).copied();
+        self.sent.push(flying.clone());
+        if seen.is_none() {
+            return;
+        }
+        match fate {
+            None => {
+                self.wire.push_back(flying);
+                self.wire.extend(self.late.drain(..));
+            }
+            Some(Fate::Lost) => {}
+            Some(Fate::Doubled) => self.wire.extend([flying.clone(), flying]),
+            Some(Fate::Late) => self.late.push(flying),
+        }
+    }
+
+    /// A path as its receiver sees it; `None` when it leads to nobody.
+    fn route(&self, from: End, path: Path) -> Option<Path> {
+        let (sender, receiver) = match from {
+            End::Client => (&self.client, &self.gateway),
+            End::Gateway => (&self.gateway, &self.client),
+        };
+        let remote = sender.nat.map_or(path.local, |nat| nat.outward(path.local));
+        let local = match receiver.nat {
+            Some(nat) => nat.inward(path.remote, receiver.address)?,
+            None => path.remote,
+        };
+        (local.ip() == receiver.address).then_some(Path { local, remote })
+    }
+
+    /// Takes the next datagram for one of them off the wire.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn take(&mut self, to: End) -> Flying {
+        let at = self.wire.iter().position(|flying| flying.to == to);
+        at.and_then(|at| self.wire.remove(at)).expect("a datagram is under way")
+    }
+
+    /// Delivers a datagram at once.
+    pub fn put(&mut self, flying: &Flying) {
+        self.delivered += 1;
+        self.step(flying.to, Input::Datagram { path: flying.path, octets: &flying.octets });
+    }
+
+    /// The client comes up, and everything comes to rest.
+    ///
+    /// # Panics
+    ///
+    /// It does not come up.
+    pub fn establish(&mut self) {
+        self.initiate();
+        self.settle();
+        self.assert_in_step();
+        assert_eq!(self.sas(End::Client).len(), 1, "{:?}", self.client.events);
+    }
+
+    /// Why the SAs of one of them have ended so far.
+    #[must_use]
+    pub fn closed(&self, end: End) -> Vec<CloseReason> {
+        let events = match end {
+            End::Client => &self.client.events,
+            End::Gateway => &self.gateway.events,
+        };
+        let reason = |event: &Event| {
+            if let Event::Closed { reason, .. } = event { Some(*reason) } else { None }
+        };
+        events.iter().filter_map(reason).collect()
     }
 
     /// Wants something of one of them.
@@ -355,11 +533,30 @@ impl Pair {
         panic!("the two do not come to rest: {:?}", self.wire);
     }
 
+    /// Lets time pass at once: both are told, whatever is under way.
+    ///
+    /// # Panics
+    ///
+    /// One of them spins.
+    pub fn skip(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.wire.extend(self.late.drain(..));
+        for end in [End::Client, End::Gateway] {
+            self.step(end, Input::Timeout);
+            let next = self.side(end).endpoint.deadline();
+            assert!(next.is_none_or(|next| next.at > self.now.mono), "spins: {next:?}");
+        }
+    }
+
     /// Lets time pass, deadline by deadline, and delivers what comes of it.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.mono + time;
         loop {
             self.settle();
+            if !self.late.is_empty() {
+                self.wire.extend(self.late.drain(..));
+                continue;
+            }
             let due = [&self.client, &self.gateway].map(|side| side.endpoint.deadline());
             let next = due.iter().flatten().map(|deadline| deadline.at).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
@@ -367,6 +564,8 @@ impl Pair {
             for (end, due) in [End::Client, End::Gateway].into_iter().zip(due) {
                 if due.is_some_and(|due| due.at <= self.now.mono) {
                     self.step(end, Input::Timeout);
+                    let next = self.side(end).endpoint.deadline();
+                    assert!(next.is_none_or(|next| next.at > self.now.mono), "spins: {next:?}");
                 }
             }
         }
@@ -394,6 +593,18 @@ impl Pair {
     ///
     /// They have not.
     pub fn assert_in_step(&self) {
+        self.assert_same_children();
+        let sends = |side: &Side| side.outbound.and_then(|spi| side.plane.get(&spi)).map(|sa| sa.outbound);
+        assert_eq!(sends(&self.client), self.gateway.outbound, "both send through the same Child SA");
+    }
+
+    /// Checks that both have the same Child SAs with the same keys, which is all that is to be had when
+    /// both make some at the same time.
+    ///
+    /// # Panics
+    ///
+    /// They have not.
+    pub fn assert_same_children(&self) {
         assert!(self.wire.is_empty(), "datagrams are under way");
         let (client, gateway) = (&self.client.plane, &self.gateway.plane);
         assert_eq!(client.len(), gateway.len(), "both have as many Child SAs");
@@ -405,16 +616,29 @@ impl Pair {
             assert_eq!((&theirs.local_ts, &theirs.remote_ts), (&ours.remote_ts, &ours.local_ts));
             assert_eq!(theirs.is_encapsulated, ours.is_encapsulated);
         }
-        let sends = |side: &Side| side.outbound.and_then(|spi| side.plane.get(&spi)).map(|sa| sa.outbound);
-        assert_eq!(sends(&self.client), self.gateway.outbound, "both send through the same Child SA");
     }
 }
 
-/// The path as the receiver sees it.
-const fn route(path: Path) -> Path {
-    Path { local: path.remote, remote: path.local }
+impl Side {
+    fn leave_through(&mut self, inbound: ChildSpi) {
+        self.outbounds.retain(|spi| *spi != inbound);
+        self.outbounds.push(inbound);
+        self.outbound = Some(inbound);
+    }
+
+    /// Checks that the endpoint's books are in order, and agree with the data plane and the pools.
+    fn audit(&self) {
+        let installed = self.endpoint.audit();
+        let plane: BTreeSet<ChildSpi> = self.plane.keys().copied().collect();
+        assert_eq!(plane, installed, "the data plane has the Child SAs that the endpoint has");
+        assert_eq!(self.pools.held(), self.endpoint.leases(), "every lease belongs to an SA");
+    }
 }
 
+/// Most outputs of one step: what a test of two SAs ever needs.
+const MAX_OUTPUTS: usize = 300;
+/// Where IKE is spoken without NATs.
+const IKE_PORT: u16 = 500;
 /// Where the client is.
 pub const CLIENT: &str = "192.0.2.2:500";
 /// Where the gateway is.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use redirect_userspace::testing::fuzz;
+use redirect_userspace::testing::{fuzz, fuzz_ike};
 
 use crate::data;
 use crate::frame::{Datagram, Named};
@@ -47,6 +47,30 @@ fn every_seed_with_an_octet_changed_keeps_the_promises_of_the_codec() {
     }
     data::say(&format!("{fed} inputs"));
     assert!(fed >= 50_000, "{fed}");
+}
+
+#[test]
+fn every_seed_keeps_the_promises_of_the_endpoint() {
+    let Some(root) = data::root() else { return };
+    let mut fed = 0;
+    for (_, seed) in seeds(&root) {
+        let seed = seed.get(..600).unwrap_or(&seed);
+        fuzz_ike::ike_stranger(seed);
+        fuzz_ike::ike_inside(seed);
+        fuzz_ike::ike_endpoints(seed);
+        fuzz_ike::ike_convergence(seed);
+        for kind in 33..=53 {
+            // What is to be inside, after which SA, flags, exchange, Message ID, and its length.
+            let length = u8::try_from(seed.len().min(255)).unwrap();
+            for exchange in [2, 3] {
+                let id = [0, 0, 0, exchange, 2, kind, length];
+                fuzz_ike::ike_inside(&[&id[..], seed].concat());
+            }
+        }
+        fed += 1;
+    }
+    data::say(&format!("{fed} inputs"));
+    assert!(fed >= 150, "{fed}");
 }
 
 /// The seed as the payloads of a message, the first of which is of type `kind`.

@@ -222,6 +222,21 @@ impl KeyExchange {
     ///
     /// [`KeyExchangeError`]
     pub fn agree(self, peer: &[u8]) -> Result<Secret, KeyExchangeError> {
+        self.agree_or_keep(peer).map_err(|(_ours, error)| error)
+    }
+
+    /// As [`Self::agree`], but a public value that is refused leaves our half as it was: where nobody
+    /// has proved yet to be the peer, the right one may still come. Nothing of the private value can
+    /// be seen from a refusal.
+    ///
+    /// # Errors
+    ///
+    /// Our half, and why.
+    pub fn agree_or_keep(self, peer: &[u8]) -> Result<Secret, (Self, KeyExchangeError)> {
+        self.compute(peer).map_err(|error| (self, error))
+    }
+
+    fn compute(&self, peer: &[u8]) -> Result<Secret, KeyExchangeError> {
         let group = self.group();
         if peer.len() != group.public_length() {
             return Err(KeyExchangeError::Length { group, length: peer.len() });

@@ -6,6 +6,7 @@
 //!
 //! `RFC 7296 §1.2`, `§2.6`, `§2.7`, `§2.10`, `§2.23`.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
@@ -35,15 +36,18 @@ struct Request<'a> {
     offer: Sa,
     public: KePayload<'a>,
     ni: Nonce<'a>,
+    /// By what it is known again.
+    digest: u64,
 }
 
 impl<'a> Request<'a> {
-    fn read(message: &Message<'a>) -> Result<Self, DecodeError> {
+    fn read(message: &Message<'a>, digest: u64) -> Result<Self, DecodeError> {
         let chain = &message.payloads;
         Ok(Self {
             offer: payloads::required(chain, PayloadType::Sa, Sa::decode)?,
             public: payloads::required(chain, PayloadType::KeyExchange, KePayload::decode)?,
             ni: payloads::nonce(chain)?,
+            digest,
         })
     }
 }
@@ -53,10 +57,11 @@ impl Endpoint {
     pub(super) fn init(&mut self, now: Now, path: Path, message: &Message<'_>, out: &mut Outbox<Output>) {
         self.counters.init_requests = self.counters.init_requests.saturating_add(1);
         let beginning: Beginning = (message.header.spi_i, path.remote);
-        if self.is_repeated(&beginning, message, path, out) {
+        let digest = digest(message.octets());
+        if self.is_repeated(now, (&beginning, digest), message, path, out) {
             return;
         }
-        let request = match Request::read(message) {
+        let request = match Request::read(message, digest) {
             Ok(request) => request,
             Err(_malformed) => {
                 self.counters.discard(Discard::Syntax);
@@ -74,15 +79,21 @@ impl Endpoint {
         self.open(now, path, message, &request, choice, out);
     }
 
-    /// Sends the answer again to whoever has not got it. Another request with the same SPI and from
-    /// the same address is another client behind the same NAT, or the same one beginning anew.
+    /// Sends the answer again to whoever has not got it; whoever must have got it, since he has gone
+    /// on, is not answered (`RFC 7296 §2.1`). Another request with the same SPI and from the same
+    /// address is another client behind the same NAT, or the same one beginning anew.
     fn is_repeated(
         &mut self,
-        beginning: &Beginning,
+        now: Now,
+        (beginning, digest): (&Beginning, u64),
         message: &Message<'_>,
         path: Path,
         out: &mut Outbox<Output>,
     ) -> bool {
+        if self.table.is_late(now, beginning, digest) {
+            self.counters.discard(Discard::Retransmission);
+            return true;
+        }
         let Some(sa) = self.table.begun(beginning).and_then(|spi| self.table.get(spi)) else { return false };
         let State::Answered(answered) = &sa.state else { return false };
         if *answered.request != *message.octets() {
@@ -127,7 +138,10 @@ impl Endpoint {
         out: &mut Outbox<Output>,
     ) -> bool {
         self.weigh_cookies(out);
-        if self.are_cookies_wanted && !self.has_cookie(now, path, message, &request.ni) {
+        // Nobody can use up what an address may have without being there.
+        let of_source = self.table.half_open_of(path.remote.ip());
+        let has_many = of_source >= self.settings.limits.half_open_per_source.div_ceil(2);
+        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, &request.ni) {
             let source = path.remote.ip();
             let spi = message.header.spi_i;
             let ni = request.ni.as_slice();
@@ -138,11 +152,10 @@ impl Endpoint {
             return false;
         }
         let limits = self.settings.limits;
-        let source = path.remote.ip();
         let refusal = if self.table.half_open() >= limits.half_open {
             let detail = format!("{} half-open SAs are the limit", limits.half_open);
             Some(Refusal::new(Failure::HalfOpenLimit, detail))
-        } else if self.table.half_open_of(source) >= limits.half_open_per_source {
+        } else if of_source >= limits.half_open_per_source {
             let detail =
                 format!("{} half-open SAs of one address are the limit", limits.half_open_per_source);
             Some(Refusal::new(Failure::SourceLimit, detail))
@@ -276,8 +289,8 @@ impl Endpoint {
             expires_at: now.mono + settings.half_open_timeout,
         };
         let sa = IkeSa { names, state: State::Answered(Box::new(state)) };
-        self.table.insert(spi.get(), Box::new(sa));
-        self.table.begin(spi.get(), (spi_i, path.remote));
+        self.table.insert(now, spi.get(), Box::new(sa));
+        self.table.begin(spi.get(), (spi_i, path.remote), request.digest);
         out.push(Output::Transmit { path, octets: response });
     }
 
@@ -306,6 +319,13 @@ impl Endpoint {
         out.push(Output::Transmit { path, octets });
         true
     }
+}
+
+/// By what a request is known again. Whoever makes two with the same one harms himself.
+fn digest(octets: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(octets);
+    hasher.finish()
 }
 
 /// The gateway that has sent the client here. A notify that cannot be read says nothing.

@@ -14,6 +14,8 @@
 //!             └ our SPI in it ─▶ that SA ─▶ effects: successor, supersede, gone
 //! ```
 
+#[cfg(any(test, feature = "testing"))]
+mod audit;
 mod drain;
 mod init;
 mod table;
@@ -27,13 +29,13 @@ use super::config::{Name, Settings};
 use super::cookie::Jar;
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
-use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
+use super::io::{Command, Input, NAT_T_PORT, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
 use super::rules::{self, Outside};
 use super::sa::await_init::AwaitInit;
 use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
-use super::sa::{Effects, IkeSa, Names, State};
+use super::sa::{Effects, IkeSa, Names, RivalFate, State};
 use super::snapshot::{CountSnapshot, SaSnapshot};
 use super::wire::{
     Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, SpiI, TrafficSelectors,
@@ -259,7 +261,7 @@ impl Endpoint {
 
     /// Puts an SA back after its step, and does what the step means for others.
     fn settle(&mut self, now: Now, spi: u64, sa: Box<IkeSa>, effects: Effects, out: &mut Outbox<Output>) {
-        let Effects { is_gone, next: _, spawned, bequest, supersedes, registers } = effects;
+        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers } = effects;
         if let Some(holder) = registers {
             self.table.register(spi, holder);
         }
@@ -267,14 +269,14 @@ impl Endpoint {
         if is_gone {
             self.table.remove(spi);
         } else {
-            self.table.put_back(spi, sa);
+            self.table.put_back(now, spi, sa);
         }
         if let Some(spawned) = spawned {
             let new = spawned.names.ours();
             if let Some(holder) = holder {
                 self.table.register(new, holder);
             }
-            self.table.insert(new, spawned);
+            self.table.insert(now, new, spawned);
             // It may have something to say at once.
             self.with(now, new, out, |sa, ctx| {
                 let mut effects = Effects::default();
@@ -286,18 +288,42 @@ impl Endpoint {
             });
         }
         if let Some((heir, estate)) = bequest {
-            let (table, mut ctx) = self.split(now, out);
-            match table.take(heir) {
-                Some(mut sa) => {
+            if self.table.contains(heir) {
+                self.with(now, heir, out, |sa, ctx| {
+                    let mut effects = Effects::default();
                     let names = sa.names;
-                    if let Some(state) = sa.established() {
-                        state.inherit(&mut ctx, names, estate);
+                    match sa.established() {
+                        Some(state) => {
+                            state.inherit(ctx, names, estate);
+                            state.wake(ctx, names, &mut effects);
+                        }
+                        None => estate.dissolve(ctx),
                     }
-                    table.put_back(heir, sa);
-                }
+                    effects
+                });
+            } else {
                 // The heir is gone already: so is everything that it would have had.
-                None => estate.dissolve(&mut ctx),
+                let (_, mut ctx) = self.split(now, out);
+                estate.dissolve(&mut ctx);
             }
+        }
+        if let Some((rival, fate)) = rival {
+            self.with(now, rival, out, |sa, ctx| {
+                let mut effects = Effects::default();
+                let names = sa.names;
+                match (sa.established(), fate) {
+                    (Some(state), RivalFate::Yields) => state.yields(ctx),
+                    (Some(state), RivalFate::Closes(reason)) => {
+                        state.close_remnant(ctx, reason);
+                        state.wake(ctx, names, &mut effects);
+                    }
+                    (Some(state), RivalFate::Void) => {
+                        state.shut(ctx, names, CloseReason::Redundant, &mut effects);
+                    }
+                    (None, _) => {}
+                }
+                effects
+            });
         }
         if let Some(holder) = supersedes {
             self.supersede(now, &holder, Some(spi), out);
@@ -433,15 +459,23 @@ impl Endpoint {
         let is_it = |connection: &&Arc<super::config::Connection>| connection.profile.name == *name;
         let Some(connection) = self.settings.connections.iter().find(is_it).cloned() else { return };
         let Some(remote) = connection.remotes.first().copied() else { return };
-        let path = Path { local: (local, IKE_PORT).into(), remote };
+        // RFC 7296 §2.23: whoever speaks to port 4500 does so from there.
+        let port = if remote.port() == NAT_T_PORT { NAT_T_PORT } else { IKE_PORT };
+        let path = Path { local: (local, port).into(), remote };
+        // RFC 7296 §2.4: INITIAL_CONTACT would end every other SA with this peer.
+        let is_other = |sa: &IkeSa| {
+            let peer = sa.peer().filter(|peer| peer.are_we_client);
+            sa.remote().ip() == remote.ip() && peer.is_some_and(|peer| peer.profile().name == *name)
+        };
+        let is_sole = !self.table.iter().any(is_other);
         let id = self.id();
         let spi = self.spis.ike(&mut self.rng);
         let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
         let (table, mut ctx) = self.split(now, out);
-        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path) {
+        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path, is_sole) {
             Ok(state) => {
                 let sa = IkeSa { names, state: State::AwaitInit(Box::new(state)) };
-                table.insert(spi.get(), Box::new(sa));
+                table.insert(now, spi.get(), Box::new(sa));
             }
             Err(refusal) => super::sa::await_init::fail(&mut ctx, &connection, &refusal),
         }
@@ -458,8 +492,11 @@ impl Endpoint {
     fn weigh_cookies(&mut self, out: &mut Outbox<Output>) {
         let half_open = self.table.half_open();
         let threshold = self.settings.limits.cookie_threshold;
-        let are_wanted =
-            if self.are_cookies_wanted { half_open > threshold / 2 } else { half_open >= threshold };
+        let are_wanted = match (self.are_cookies_wanted, threshold) {
+            (_, 0) => true,
+            (true, _) => half_open > threshold / 2,
+            (false, _) => half_open >= threshold,
+        };
         if are_wanted != self.are_cookies_wanted {
             self.are_cookies_wanted = are_wanted;
             out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open }));

@@ -1,11 +1,12 @@
 //! The SAs and where to find them: by our SPI, by what half-open ones were begun with, by who the
 //! peer is, by when they have something to do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::ike::sa::IkeSa;
+use crate::ike::sa::{IkeSa, State};
 use crate::ike::wire::SpiI;
 use crate::machine::Deadline;
 use crate::time::{Instant, Now};
@@ -22,16 +23,47 @@ pub(super) struct Table {
     sources: HashMap<IpAddr, usize>,
     holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// What the deadline at the front is for.
     half_open: usize,
+    late: Late,
 }
+
+/// Requests whose senders have gone on to IKE_AUTH: what comes of them is late.
+#[derive(Debug, Default)]
+struct Late {
+    digests: HashMap<Beginning, u64>,
+    /// Until when they are remembered.
+    until: VecDeque<(Instant, Beginning)>,
+}
+
+impl Late {
+    fn forget(&mut self, now: Instant) {
+        while let Some((until, beginning)) = self.until.front()
+            && (*until <= now || self.until.len() > MAX_LATE)
+        {
+            self.digests.remove(beginning);
+            self.until.pop_front();
+        }
+    }
+
+    fn add(&mut self, now: Instant, beginning: Beginning, digest: u64) {
+        self.digests.insert(beginning, digest);
+        self.until.push_back((now + LATE, beginning));
+        self.forget(now);
+    }
+}
+
+/// How long a request may be under way after a repetition of it was answered.
+const LATE: Duration = Duration::from_secs(10);
+/// Most requests that are remembered.
+const MAX_LATE: usize = 65_536;
 
 #[derive(Debug)]
 struct Entry {
     /// Not there while the SA is stepped.
     sa: Option<Box<IkeSa>>,
     deadline: Option<Instant>,
-    beginning: Option<Beginning>,
+    /// What it was begun with, and the digest of the request.
+    beginning: Option<(Beginning, u64)>,
     holder: Option<Arc<[u8]>>,
     is_half_open: bool,
 }
@@ -64,7 +96,7 @@ impl Table {
     }
 
     /// Adds an SA; one of the same SPI, which chance does not make, would be overwritten.
-    pub(super) fn insert(&mut self, spi: u64, sa: Box<IkeSa>) {
+    pub(super) fn insert(&mut self, now: Now, spi: u64, sa: Box<IkeSa>) {
         let entry = self.entries.entry(spi).or_insert(Entry {
             sa: None,
             deadline: None,
@@ -76,13 +108,19 @@ impl Table {
             entry.is_half_open = true;
             self.half_open += 1;
         }
-        self.put_back(spi, sa);
+        self.put_back(now, spi, sa);
+    }
+
+    /// Whether a request is a late copy of one whose sender has gone on.
+    pub(super) fn is_late(&mut self, now: Now, beginning: &Beginning, digest: u64) -> bool {
+        self.late.forget(now.mono);
+        self.late.digests.get(beginning) == Some(&digest)
     }
 
     /// Remembers what a half-open SA was begun with.
-    pub(super) fn begin(&mut self, spi: u64, beginning: Beginning) {
+    pub(super) fn begin(&mut self, spi: u64, beginning: Beginning, digest: u64) {
         if let Some(entry) = self.entries.get_mut(&spi) {
-            entry.beginning = Some(beginning);
+            entry.beginning = Some((beginning, digest));
             self.beginnings.insert(beginning, spi);
             *self.sources.entry(beginning.1.ip()).or_insert(0) += 1;
         }
@@ -94,7 +132,7 @@ impl Table {
     }
 
     /// Puts it back after the step.
-    pub(super) fn put_back(&mut self, spi: u64, sa: Box<IkeSa>) {
+    pub(super) fn put_back(&mut self, now: Now, spi: u64, sa: Box<IkeSa>) {
         let Some(entry) = self.entries.get_mut(&spi) else { return };
         let deadline = sa.deadline().map(|deadline| deadline.at);
         if deadline != entry.deadline {
@@ -107,7 +145,15 @@ impl Table {
             entry.deadline = deadline;
         }
         let is_over = entry.is_half_open && !sa.is_half_open();
+        let has_gone_on = !matches!(sa.state, State::Answered(_));
         entry.sa = Some(sa);
+        if let Some((beginning, digest)) = entry.beginning
+            && has_gone_on
+            && self.beginnings.get(&beginning) == Some(&spi)
+        {
+            self.beginnings.remove(&beginning);
+            self.late.add(now.mono, beginning, digest);
+        }
         if is_over {
             self.opened(spi);
         }
@@ -123,8 +169,8 @@ impl Table {
         self.forget_beginning(spi, beginning);
     }
 
-    fn forget_beginning(&mut self, spi: u64, beginning: Option<Beginning>) {
-        let Some(beginning) = beginning else { return };
+    fn forget_beginning(&mut self, spi: u64, beginning: Option<(Beginning, u64)>) {
+        let Some((beginning, _)) = beginning else { return };
         if self.beginnings.get(&beginning) == Some(&spi) {
             self.beginnings.remove(&beginning);
         }
@@ -192,6 +238,38 @@ impl Table {
     pub(super) fn deadline(&self) -> Option<Deadline> {
         let (_, spi) = self.deadlines.first()?;
         self.get(*spi)?.deadline()
+    }
+
+    /// Checks that everything that is kept twice is the same.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn audit(&self) {
+        let mut deadlines = BTreeSet::new();
+        let mut sources: HashMap<IpAddr, usize> = HashMap::new();
+        let mut holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>> = BTreeMap::new();
+        let mut half_open = 0;
+        for (spi, entry) in &self.entries {
+            let sa = entry.sa.as_deref();
+            assert!(sa.is_some(), "an entry without an SA");
+            assert_eq!(sa.map(|sa| sa.names.ours()), Some(*spi));
+            assert_eq!(sa.map(IkeSa::is_half_open), Some(entry.is_half_open));
+            half_open += usize::from(entry.is_half_open);
+            let deadline = sa.and_then(IkeSa::deadline).map(|deadline| deadline.at);
+            assert_eq!(deadline, entry.deadline, "a deadline that the table does not know");
+            deadlines.extend(deadline.map(|at| (at, *spi)));
+            if let Some(((_, source), _)) = entry.beginning {
+                assert!(entry.is_half_open);
+                *sources.entry(source.ip()).or_default() += 1;
+            }
+            if let Some(holder) = &entry.holder {
+                holders.entry(Arc::clone(holder)).or_default().insert(*spi);
+            }
+        }
+        assert_eq!((half_open, &deadlines), (self.half_open, &self.deadlines));
+        assert_eq!((&sources, &holders), (&self.sources, &self.holders));
+        for (beginning, spi) in &self.beginnings {
+            let entry = self.entries.get(spi).and_then(|entry| entry.beginning);
+            assert_eq!(entry.map(|(beginning, _)| beginning), Some(*beginning));
+        }
     }
 
     /// Every SPI of ours, in order.

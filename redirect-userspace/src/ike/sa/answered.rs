@@ -274,8 +274,7 @@ impl Answered {
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
         if result.is_err() {
-            sa.shut(ctx, names, crate::ike::event::CloseReason::ProtocolError);
-            effects.is_gone = true;
+            sa.shut(ctx, names, crate::ike::event::CloseReason::ProtocolError, effects);
             return Ok(());
         }
         effects.next = Some(State::Established(Box::new(sa)));
@@ -379,7 +378,10 @@ impl Answered {
             return;
         };
         let mut channel = keys.channel;
-        let id = channel.window.expected();
+        let Some(id) = channel.window.expected() else {
+            effects.is_gone = true;
+            return;
+        };
         let header = names.header(ExchangeType::IkeAuth, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         match channel.seal(&header, self.path, size, ctx.rng, payloads) {

@@ -29,6 +29,8 @@ use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
 use crate::ike::sa::window::Due;
 use crate::ike::sa::{Effects, Names, State, transmit};
 use crate::ike::snapshot::SaSnapshot;
+#[cfg(any(test, feature = "testing"))]
+use crate::ike::wire::ChildSpi;
 use crate::ike::wire::{
     AddressRange, Chain, Configuration, Direction, ExchangeType, Message, NotifyType, Payload, PayloadType,
     Ports, Span, TrafficSelector, TrafficSelectors,
@@ -64,6 +66,8 @@ pub(crate) struct Introduced {
     pub(crate) ni: Box<[u8]>,
     pub(crate) nr: Box<[u8]>,
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
+    /// Whether there was no other SA with the peer when this one was begun.
+    pub(crate) is_sole: bool,
     pub(crate) made_at: Instant,
 }
 
@@ -104,9 +108,12 @@ impl AwaitAuth {
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
+        let is_sole = introduced.is_sole;
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
-            chain.plain(NotifyType::InitialContact)?;
+            if is_sole {
+                chain.plain(NotifyType::InitialContact)?;
+            }
             if let Some(wishes) = wishes {
                 chain.push(&Payload::Configuration(wishes))?;
             }
@@ -216,16 +223,19 @@ impl AwaitAuth {
             took: ctx.now.mono.since(made_at),
             addresses: response.given.clone(),
         });
+        let inbound = request.inbound;
         let completed = match &response.child {
             Some(child) => {
                 let nonces = Nonces { initiator: &ni, responder: &nr };
                 let (ts_i, ts_r) = (&child.ts_i, &child.ts_r);
                 let answer = Answer { sa: &child.sa, ts_i, ts_r, nonces, public: None };
                 let profile = Arc::clone(sa.peer().profile());
-                request.complete(ctx, sa.ground(names, &profile), &answer)
+                // RFC 7296 §2.9: the IKE SA stays, the Child SA that the peer has made does not.
+                let completed = request.complete(ctx, sa.ground(names, &profile), &answer);
+                completed.inspect_err(|_refused| sa.disown(inbound))
             }
             None => {
-                ctx.spis.release(request.inbound);
+                ctx.spis.release(inbound);
                 let kind = payloads::error(&response.chain);
                 let detail = kind.map_or_else(|| "no Child SA".to_owned(), |kind| kind.to_string());
                 Err(Refusal::new(Failure::PeerRefused, detail))
@@ -238,6 +248,7 @@ impl AwaitAuth {
             }
             Err(refusal) => ctx.refuse_child(label, refusal),
         }
+        sa.wake(ctx, names, effects);
         effects.next = Some(State::Established(Box::new(sa)));
     }
 
@@ -246,6 +257,12 @@ impl AwaitAuth {
         if let Some(offer) = self.offer.take() {
             ctx.spis.release(offer.1.inbound);
         }
+    }
+
+    /// The SPI that is reserved for its Child SA.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn reserved(&self) -> Option<ChildSpi> {
+        self.offer.as_deref().map(|(_, request)| request.inbound)
     }
 
     fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal) {

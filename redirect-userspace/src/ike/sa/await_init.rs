@@ -19,7 +19,7 @@ use crate::ike::proposal::{IkeProposal, IkeSuite};
 use crate::ike::rules::{Form, Outside};
 use crate::ike::sa::answered::abilities;
 use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
-use crate::ike::sa::child::{NONCE_LENGTH, agree, generate};
+use crate::ike::sa::child::{NONCE_LENGTH, generate};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::established::nonce;
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
@@ -50,6 +50,8 @@ pub(crate) struct AwaitInit {
     detours: u8,
     /// What the peer has said, which may not have been the peer.
     hint: Option<NotifyType>,
+    /// Whether there was no other SA with the peer when this one was begun.
+    is_sole: bool,
     made_at: Instant,
 }
 
@@ -64,6 +66,7 @@ impl AwaitInit {
         names: Names,
         connection: Arc<Connection>,
         path: Path,
+        is_sole: bool,
     ) -> Result<Self, Refusal> {
         let lacking = || Refusal::new(Failure::Local, "there are no IKE proposals");
         let proposals = &ctx.settings.ike_proposals;
@@ -81,6 +84,7 @@ impl AwaitInit {
             window: Window::new(MessageId::FIRST, MessageId::FIRST),
             detours: 0,
             hint: None,
+            is_sole,
             made_at: ctx.now.mono,
         };
         state.send(ctx, names)?;
@@ -144,7 +148,10 @@ impl AwaitInit {
         chain: &Chain<'_>,
         effects: &mut Effects,
     ) -> Result<(), Discard> {
-        let Some(notify) = chain.notifies().next() else { return Err(Discard::Hint) };
+        // Whatever stands beside it, a detour is what the peer wants.
+        let wanted = |kind| chain.notify(kind);
+        let notify = wanted(NotifyType::Cookie).or_else(|| wanted(NotifyType::InvalidKePayload));
+        let Some(notify) = notify.or_else(|| chain.notifies().next()) else { return Err(Discard::Hint) };
         match notify.content() {
             _ if self.detours >= MAX_DETOURS => return Err(Discard::Hint),
             Ok(NotifyContent::Cookie(cookie)) => self.cookie = Some(cookie.into_owned()),
@@ -198,21 +205,22 @@ impl AwaitInit {
             return Err(Discard::Syntax);
         }
         let half = self.key_exchange.take().ok_or(Discard::UnexpectedExchange)?;
-        let keys = agree(half, &public.data).and_then(|shared| {
-            let origin = Origin {
-                provider: ctx.provider,
-                suite: algorithms,
-                nonces: Nonces { initiator: &self.nonce, responder: nr.as_slice() },
-                spi_i: names.spi_i,
-                spi_r,
-                role: OriginalRole::Initiator,
-            };
-            IkeKeys::initial(origin, &shared).map_err(|error| Refusal::new(Failure::Local, error.to_string()))
-        });
-        let keys = match keys {
+        let shared = half.agree_or_keep(&public.data).map_err(|(half, _refused)| {
+            self.key_exchange = Some(half);
+            Discard::Syntax
+        })?;
+        let origin = Origin {
+            provider: ctx.provider,
+            suite: algorithms,
+            nonces: Nonces { initiator: &self.nonce, responder: nr.as_slice() },
+            spi_i: names.spi_i,
+            spi_r,
+            role: OriginalRole::Initiator,
+        };
+        let keys = match IkeKeys::initial(origin, &shared) {
             Ok(keys) => keys,
-            Err(refusal) => {
-                self.fail(ctx, &refusal);
+            Err(error) => {
+                self.fail(ctx, &Refusal::new(Failure::Local, error.to_string()));
                 effects.is_gone = true;
                 return Ok(());
             }
@@ -245,6 +253,7 @@ impl AwaitInit {
             ni: self.nonce.into(),
             nr: nr.as_slice().into(),
             hashes: payloads::hashes(chain),
+            is_sole: self.is_sole,
             made_at: self.made_at,
         };
         match AwaitAuth::start(ctx, *names, introduced) {

@@ -182,6 +182,9 @@ pub(crate) struct Request {
     pub(crate) replaces: Option<ChildSpi>,
     /// Whether the peer has chosen the key exchange method.
     pub(crate) is_retry: bool,
+    /// SPIs of Child SAs that the peer has deleted and that we have never heard of: what it has made
+    /// of the offer may be among them, if its response comes later than its delete.
+    pub(crate) gone: Vec<ChildSpi>,
 }
 
 /// What the peer has made of our offer.
@@ -235,19 +238,29 @@ impl Request {
         };
         let (local_ts, remote_ts) = selectors;
         let nonce: [u8; NONCE_LENGTH] = ctx.rng.array();
-        Ok(Self { inbound, sa, local_ts, remote_ts, nonce: nonce.into(), key_exchange, replaces, is_retry })
+        Ok(Self {
+            inbound,
+            sa,
+            local_ts,
+            remote_ts,
+            nonce: nonce.into(),
+            key_exchange,
+            replaces,
+            is_retry,
+            gone: Vec::new(),
+        })
     }
 
-    /// The SA that the answer makes of it. On failure our SPI is free again.
+    /// The SA that the answer makes of it. On failure our SPI stays reserved: the peer has made
+    /// something with it.
     pub(crate) fn complete(
         mut self,
         ctx: &mut Context<'_>,
         ground: Ground<'_>,
         answer: &Answer<'_>,
     ) -> Result<(Child, Box<InstallChild>), Refusal> {
-        let inbound = self.inbound;
         let key_exchange = self.key_exchange.take();
-        self.agree(ctx, ground, answer, key_exchange).inspect_err(|_refused| ctx.spis.release(inbound))
+        self.agree(ctx, ground, answer, key_exchange)
     }
 
     fn agree(

@@ -149,6 +149,12 @@ impl Spis {
     pub(crate) fn len(&self) -> usize {
         self.owners.len()
     }
+
+    /// All of them with their owners.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ChildSpi, u64)> {
+        self.owners.iter().map(|(spi, owner)| (*spi, *owner))
+    }
 }
 
 /// Most random numbers that are tried for a free SPI.

@@ -120,10 +120,24 @@ pub(crate) struct Effects {
     pub(crate) spawned: Option<Box<IkeSa>>,
     /// What it has goes to the SA with this SPI of ours.
     pub(crate) bequest: Option<(u64, Estate)>,
+    /// What becomes of the SA with this SPI of ours, which the peer has made in the place of this one
+    /// as well.
+    pub(crate) rival: Option<(u64, RivalFate)>,
     /// Other SAs with this peer are void.
     pub(crate) supersedes: Option<std::sync::Arc<[u8]>>,
     /// The peer is to be found by its name from now on.
     pub(crate) registers: Option<std::sync::Arc<[u8]>>,
+}
+
+/// What becomes of an IKE SA that the peer has made while we were making one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RivalFate {
+    /// Ours goes on: the peer deletes it.
+    Yields,
+    /// None goes on: it is deleted.
+    Closes(CloseReason),
+    /// It is gone with its peer.
+    Void,
 }
 
 impl IkeSa {
@@ -241,7 +255,8 @@ impl IkeSa {
     /// Ends at once, without a word to the peer.
     pub(crate) fn drop_silently(&mut self, ctx: &mut Context<'_>, reason: CloseReason) {
         match &mut self.state {
-            State::Established(state) => state.shut(ctx, self.names, reason),
+            // Whatever the peer has made beside it is in the table on its own.
+            State::Established(state) => state.shut(ctx, self.names, reason, &mut Effects::default()),
             State::AwaitAuth(state) => state.release(ctx),
             State::Answered(_) | State::Refused(_) | State::AwaitInit(_) => {}
         }

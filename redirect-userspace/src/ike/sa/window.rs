@@ -26,8 +26,10 @@ pub(crate) type Datagrams = Box<[Box<[u8]>]>;
 /// Both halves of the window.
 #[derive(Debug)]
 pub(crate) struct Window {
-    /// The peer's next request.
-    expected: MessageId,
+    /// The peer's next request; `None` when the numbers are used up.
+    expected: Option<MessageId>,
+    /// The one that was answered last.
+    last: Option<MessageId>,
     /// Our response to its last one.
     answer: Option<Datagrams>,
     /// Our next request; `None` when the numbers are used up.
@@ -71,14 +73,14 @@ pub(crate) enum Due<'a> {
 impl Window {
     /// A window whose next messages are these: the peer's request, and ours.
     pub(crate) const fn new(expected: MessageId, next: MessageId) -> Self {
-        Self { expected, answer: None, next: Some(next), waiting: None }
+        Self { expected: Some(expected), last: None, answer: None, next: Some(next), waiting: None }
     }
 
     /// What a request with this number is.
     pub(crate) fn requested(&self, id: MessageId) -> Requested {
-        if id == self.expected {
+        if Some(id) == self.expected {
             Requested::New
-        } else if id.next() == Some(self.expected) && self.answer.is_some() {
+        } else if Some(id) == self.last {
             Requested::Repeated
         } else {
             Requested::Outside
@@ -86,14 +88,14 @@ impl Window {
     }
 
     /// The number of the peer's next request.
-    pub(crate) const fn expected(&self) -> MessageId {
+    pub(crate) const fn expected(&self) -> Option<MessageId> {
         self.expected
     }
 
     /// Keeps the response to the peer's request, which is answered by it.
     pub(crate) fn answered(&mut self, datagrams: Datagrams) {
-        // At the end of the numbers the last one is repeated for ever: the SA is long rekeyed.
-        self.expected = self.expected.next().unwrap_or(self.expected);
+        self.last = self.expected;
+        self.expected = self.expected.and_then(MessageId::next);
         self.answer = Some(datagrams);
     }
 
@@ -232,6 +234,18 @@ mod tests {
         window.responded();
         assert!(!window.is_awaited(MessageId(5), ExchangeType::CreateChildSa));
         assert_eq!((window.next(), window.deadline()), (Some(MessageId(6)), None));
+    }
+
+    // test of RFC 7296 §2.2
+    #[test]
+    fn the_last_request_of_all_is_acted_upon_once_like_every_other() {
+        let mut window = Window::new(MessageId(u32::MAX), MessageId(0));
+        assert_eq!(window.requested(MessageId(u32::MAX)), Requested::New);
+        window.answered(message(7));
+
+        assert_eq!(window.requested(MessageId(u32::MAX)), Requested::Repeated);
+        assert_eq!(window.requested(MessageId(0)), Requested::Outside, "numbers never begin anew");
+        assert_eq!(window.expected(), None);
     }
 
     #[test]

@@ -549,7 +549,7 @@ mod tests {
             {cluster}
             "#
         );
-        Config::parse(Path::new("redirectd.toml"), &text).unwrap()
+        Config::parse(Path::new("redirectd.toml"), &text, crate::time::UnixTime::EPOCH).unwrap()
     }
 
     fn told(elections: &mut Elections, group: &str, state: State, vips: &[&str]) {

@@ -15,7 +15,10 @@ mod time;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
 use self::tasks::{Doing, Task};
 use crate::ike::config::{Lifetimes, Profile};
@@ -31,7 +34,7 @@ use crate::ike::sa::keymat::DerivationKey;
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::peer::Peer;
 use crate::ike::sa::window::Requested;
-use crate::ike::sa::{Effects, Names, transmit};
+use crate::ike::sa::{Effects, Names, RivalFate, transmit};
 use crate::ike::snapshot::{ChildSnapshot, SaSnapshot, SaState};
 use crate::ike::wire::{
     ChainWriter, ChildSpi, Direction, EncodeError, ExchangeType, Message, TrafficSelector,
@@ -68,6 +71,9 @@ pub(crate) struct Established {
 enum Stage {
     /// In use.
     Active,
+    /// The peer has made it while we are making one for the same purpose: which of the two goes on is
+    /// known when the response to our request has come.
+    Contending,
     /// The peer has made another one in its place and will delete this one.
     Replaced {
         /// When we do it ourselves.
@@ -99,23 +105,33 @@ pub(crate) struct Fresh {
 }
 
 /// What an SA leaves to the one in its place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Estate {
     children: Vec<Child>,
     leases: Vec<Lease>,
     given: Vec<IpAddr>,
+    tasks: VecDeque<Task>,
+    /// Whose it was.
+    sa: SaLabel,
+    made_at: Instant,
 }
 
 impl Estate {
-    /// There is nobody to have it.
+    /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        for child in self.children {
+        let Self { children, leases, given: _, tasks, sa, made_at } = self;
+        for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
         }
-        for lease in self.leases {
+        for lease in leases {
             ctx.leases.release(lease);
         }
+        for task in tasks {
+            task.abandon(ctx);
+        }
+        let age = ctx.now.mono.since(made_at);
+        ctx.event(Event::Closed { sa, reason: CloseReason::DeletedByPeer, age });
     }
 }
 
@@ -154,6 +170,15 @@ impl Established {
         &self.derivation
     }
 
+    /// The SPIs that lead to it: of Child SAs that the data plane has, and of those that are on the
+    /// way.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn spis(&self) -> (Vec<ChildSpi>, Vec<ChildSpi>) {
+        let doing = self.doing.as_deref().and_then(Doing::reserved);
+        let reserved = doing.into_iter().chain(self.tasks.iter().filter_map(Task::reserved));
+        (self.children.iter().map(|child| child.inbound).collect(), reserved.collect())
+    }
+
     pub(crate) fn leases(&self) -> &[Lease] {
         &self.leases
     }
@@ -166,7 +191,7 @@ impl Established {
     pub(crate) const fn is_remnant(&self) -> bool {
         match self.stage {
             Stage::Active | Stage::Leaving { .. } => false,
-            Stage::Replaced { .. } => true,
+            Stage::Contending | Stage::Replaced { .. } => true,
             Stage::Closing { is_remnant, .. } => is_remnant,
         }
     }
@@ -268,9 +293,17 @@ impl Established {
     ) -> Option<Child> {
         let at = self.children.iter().position(|child| child.inbound == inbound)?;
         let child = self.children.swap_remove(at);
-        if let ChildStage::Replaced { by } = child.stage {
+        if let ChildStage::Replaced { by } = child.stage
+            && self.child(by).is_some()
+        {
             // Until now it was the one that traffic left through.
             ctx.out.push(Output::Switch { inbound: by });
+        }
+        for other in &mut self.children {
+            if other.stage == (ChildStage::Replaced { by: inbound }) {
+                // The one in its place is gone before it is: it goes on.
+                other.stage = ChildStage::Active;
+            }
         }
         ctx.out.push(Output::Remove { inbound });
         ctx.spis.release(inbound);
@@ -362,7 +395,7 @@ impl Established {
         exchange: ExchangeType,
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SealError> {
-        let id = self.channel.window.expected();
+        let id = self.channel.window.expected().ok_or(SealError::Exhausted)?;
         let header = names.header(exchange, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         let datagrams = self.channel.seal(&header, path, size, ctx.rng, payloads)?;
@@ -389,17 +422,28 @@ impl Established {
     }
 
     /// Ends at once.
-    pub(crate) fn shut(&mut self, ctx: &mut Context<'_>, names: Names, reason: CloseReason) {
+    pub(crate) fn shut(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        reason: CloseReason,
+        effects: &mut Effects,
+    ) {
+        effects.is_gone = true;
         self.drop_children(ctx);
         if let Some(doing) = self.doing.take() {
+            if let Doing::RekeyIke { rival: Some(rival), .. } = &*doing {
+                effects.rival = Some((rival.spi, RivalFate::Void));
+            }
             doing.abandon(ctx);
         }
+        self.clear_tasks(ctx);
         let is_remnant = self.is_remnant();
         self.return_leases(ctx);
         let reason = match self.stage {
             Stage::Closing { reason: first, .. } => first,
             Stage::Leaving { .. } => CloseReason::Redirected,
-            Stage::Active | Stage::Replaced { .. } => reason,
+            Stage::Active | Stage::Contending | Stage::Replaced { .. } => reason,
         };
         if !is_remnant {
             let age = ctx.now.mono.since(self.made_at);
@@ -414,24 +458,41 @@ impl Established {
         }
     }
 
-    /// Takes everything that goes to the SA in its place.
-    fn bequeath(&mut self) -> Estate {
+    /// Takes everything that goes to the SA in its place: what is wanted of its Child SAs too.
+    fn bequeath(&mut self, names: Names) -> Estate {
+        let (tasks, own) = std::mem::take(&mut self.tasks).into_iter().partition(Task::is_left_to_successor);
+        self.tasks = own;
         Estate {
             children: std::mem::take(&mut self.children),
             leases: std::mem::take(&mut self.leases),
             given: std::mem::take(&mut self.given),
+            tasks,
+            sa: self.label(names),
+            made_at: self.made_at,
         }
     }
 
-    /// Gets what another SA had.
+    /// Gets what another SA had, and goes on in its place.
     pub(crate) fn inherit(&mut self, ctx: &mut Context<'_>, names: Names, estate: Estate) {
-        let Estate { children, leases, given } = estate;
-        for child in &children {
-            ctx.spis.transfer(child.inbound, names.ours());
+        if self.stage == Stage::Contending {
+            self.stage = Stage::Active;
+        }
+        let Estate { children, leases, given, tasks, sa: _, made_at: _ } = estate;
+        let reserved = tasks.iter().filter_map(Task::reserved);
+        for spi in children.iter().map(|child| child.inbound).chain(reserved) {
+            ctx.spis.transfer(spi, names.ours());
         }
         self.children.extend(children);
         self.leases.extend(leases);
         self.given.extend(given);
+        self.tasks.extend(tasks);
+    }
+
+    /// The one that we have made goes on in its place: the peer deletes it.
+    pub(crate) fn yields(&mut self, ctx: &Context<'_>) {
+        if self.stage == Stage::Contending {
+            self.stage = Stage::Replaced { patience: ctx.now.mono + PATIENCE };
+        }
     }
 
     /// The SA for people; `None` when another one goes on in its place.
@@ -443,8 +504,8 @@ impl Established {
         let state = match self.stage {
             Stage::Closing { .. } => SaState::Closing,
             Stage::Leaving { .. } => SaState::Redirected,
-            Stage::Active | Stage::Replaced { .. } if is_rekeying => SaState::Rekeying,
-            Stage::Active | Stage::Replaced { .. } => SaState::Established,
+            Stage::Active | Stage::Contending | Stage::Replaced { .. } if is_rekeying => SaState::Rekeying,
+            Stage::Active | Stage::Contending | Stage::Replaced { .. } => SaState::Established,
         };
         let until = |at: Option<Instant>| at.map(|at| at.since(now.mono));
         let children = self.children.iter().map(|child| ChildSnapshot {
@@ -485,3 +546,6 @@ impl Established {
         Ok(verified.chain()?)
     }
 }
+
+/// How long a replaced IKE SA waits for the peer to delete it.
+const PATIENCE: Duration = Duration::from_secs(60);

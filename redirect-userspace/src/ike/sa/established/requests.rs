@@ -1,7 +1,6 @@
 //! What the peer wants.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::ike::error;
 use crate::ike::event::{CloseReason, Discard, Event, Failure};
@@ -9,14 +8,16 @@ use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::{EspExchange, IkeProposal, NoChoice};
 use crate::ike::rules::{self, Form, Violation};
-use crate::ike::sa::child::{self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, offered};
+use crate::ike::sa::child::{
+    self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, Request, offered,
+};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRival, new_ike_spi, nonce};
-use crate::ike::sa::established::{Established, Fresh, Stage};
+use crate::ike::sa::established::{Established, Fresh, PATIENCE, Stage};
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::window::Window;
-use crate::ike::sa::{Effects, IkeSa, Names, State, suite};
+use crate::ike::sa::{Effects, IkeSa, Names, RivalFate, State, suite};
 use crate::ike::wire::{
     Chain, ChainWriter, ChildProtocol, ChildSpi, Delete, Direction, EncodeError, ExchangeType,
     KeyExchange as KePayload, MessageId, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
@@ -82,8 +83,7 @@ impl Established {
         ctx.counters.discard(Discard::Syntax);
         self.answer(ctx, names, path, exchange, effects, |chain| error::answer(violation, chain));
         if error::failure(violation) == Failure::Syntax && !effects.is_gone {
-            self.shut(ctx, names, CloseReason::ProtocolError);
-            effects.is_gone = true;
+            self.shut(ctx, names, CloseReason::ProtocolError, effects);
         }
     }
 
@@ -98,11 +98,12 @@ impl Established {
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) {
         if self.respond(ctx, names, path, exchange, payloads).is_err() {
-            self.shut(ctx, names, CloseReason::Expired);
-            effects.is_gone = true;
+            self.shut(ctx, names, CloseReason::Expired, effects);
         }
     }
 
+    /// Answers with nothing but a notify. INVALID_SYNTAX ends the SA on both sides (`RFC 7296
+    /// §2.21.3`, `RFC 6989 §2.5`).
     fn plain(
         &mut self,
         ctx: &mut Context<'_>,
@@ -113,6 +114,9 @@ impl Established {
         effects: &mut Effects,
     ) {
         self.answer(ctx, names, path, exchange, effects, |chain| chain.plain(kind));
+        if kind == NotifyType::InvalidSyntax && !effects.is_gone {
+            self.shut(ctx, names, CloseReason::ProtocolError, effects);
+        }
     }
 
     /// Delete, liveness check, notifies (`RFC 7296 §1.4`).
@@ -131,6 +135,11 @@ impl Established {
                 return self.violated(ctx, names, path, exchange, &Violation::Malformed(error), effects);
             }
         };
+        if self.stage == Stage::Contending && deletes.iter().any(|delete| *delete != Delete::Ike) {
+            // The peer knows already that this one goes on, and has its Child SAs: ours are still those
+            // of the old one. It asks again, and by then we know as well.
+            return ctx.counters.discard(Discard::UnexpectedExchange);
+        }
         if deletes.contains(&Delete::Ike) {
             self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
             return self.deleted(ctx, names, effects);
@@ -138,9 +147,7 @@ impl Established {
         // RFC 7296 §2.21.2: the client does not believe who we are.
         if chain.notify(NotifyType::AuthenticationFailed).is_some() {
             self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
-            self.shut(ctx, names, CloseReason::DeletedByPeer);
-            effects.is_gone = true;
-            return;
+            return self.shut(ctx, names, CloseReason::DeletedByPeer, effects);
         }
         let mut ours = Vec::new();
         for delete in deletes {
@@ -168,24 +175,30 @@ impl Established {
                 Doing::NewChild(_)
                 | Doing::RekeyChild { .. }
                 | Doing::DeleteChild { .. }
+                | Doing::DisownChild { .. }
                 | Doing::DeleteIke
                 | Doing::Liveness
                 | Doing::Redirect,
             )
             | None => None,
         };
-        if let Some(rival) = rival {
-            self.give_way(ctx, names, rival.spi, effects);
+        match (rival, self.stage) {
+            (Some(rival), Stage::Active | Stage::Leaving { .. }) => {
+                self.give_way(ctx, names, rival.spi, effects)
+            }
+            (Some(rival), Stage::Closing { reason, .. }) => {
+                effects.rival = Some((rival.spi, RivalFate::Closes(reason)));
+            }
+            (Some(_), Stage::Contending | Stage::Replaced { .. }) | (None, _) => {}
         }
-        self.shut(ctx, names, CloseReason::DeletedByPeer);
-        effects.is_gone = true;
+        self.shut(ctx, names, CloseReason::DeletedByPeer, effects);
     }
 
     /// Everything goes to the SA with this SPI of ours; this one is a remnant from now on.
     pub(super) fn give_way(&mut self, ctx: &mut Context<'_>, names: Names, spi: u64, effects: &mut Effects) {
-        effects.bequest = Some((spi, self.bequeath()));
+        effects.bequest = Some((spi, self.bequeath(names)));
         self.stage = Stage::Replaced { patience: ctx.now.mono + PATIENCE };
-        self.tasks.clear();
+        self.clear_tasks(ctx);
         ctx.counters.ike_rekeys = ctx.counters.ike_rekeys.saturating_add(1);
         ctx.event(Event::Rekeyed { sa: self.label(names), by_us: false });
     }
@@ -193,7 +206,14 @@ impl Established {
     /// The peer has deleted a Child SA, which it names by the SPI that leads to it. Gives the SPI
     /// that leads to us, if the answer is to have it (`RFC 7296 §1.4.1`).
     fn child_deleted(&mut self, ctx: &mut Context<'_>, names: Names, spi: ChildSpi) -> Option<ChildSpi> {
-        let child = self.child_by_outbound(spi)?;
+        let Some(child) = self.child_by_outbound(spi) else {
+            if let Some(request) = self.child_in_the_making()
+                && request.gone.len() < MAX_GONE
+            {
+                request.gone.push(spi);
+            }
+            return None;
+        };
         let inbound = child.inbound;
         let reason = match child.stage {
             // RFC 7296 §2.25.1: both have asked for it, and each deletes its own half.
@@ -273,6 +293,12 @@ impl Established {
         let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
         let ni = payloads::nonce(chain).map_err(unreadable)?;
         let public = payloads::public(chain).map_err(unreadable)?;
+        // RFC 7296 §2.25.2: not while the IKE SA is rekeyed or closed. Before anything is looked for:
+        // what another SA has inherited already is not there any more, and yet not lost.
+        let is_rekeying = matches!(self.doing.as_deref(), Some(Doing::RekeyIke { .. }));
+        if is_rekeying || self.stage != Stage::Active {
+            return Err(temporary("the IKE SA is being replaced").into());
+        }
         let replaces = match chain.notify(NotifyType::RekeySa) {
             Some(notify) => {
                 let content = notify.content().map_err(unreadable)?;
@@ -283,11 +309,6 @@ impl Established {
             }
             None => None,
         };
-        // RFC 7296 §2.25.2: not while the IKE SA is rekeyed or closed.
-        let is_rekeying = matches!(self.doing.as_deref(), Some(Doing::RekeyIke { .. }));
-        if is_rekeying || self.stage != Stage::Active {
-            return Err(temporary("the IKE SA is being replaced").into());
-        }
         if replaces.is_none() && self.active_children() >= ctx.settings.limits.children {
             let detail = format!("{} Child SAs are the limit", ctx.settings.limits.children);
             return Err(Refusal::new(Failure::ChildLimit, detail).into());
@@ -316,11 +337,18 @@ impl Established {
 
     /// The Child SA that the peer wants to replace, which it names by the SPI that leads to it.
     fn rekeyable(&mut self, protocol: ChildProtocol, spi: ChildSpi) -> Result<Replaced, ChildDenial> {
+        let is_in_the_making = self.child_in_the_making().is_some();
         let child = match protocol {
             ChildProtocol::Esp => self.child_by_outbound(spi),
             ChildProtocol::Ah => None,
         };
-        let Some(child) = child else { return Err(ChildDenial::NotFound(protocol, spi)) };
+        let Some(child) = child else {
+            // It may be the one that the peer has made for us already: its response is on the way.
+            if is_in_the_making {
+                return Err(temporary("a Child SA is being made").into());
+            }
+            return Err(ChildDenial::NotFound(protocol, spi));
+        };
         match child.stage {
             ChildStage::Active => Ok(Replaced {
                 inbound: child.inbound,
@@ -331,6 +359,19 @@ impl Established {
             ChildStage::Deleting | ChildStage::Replaced { .. } => {
                 Err(temporary("the Child SA is being replaced or deleted").into())
             }
+        }
+    }
+
+    /// Our wish for a Child SA that is not answered yet.
+    fn child_in_the_making(&mut self) -> Option<&mut Request> {
+        match self.doing.as_deref_mut()? {
+            Doing::NewChild(request) | Doing::RekeyChild { request, .. } => Some(request),
+            Doing::RekeyIke { .. }
+            | Doing::DeleteChild { .. }
+            | Doing::DisownChild { .. }
+            | Doing::DeleteIke
+            | Doing::Liveness
+            | Doing::Redirect => None,
         }
     }
 
@@ -362,15 +403,18 @@ impl Established {
         let exchange = ExchangeType::CreateChildSa;
         match self.make_ike(ctx, names, chain) {
             Ok(made) => {
-                let MadeIke { sa, answer, nonce: nr, public, lowest } = *made;
+                let MadeIke { mut sa, answer, nonce: nr, public, lowest } = *made;
                 let spi = sa.names.ours();
-                effects.spawned = Some(sa);
                 if let Some(Doing::RekeyIke { rival, .. }) = self.doing.as_deref_mut() {
                     // RFC 7296 §2.8.2: which one of the two goes on is known when our response comes.
                     *rival = Some(IkeRival { spi, lowest });
+                    if let Some(rival) = sa.established() {
+                        rival.stage = Stage::Contending;
+                    }
                 } else {
                     self.give_way(ctx, names, spi, effects);
                 }
+                effects.spawned = Some(sa);
                 self.answer(ctx, names, path, exchange, effects, |chain| {
                     chain.push(&Payload::Sa(answer))?;
                     nonce(chain, &nr)?;
@@ -405,7 +449,11 @@ impl Established {
         }
         match self.doing.as_deref() {
             Some(
-                Doing::NewChild(_) | Doing::RekeyChild { .. } | Doing::DeleteChild { .. } | Doing::DeleteIke,
+                Doing::NewChild(_)
+                | Doing::RekeyChild { .. }
+                | Doing::DeleteChild { .. }
+                | Doing::DisownChild { .. }
+                | Doing::DeleteIke,
             ) => {
                 return Err(temporary("a Child SA is being made or deleted").into());
             }
@@ -476,7 +524,7 @@ impl Established {
 
 /// The lower one of two nonces, octet by octet; the shorter one if it is the beginning of the other
 /// (`RFC 7296 §2.8.1`).
-pub(super) fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
+pub(crate) fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
     one.min(other)
 }
 
@@ -510,9 +558,9 @@ impl From<Refusal> for ChildDenial {
     }
 }
 
+/// Most deletes of what we have never heard of that are remembered for one request.
+const MAX_GONE: usize = 16;
+
 fn temporary(detail: &str) -> Refusal {
     Refusal::new(Failure::Temporary, detail)
 }
-
-/// How long a replaced IKE SA waits for the peer to delete it.
-const PATIENCE: Duration = Duration::from_secs(60);

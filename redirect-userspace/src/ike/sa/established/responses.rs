@@ -1,7 +1,6 @@
 //! What has come of our requests.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::ike::event::{CloseReason, Event, Failure};
 use crate::ike::message::{Channel, Verified};
@@ -9,13 +8,13 @@ use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form};
 use crate::ike::sa::child::{Answer, ChildStage, Request, Wanted, agree};
 use crate::ike::sa::context::{Context, Refusal};
-use crate::ike::sa::established::Established;
 use crate::ike::sa::established::requests::lower;
-use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRequest, IkeRival, Task};
+use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRequest, IkeRival, Task, retry_at};
+use crate::ike::sa::established::{Established, Stage};
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::window::Window;
-use crate::ike::sa::{Effects, IkeSa, Names, State, spi_pair, suite};
+use crate::ike::sa::{Effects, IkeSa, Names, RivalFate, State, spi_pair, suite};
 use crate::ike::wire::{
     Chain, ChildSpi, Direction, ExchangeType, KeyExchangeMethod, MessageId, NotifyContent, NotifyType,
     OriginalRole, PayloadType, ProposalSpi, Sa,
@@ -38,21 +37,26 @@ impl Established {
             Ok(checked) => checked,
             Err(_violation) => {
                 // RFC 7296 §2.21.3: both sides must agree upon what the SA is at; here they do not.
-                doing.abandon(ctx);
-                self.shut(ctx, names, CloseReason::ProtocolError);
-                effects.is_gone = true;
-                return;
+                self.doing = Some(doing);
+                return self.shut(ctx, names, CloseReason::ProtocolError, effects);
             }
         };
+        if chain.notify(NotifyType::InvalidSyntax).is_some() {
+            // RFC 7296 §2.21.3: the peer has forgotten the SA already.
+            self.doing = Some(doing);
+            return self.shut(ctx, names, CloseReason::ProtocolError, effects);
+        }
         match *doing {
             // RFC 5685 §5: the client deletes the SA once it is elsewhere.
             Doing::Liveness | Doing::Redirect => {}
-            Doing::DeleteIke => {
-                self.shut(ctx, names, CloseReason::Cleared);
-                effects.is_gone = true;
-            }
+            Doing::DeleteIke => self.shut(ctx, names, CloseReason::Cleared, effects),
             Doing::DeleteChild { inbound, reason } => {
                 self.drop_child(ctx, names, inbound, reason);
+            }
+            Doing::DisownChild { inbound } => ctx.spis.release(inbound),
+            // The IKE SA is being deleted, and with it whatever has been made.
+            Doing::NewChild(request) | Doing::RekeyChild { request, .. } if self.stage != Stage::Active => {
+                ctx.spis.release(request.inbound);
             }
             Doing::NewChild(request) => self.child_answered(ctx, names, &chain, form, request),
             Doing::RekeyChild { old, request, rival, is_old_gone } => {
@@ -82,7 +86,21 @@ impl Established {
                 let (local_ts, remote_ts) = selectors;
                 self.want(Task::NewChild { local_ts, remote_ts, wanted: Wanted::Method(method) });
             }
-            Err(setback) => ctx.refuse_child(self.label(names), setback.into()),
+            Err(setback) => {
+                let refusal = Refusal::from(setback);
+                self.distrust(ctx, &refusal);
+                ctx.refuse_child(self.label(names), refusal);
+            }
+        }
+    }
+
+    /// `RFC 6989 §2.5`: a peer whose public values are wrong does not keep its IKE SA.
+    fn distrust(&mut self, ctx: &mut Context<'_>, refusal: &Refusal) {
+        if refusal.failure == Failure::BadPublicValue && self.stage == Stage::Active {
+            self.drop_children(ctx);
+            self.clear_tasks(ctx);
+            self.stage = Stage::Closing { reason: CloseReason::ProtocolError, is_remnant: false };
+            self.want(Task::DeleteIke);
         }
     }
 
@@ -97,16 +115,23 @@ impl Established {
         collision: Collision,
     ) {
         let Collision { old, rival, is_old_gone } = collision;
+        // What the peer has deleted since is no rival any more.
+        let rival = rival.filter(|rival| self.child(rival.inbound).is_some());
         let is_retry = request.is_retry;
         let completed = self.complete(ctx, names, chain, form, request);
         match (completed, rival) {
             // RFC 7296 §2.8.1: the SA that was made with the lowest of the four nonces is too much,
             // and whoever made it deletes it.
             (Ok((child, _install, lowest)), Some(rival)) if lowest <= rival.lowest || is_old_gone => {
-                self.redundant(child);
+                self.want(Task::DisownChild { inbound: child.inbound });
                 self.yield_to(old, rival.inbound);
             }
-            (Ok((child, _install, _lowest)), None) if is_old_gone => self.redundant(child),
+            // The peer has not waited for us to delete the old one.
+            (Ok((mut child, mut install, _lowest)), None) if is_old_gone => {
+                child.stage = ChildStage::Active;
+                install.replaces = None;
+                self.adopt(ctx, names, child, install);
+            }
             (Ok((child, install, _lowest)), rival) => {
                 let inbound = child.inbound;
                 self.adopt(ctx, names, child, install);
@@ -156,19 +181,12 @@ impl Established {
             }
             return;
         }
-        let again = ctx.now.mono + ctx.rng.between(RETRY, 2 * RETRY);
+        self.distrust(ctx, &refusal);
+        let again = retry_at(ctx);
         if let Some(child) = self.child(old) {
             child.rekey_at = Some(again);
         }
         ctx.refuse_child(self.label(names), refusal);
-    }
-
-    /// A Child SA that we have made and that is too much: it never carries anything.
-    fn redundant(&mut self, mut child: crate::ike::sa::child::Child) {
-        child.stage = ChildStage::Deleting;
-        let inbound = child.inbound;
-        self.children.push(child);
-        self.want(Task::DeleteChild { inbound, reason: CloseReason::Redundant });
     }
 
     /// The peer will delete `old`; traffic then leaves through `by`.
@@ -178,26 +196,30 @@ impl Established {
         }
     }
 
+    /// What the answer makes of our offer. A Child SA that the peer has made and that we cannot have is
+    /// disowned.
     fn complete(
-        &self,
+        &mut self,
         ctx: &mut Context<'_>,
         names: Names,
         chain: &Chain<'_>,
         form: Form,
-        request: Request,
+        mut request: Request,
     ) -> Result<Completed, Setback> {
         if let Some(setback) = setback(chain, form, Form::ChildResponse) {
             ctx.spis.release(request.inbound);
             return Err(setback);
         }
         let inbound = request.inbound;
+        let gone = std::mem::take(&mut request.gone);
         let read = || -> Result<_, Refusal> {
             let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
             let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
             let nr = payloads::nonce(chain).map_err(unreadable)?;
             Ok((payloads, nr, payloads::public(chain).map_err(unreadable)?))
         };
-        let (payloads, nr, public) = read().inspect_err(|_refused| ctx.spis.release(inbound))?;
+        let (payloads, nr, public) =
+            read().inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
         let ni = request.nonce.clone();
         let answer = Answer {
             sa: &payloads.sa,
@@ -207,7 +229,13 @@ impl Established {
             public: public.as_ref(),
         };
         let profile = Arc::clone(self.peer.profile());
-        let (child, install) = request.complete(ctx, self.ground(names, &profile), &answer)?;
+        let (child, install) = request
+            .complete(ctx, self.ground(names, &profile), &answer)
+            .inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
+        if gone.contains(&child.outbound) {
+            ctx.spis.release(inbound);
+            return Err(Refusal::new(Failure::PeerRefused, "the peer has deleted it already").into());
+        }
         Ok((child, install, lower(&ni, nr.as_slice()).into()))
     }
 
@@ -222,25 +250,38 @@ impl Established {
         effects: &mut Effects,
     ) {
         let is_retry = request.is_retry;
-        match (self.complete_ike(ctx, names, chain, form, request), rival) {
+        let completed = self.complete_ike(ctx, names, chain, form, request);
+        if let Stage::Closing { reason, .. } = self.stage {
+            // It is to be deleted, and so is everything in its place.
+            if let Ok((mut sa, _lowest)) = completed {
+                if let Some(new) = sa.established() {
+                    new.close_remnant(ctx, reason);
+                }
+                effects.spawned = Some(sa);
+            }
+            effects.rival = rival.map(|rival| (rival.spi, RivalFate::Closes(reason)));
+            return;
+        }
+        match (completed, rival) {
             // RFC 7296 §2.8.2: ours is too much.
             (Ok((mut sa, lowest)), Some(rival)) if lowest <= rival.lowest => {
                 if let Some(redundant) = sa.established() {
-                    redundant.close_remnant(CloseReason::Redundant);
+                    redundant.close_remnant(ctx, CloseReason::Redundant);
                 }
                 effects.spawned = Some(sa);
                 self.give_way(ctx, names, rival.spi, effects);
             }
-            (Ok((mut sa, _lowest)), _) => {
+            (Ok((mut sa, _lowest)), rival) => {
                 let spi = sa.names;
                 if let Some(new) = sa.established() {
-                    let estate = self.bequeath();
+                    let estate = self.bequeath(names);
                     new.inherit(ctx, spi, estate);
                 }
                 effects.spawned = Some(sa);
+                effects.rival = rival.map(|rival| (rival.spi, RivalFate::Yields));
                 ctx.counters.ike_rekeys = ctx.counters.ike_rekeys.saturating_add(1);
                 ctx.event(Event::Rekeyed { sa: self.label(names), by_us: true });
-                self.close_remnant(CloseReason::Rekeyed);
+                self.close_remnant(ctx, CloseReason::Rekeyed);
             }
             (Err(_), Some(rival)) => self.give_way(ctx, names, rival.spi, effects),
             (Err(Setback::OtherMethod(method)), None) if !is_retry => {
@@ -248,8 +289,9 @@ impl Established {
             }
             (Err(setback), None) => {
                 let refusal = Refusal::from(setback);
-                self.rekey_at = Some(ctx.now.mono + ctx.rng.between(RETRY, 2 * RETRY));
+                self.rekey_at = Some(retry_at(ctx));
                 ctx.counters.failure(refusal.failure);
+                self.distrust(ctx, &refusal);
             }
         }
     }
@@ -356,6 +398,3 @@ fn setback(chain: &Chain<'_>, form: Form, wanted: Form) -> Option<Setback> {
         None => None,
     }
 }
-
-/// Time before a refused rekeying is tried again (`RFC 7296 §2.25`: not at once).
-const RETRY: Duration = Duration::from_secs(10);

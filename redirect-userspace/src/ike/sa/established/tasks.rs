@@ -13,6 +13,7 @@ use crate::ike::wire::{
     ChainWriter, ChildProtocol, ChildSpi, Delete, EncodeError, ExchangeType, KeyExchange as KePayload,
     KeyExchangeMethod, Nonce, NotifyContent, Payload, Sa, TrafficSelectors,
 };
+use crate::time::Instant;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +29,50 @@ pub(super) enum Task {
     RekeyIke { method: Option<KeyExchangeMethod> },
     /// That it deletes this Child SA.
     DeleteChild { inbound: ChildSpi, reason: CloseReason },
+    /// That it deletes a Child SA which it has made with us and which we have no use for: there is
+    /// nothing of it here but its SPI.
+    DisownChild { inbound: ChildSpi },
     /// That it deletes this IKE SA.
     DeleteIke,
     /// A sign of life.
     Liveness,
     /// That it goes to another gateway.
     Redirect { to: GatewayAddress },
+}
+
+impl Task {
+    /// Whether it goes to the SA in the place of this one.
+    pub(super) const fn is_left_to_successor(&self) -> bool {
+        match self {
+            Self::NewChild { .. }
+            | Self::RekeyChild { .. }
+            | Self::DeleteChild { .. }
+            | Self::DisownChild { .. }
+            | Self::Redirect { .. } => true,
+            Self::RekeyIke { .. } | Self::DeleteIke | Self::Liveness => false,
+        }
+    }
+
+    /// The SPI that is reserved for it.
+    pub(super) const fn reserved(&self) -> Option<ChildSpi> {
+        match self {
+            Self::DisownChild { inbound } => Some(*inbound),
+            Self::NewChild { .. }
+            | Self::RekeyChild { .. }
+            | Self::RekeyIke { .. }
+            | Self::DeleteChild { .. }
+            | Self::DeleteIke
+            | Self::Liveness
+            | Self::Redirect { .. } => None,
+        }
+    }
+
+    /// Gives back what was reserved for it.
+    pub(super) fn abandon(&self, ctx: &mut Context<'_>) {
+        if let Some(inbound) = self.reserved() {
+            ctx.spis.release(inbound);
+        }
+    }
 }
 
 /// What the request that waits for its response is about.
@@ -56,6 +95,9 @@ pub(super) enum Doing {
     DeleteChild {
         inbound: ChildSpi,
         reason: CloseReason,
+    },
+    DisownChild {
+        inbound: ChildSpi,
     },
     DeleteIke,
     Liveness,
@@ -92,15 +134,23 @@ pub(super) struct IkeRequest {
 }
 
 impl Doing {
-    /// Gives back what was reserved for it.
-    pub(super) fn abandon(self, ctx: &mut Context<'_>) {
+    /// The SPI that is reserved for it.
+    pub(super) const fn reserved(&self) -> Option<ChildSpi> {
         match self {
-            Self::NewChild(request) | Self::RekeyChild { request, .. } => ctx.spis.release(request.inbound),
+            Self::NewChild(request) | Self::RekeyChild { request, .. } => Some(request.inbound),
+            Self::DisownChild { inbound } => Some(*inbound),
             Self::RekeyIke { .. }
             | Self::DeleteChild { .. }
             | Self::DeleteIke
             | Self::Liveness
-            | Self::Redirect => {}
+            | Self::Redirect => None,
+        }
+    }
+
+    /// Gives back what was reserved for it.
+    pub(super) fn abandon(&self, ctx: &mut Context<'_>) {
+        if let Some(inbound) = self.reserved() {
+            ctx.spis.release(inbound);
         }
     }
 }
@@ -108,9 +158,16 @@ impl Doing {
 impl Established {
     /// Something is wanted. What is wanted already is not wanted twice.
     pub(super) fn want(&mut self, task: Task) {
-        if self.tasks.len() < MAX_TASKS && !self.tasks.contains(&task) {
+        // What has something reserved is never more than the peer has answers.
+        let is_kept = self.tasks.len() < MAX_TASKS || task.reserved().is_some();
+        if is_kept && !self.tasks.contains(&task) {
             self.tasks.push_back(task);
         }
+    }
+
+    /// The peer has made a Child SA with this SPI of ours that we cannot have.
+    pub(crate) fn disown(&mut self, inbound: ChildSpi) {
+        self.want(Task::DisownChild { inbound });
     }
 
     /// The operator wants new keys for the IKE SA.
@@ -178,17 +235,24 @@ impl Established {
         if !matches!(self.stage, Stage::Closing { .. }) {
             self.stage = Stage::Closing { reason, is_remnant };
             self.drop_children(ctx);
-            self.tasks.clear();
+            self.clear_tasks(ctx);
             self.want(Task::DeleteIke);
         }
         self.next_task(ctx, names, effects);
     }
 
-    /// As [`Self::close`], of an SA in whose place another one goes on.
-    pub(super) fn close_remnant(&mut self, reason: CloseReason) {
+    /// As [`Self::close`], of an SA in whose place another one goes on; begins with the next task.
+    pub(crate) fn close_remnant(&mut self, ctx: &mut Context<'_>, reason: CloseReason) {
         self.stage = Stage::Closing { reason, is_remnant: true };
-        self.tasks.clear();
+        self.clear_tasks(ctx);
         self.want(Task::DeleteIke);
+    }
+
+    /// Nothing is wanted any more.
+    pub(super) fn clear_tasks(&mut self, ctx: &mut Context<'_>) {
+        for task in self.tasks.drain(..) {
+            task.abandon(ctx);
+        }
     }
 
     /// Tells the peer that the SA is gone, without waiting for anything.
@@ -197,7 +261,7 @@ impl Established {
         self.channel.window.responded();
         let _last_word = self
             .ask(ctx, names, ExchangeType::Informational, |chain| chain.push(&Payload::Delete(Delete::Ike)));
-        self.shut(ctx, names, CloseReason::Shutdown);
+        self.shut(ctx, names, CloseReason::Shutdown, &mut Effects::default());
     }
 
     /// Begins the next task, if nothing is under way.
@@ -210,15 +274,14 @@ impl Established {
                 Err(Halt::Refused(refusal)) => ctx.refuse_child(self.label(names), refusal),
                 Err(Halt::Unsealed) => {
                     // Message IDs or IVs are used up: nothing can be said any more.
-                    self.shut(ctx, names, CloseReason::Expired);
-                    effects.is_gone = true;
-                    return;
+                    return self.shut(ctx, names, CloseReason::Expired, effects);
                 }
             }
         }
     }
 
     fn begin(&mut self, ctx: &mut Context<'_>, names: Names, task: Task) -> Result<(), Halt> {
+        let again = retry_at(ctx);
         match task {
             Task::NewChild { local_ts, remote_ts, wanted } => {
                 let profile = Arc::clone(self.peer.profile());
@@ -232,19 +295,22 @@ impl Established {
                 if child.stage != ChildStage::Active {
                     return Ok(());
                 }
-                // Whatever comes of it is said by the response.
-                child.rekey_at = None;
+                // Whatever comes of it is said by the response. If it is never sent, it is tried again.
+                child.rekey_at = Some(again);
                 let selectors =
                     (TrafficSelectors(child.local_ts.to_vec()), TrafficSelectors(child.remote_ts.to_vec()));
                 let profile = Arc::clone(self.peer.profile());
                 let request = Request::new(ctx, &profile, names.ours(), selectors, wanted, Some(inbound))?;
                 // RFC 7296 §1.3.3: by the SPI that leads to us.
                 self.ask_child(ctx, names, &request, Some(inbound))?;
+                if let Some(child) = self.child(inbound) {
+                    child.rekey_at = None;
+                }
                 let doing = Doing::RekeyChild { old: inbound, request, rival: None, is_old_gone: false };
                 self.doing = Some(Box::new(doing));
             }
             Task::RekeyIke { method } => {
-                self.rekey_at = None;
+                self.rekey_at = Some(again);
                 let request = IkeRequest::new(ctx, method)?;
                 let public = KePayload { method: request.method, data: request.key_exchange.public().into() };
                 self.ask(ctx, names, ExchangeType::CreateChildSa, |chain| {
@@ -252,6 +318,7 @@ impl Established {
                     nonce(chain, &request.nonce)?;
                     chain.push(&Payload::KeyExchange(public))
                 })?;
+                self.rekey_at = None;
                 self.doing = Some(Box::new(Doing::RekeyIke { request, rival: None }));
             }
             Task::DeleteChild { inbound, reason } => {
@@ -261,6 +328,13 @@ impl Established {
                     chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, vec![inbound])))
                 })?;
                 self.doing = Some(Box::new(Doing::DeleteChild { inbound, reason }));
+            }
+            Task::DisownChild { inbound } => {
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    chain.push(&Payload::Delete(Delete::Child(ChildProtocol::Esp, vec![inbound])))
+                })
+                .inspect_err(|_unsealed| ctx.spis.release(inbound))?;
+                self.doing = Some(Box::new(Doing::DisownChild { inbound }));
             }
             Task::DeleteIke => {
                 self.ask(ctx, names, ExchangeType::Informational, |chain| {
@@ -331,6 +405,11 @@ impl IkeRequest {
     }
 }
 
+/// When something that was refused is tried again (`RFC 7296 §2.25`: not at once).
+pub(super) fn retry_at(ctx: &mut Context<'_>) -> Instant {
+    ctx.now.mono + ctx.rng.between(RETRY, 2 * RETRY)
+}
+
 /// An SPI of ours for an IKE SA: random, and so that it names this worker.
 pub(crate) fn new_ike_spi(ctx: &mut Context<'_>) -> NonZeroU64 {
     ctx.spis.ike(ctx.rng)
@@ -363,5 +442,7 @@ impl From<SealError> for Halt {
     }
 }
 
+/// Least time before something that was refused is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// Most tasks that wait: more than an SA ever has children.
 const MAX_TASKS: usize = 256;

@@ -60,16 +60,14 @@ impl Established {
                 transmit(ctx, self.path, datagrams);
             }
             Due::Dead => {
-                self.shut(ctx, names, CloseReason::PeerDead);
-                effects.is_gone = true;
-                return;
+                return self.shut(ctx, names, CloseReason::PeerDead, effects);
             }
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if let Stage::Replaced { patience } = self.stage
             && patience <= now
         {
-            self.close_remnant(CloseReason::Rekeyed);
+            self.close_remnant(ctx, CloseReason::Rekeyed);
         }
         if let Stage::Leaving { patience } = self.stage
             && patience <= now
