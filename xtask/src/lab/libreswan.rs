@@ -98,11 +98,12 @@ impl Pluto {
         fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         let libraries = root.join("usr/lib/x86_64-linux-gnu");
         let database = format!("sql:{}", directory.join("nss").display());
-        output(
-            Command::new(root.join("usr/bin/certutil"))
-                .env("LD_LIBRARY_PATH", &libraries)
-                .args(["-N", "--empty-password", "-d", &database]),
-        )?;
+        output(Command::new(root.join("usr/bin/certutil")).env("LD_LIBRARY_PATH", &libraries).args([
+            "-N",
+            "--empty-password",
+            "-d",
+            &database,
+        ]))?;
         let overlay = format!("lowerdir={}:/usr/libexec", root.join("usr/libexec").display());
         let process = Process::spawn(
             &format!("pluto in {role}"),
@@ -162,9 +163,7 @@ impl Pluto {
                 .arg("-out")
                 .arg(&bundle),
         )?;
-        output(
-            self.tool("usr/bin/pk12util", &["-W", "lab", "-K", "", "-d", &database, "-i"]).arg(&bundle),
-        )?;
+        output(self.tool("usr/bin/pk12util", &["-W", "lab", "-K", "", "-d", &database, "-i"]).arg(&bundle))?;
         output(
             self.tool("usr/bin/certutil", &["-A", "-n", "lab-ca", "-t", "CT,,", "-d", &database, "-i"])
                 .arg(pki.ca()),
