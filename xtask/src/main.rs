@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::lab::nodes::Gateways;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -40,6 +41,9 @@ enum Verb {
         /// Stop the demonstration after so many seconds instead of on Ctrl-C.
         #[arg(long = "for", value_name = "SECONDS", conflicts_with = "daemon")]
         seconds: Option<u64>,
+        /// Have strongSwan serve the clients in the demonstration, beside our daemon.
+        #[arg(long, conflicts_with = "daemon")]
+        strongswan: bool,
         /// Arguments of `redirectd`, for example `-- --config FILE`.
         #[arg(last = true, value_name = "ARGUMENTS")]
         daemon: Vec<OsString>,
@@ -85,8 +89,9 @@ fn main() -> ExitCode {
 
 fn act(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Run { seconds, daemon } if daemon.is_empty() => {
-            run::demonstration(seconds.map(Duration::from_secs))?;
+        Verb::Run { seconds, strongswan, daemon } if daemon.is_empty() => {
+            let gateways = if strongswan { Gateways::Strongswan } else { Gateways::Own };
+            run::demonstration(seconds.map(Duration::from_secs), gateways)?;
         }
         Verb::Run { daemon, .. } => match run::daemon(&daemon)? {},
         Verb::Test { kind } => test::run(kind)?,
@@ -119,7 +124,7 @@ mod tests {
     fn words_after_two_dashes_go_to_the_daemon_untouched() {
         let verb = parse(&["run", "--", "--config", "FILE", "--for", "--check"]).unwrap();
 
-        let Verb::Run { seconds: None, daemon } = verb else { panic!("{verb:?}") };
+        let Verb::Run { seconds: None, strongswan: false, daemon } = verb else { panic!("{verb:?}") };
         assert_eq!(daemon, ["--config", "FILE", "--for", "--check"]);
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use xtask::lab::demo;
+use xtask::lab::nodes::Gateways;
 
 use crate::build;
 use crate::exec::{self, Run};
@@ -20,11 +21,11 @@ pub(crate) fn daemon(args: &[OsString]) -> Result<Infallible> {
 }
 
 /// Runs the demonstration cluster until Ctrl-C, or for `time`.
-pub(crate) fn demonstration(time: Option<Duration>) -> Result<()> {
+pub(crate) fn demonstration(time: Option<Duration>, gateways: Gateways) -> Result<()> {
     ensure!(exec::is_root(), "network namespaces need root: try `sudo --preserve-env=PATH cargo xtask run`");
     setup::ensure(&[Group::Ebpf, Group::Lab])?;
     build::release()?;
-    demo::run(demo::Options { time })
+    demo::run(demo::Options { time, gateways })
 }
 
 /// Runs a command in the virtual machine, and ends as it did.

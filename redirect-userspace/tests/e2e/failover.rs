@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
-use xtask::lab::nodes::{Nodes, Options, Pace};
+use xtask::lab::nodes::{Gateways, Nodes, Options, Pace};
 use xtask::lab::wait;
 
 use crate::PATIENCE;
 use crate::election::{answers, answers_by, generator, redirect_everybody, run};
-use crate::visitors::arrive_while;
+use crate::visitors::{arrive_while, ping_through_all};
 
 /// Within which time the guard notices that its daemon is dead or hangs.
 const GUARD: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ fn lets_go(nodes: &mut Nodes, name: &str, within: Duration) {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn no_client_is_lost_when_the_master_is_killed() {
-    let mut nodes = Nodes::start(Options { has_gateways: true, ..Options::default() }).unwrap();
+    let mut nodes = Nodes::start(Options { gateways: Gateways::Strongswan, ..Options::default() }).unwrap();
     let client = nodes.clients.remove(0);
     let first = nodes.active().unwrap();
 
@@ -49,6 +49,25 @@ fn no_client_is_lost_when_the_master_is_killed() {
     assert_ne!(second, first);
     let gateways: BTreeSet<_> = tunnels.iter().map(|tunnel| tunnel.remote_id.clone()).collect();
     assert!(gateways.len() > 1, "{gateways:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn clients_of_a_master_that_was_killed_with_its_sas_are_served_by_others() {
+    let mut nodes = Nodes::start(Options { gateways: Gateways::Own, ..Options::default() }).unwrap();
+    let client = nodes.clients.remove(0);
+    let first = nodes.active().unwrap();
+
+    let tunnels = arrive_while(&client, || {
+        let node = nodes.node(&first).unwrap();
+        node.wait_for_event(&["sa-established"], PATIENCE).unwrap();
+        node.kill().unwrap();
+        nodes.wait_settled(PATIENCE).unwrap();
+    })
+    .unwrap();
+
+    assert!(tunnels.len() > 5, "{} clients arrived", tunnels.len());
+    ping_through_all(&client, &tunnels).unwrap();
 }
 
 #[test]
@@ -149,7 +168,17 @@ fn both_sides_of_a_partition_have_an_active_and_the_healed_cluster_has_one() {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn no_client_fails_while_one_node_after_the_other_is_restarted() {
-    let mut nodes = Nodes::start(Options { has_gateways: true, ..Options::default() }).unwrap();
+    rolling_restart(Gateways::Strongswan);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn no_client_of_our_gateways_fails_while_one_after_the_other_is_restarted() {
+    rolling_restart(Gateways::Own);
+}
+
+fn rolling_restart(gateways: Gateways) {
+    let mut nodes = Nodes::start(Options { gateways, ..Options::default() }).unwrap();
     let client = nodes.clients.remove(0);
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
 
@@ -164,6 +193,7 @@ fn no_client_fails_while_one_node_after_the_other_is_restarted() {
     .unwrap();
 
     assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
+    ping_through_all(&client, &tunnels).unwrap();
 }
 
 #[test]

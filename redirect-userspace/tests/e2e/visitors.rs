@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use xtask::lab::strongswan::Tunnel;
 use xtask::lab::topology::{Client, VIP4, VIP6};
 use xtask::lab::wait::{self, Stopwatch};
@@ -31,6 +31,22 @@ pub(crate) fn arrive_while(client: &Client, meanwhile: impl FnOnce()) -> Result<
     names.iter().map(|name| client.charon.wait_for_tunnel(name, PATIENCE)).collect()
 }
 
+/// Waits until a ping goes through the tunnel of every client of these, which may have to make
+/// another one first.
+///
+/// # Errors
+///
+/// When one of them has no tunnel that works.
+pub(crate) fn ping_through_all(client: &Client, tunnels: &[Tunnel]) -> Result<()> {
+    for Tunnel { name, .. } in tunnels {
+        wait::until(&format!("a ping goes through the tunnel of {name}"), PATIENCE, || {
+            let tunnel = client.charon.wait_for_tunnel(name, PATIENCE)?;
+            client.charon.ping_through(&tunnel, Duration::ZERO).with_context(|| format!("{tunnel:?}"))
+        })?;
+    }
+    Ok(())
+}
+
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -50,7 +66,9 @@ fn arrive(client: &Client, is_over: &AtomicBool) -> Result<Vec<String>> {
         }
         let name = format!("visitor{number}");
         let vip = if number.is_multiple_of(2) { VIP4.into() } else { VIP6.into() };
-        client.charon.add_client(&client.connection(&name, vip, 500))?;
+        let mut connection = client.connection(&name, vip, 500);
+        connection.is_watchful = true;
+        client.charon.add_client(&connection)?;
         client.charon.initiate(&name)?;
         names.push(name);
     }

@@ -69,16 +69,27 @@ impl Play {
         let active = nodes.active()?;
         let slave = nodes.nodes.iter_mut().rev().find(|node| node.name != active);
         let Some(node) = slave else { return Ok(String::from("there is no slave to fail")) };
+        let name = node.name.clone();
+        let text = if node.charon().is_some() {
+            format!("GATEWAY {name} FAILS: its redirectd and its strongSwan are killed")
+        } else {
+            format!("GATEWAY {name} FAILS: its redirectd is killed")
+        };
         node.kill_charon();
         node.kill()?;
-        self.away = Some(node.name.clone());
-        Ok(format!("GATEWAY {} FAILS: its redirectd and its strongSwan are killed", node.name))
+        self.away = Some(name);
+        Ok(text)
     }
 
     fn master_dies(&mut self, nodes: &mut Nodes) -> Result<String> {
         let active = nodes.active()?;
-        nodes.node(&active)?.kill()?;
-        let text = format!("MASTER {active} IS KILLED: its redirectd; its strongSwan keeps its tunnels");
+        let node = nodes.node(&active)?;
+        node.kill()?;
+        let text = if node.charon().is_some() {
+            format!("MASTER {active} IS KILLED: its redirectd; its strongSwan keeps its tunnels")
+        } else {
+            format!("MASTER {active} IS KILLED: its redirectd, and with it its tunnels")
+        };
         self.away = Some(active);
         Ok(text)
     }
@@ -86,7 +97,7 @@ impl Play {
     fn come_back(&mut self, nodes: &mut Nodes) -> Result<Option<String>> {
         let Some(name) = self.away.take() else { return Ok(None) };
         let node = nodes.node(&name)?;
-        if node.charon().is_none() {
+        if node.settings.ike.is_none() && node.charon().is_none() {
             node.start_charon()?;
         }
         node.spawn()?;

@@ -1,6 +1,7 @@
 //! The demonstration: three nodes of our daemon elect a master, strongSwan clients that know only
 //! the VIP arrive and are spread over all of them, a gateway fails and returns, the master is
-//! killed and returns, and no client is lost.
+//! killed and returns, and no client is lost. The gateways are the daemons themselves, or
+//! strongSwan beside them.
 
 mod acts;
 mod screen;
@@ -17,7 +18,7 @@ use self::acts::Play;
 use self::screen::{Row, Screen};
 use self::stop::Stop;
 use self::visitors::{News, Visitors};
-use super::nodes::{Agent, Nodes, Options as Cluster, Pace};
+use super::nodes::{Agent, Gateways, Nodes, Options as Cluster, Pace};
 use super::topology::{VIP4, VIP6};
 use super::wait::{Stopwatch, pause};
 
@@ -35,10 +36,12 @@ const LOOKS: Duration = Duration::from_millis(500);
 const SETTLING: Duration = Duration::from_secs(30);
 
 /// How to demonstrate.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// For how long; until Ctrl-C when absent.
     pub time: Option<Duration>,
+    /// Who serves the clients.
+    pub gateways: Gateways,
 }
 
 /// Runs the demonstration.
@@ -53,16 +56,18 @@ pub struct Options {
 pub fn run(options: Options) -> Result<()> {
     let stop = Stop::install()?;
     let screen = Screen::new();
-    screen
-        .line("Building the cluster: three nodes with redirectd and strongSwan, two places for clients …")?;
+    screen.line(&format!(
+        "Building the cluster: three nodes with {}, two places for clients …",
+        who(options)
+    ))?;
     let watch = Stopwatch::start();
-    let cluster = Cluster { nodes: NODES, has_gateways: true, clients: SITES, pace: Pace::CALM };
+    let cluster = Cluster { nodes: NODES, gateways: options.gateways, clients: SITES, pace: Pace::CALM };
     let mut nodes = Nodes::build(cluster)?;
     for node in &mut nodes.nodes {
         node.settings.max_session = MAX_SESSION;
     }
     nodes.start_all()?;
-    introduce(&screen, &nodes, watch.elapsed())?;
+    introduce(&screen, &nodes, options, watch.elapsed())?;
 
     let mut demonstration = Demonstration {
         screen,
@@ -72,7 +77,8 @@ pub fn run(options: Options) -> Result<()> {
         rows: Vec::new(),
         states: BTreeMap::new(),
         elections: 0,
-        agent: Agent::start(&nodes),
+        // Our own gateways count their SAs themselves.
+        agent: (options.gateways == Gateways::Strongswan).then(|| Agent::start(&nodes)),
         nodes,
     };
     let shown = demonstration.show(options.time, &stop);
@@ -85,7 +91,15 @@ pub fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn introduce(screen: &Screen, nodes: &Nodes, took: Duration) -> Result<()> {
+/// What runs on the nodes.
+const fn who(options: Options) -> &'static str {
+    match options.gateways {
+        Gateways::None | Gateways::Own => "redirectd",
+        Gateways::Strongswan => "redirectd and strongSwan",
+    }
+}
+
+fn introduce(screen: &Screen, nodes: &Nodes, options: Options, took: Duration) -> Result<()> {
     screen.line(&format!("Ready after {:.1} s.", took.as_secs_f64()))?;
     screen.line("")?;
     let Pace { hello, hold } = Pace::CALM;
@@ -94,10 +108,15 @@ fn introduce(screen: &Screen, nodes: &Nodes, took: Duration) -> Result<()> {
         hello.as_millis(),
         hold.as_millis()
     ))?;
+    let gateway = match options.gateways {
+        Gateways::None => "",
+        Gateways::Own => " and IKEv2 gateway",
+        Gateways::Strongswan => ", strongSwan",
+    };
     for node in &nodes.nodes {
         let modes: Vec<_> = node.control().redirect()?.attached.into_iter().map(|at| at.mode).collect();
         screen.line(&format!(
-            "  {}  {}, {}: {}, redirectd (XDP {}), strongSwan",
+            "  {}  {}, {}: {}, redirectd (XDP {}){gateway}",
             node.name,
             node.address4,
             node.address6,
@@ -124,7 +143,7 @@ struct Demonstration {
     /// How often a node became Active.
     elections: u32,
     #[expect(dead_code, reason = "it works as long as it lives")]
-    agent: Agent,
+    agent: Option<Agent>,
     nodes: Nodes,
 }
 

@@ -209,20 +209,26 @@ impl Settings {
     /// One profile for whoever knows the laboratory's key, with addresses of both families.
     #[must_use]
     pub fn of_shared_key() -> Self {
-        Self::with_profile(Profile::of_shared_key("clients", IDENTITY))
+        Self::of_node(NUMBER, IDENTITY)
+    }
+
+    /// As [`Settings::of_shared_key`], for gateway `number`, with that identity.
+    #[must_use]
+    pub fn of_node(number: u8, identity: &str) -> Self {
+        Self::with_profile(number, Profile::of_shared_key("clients", identity))
     }
 
     /// One profile for whoever has a certificate, with addresses of both families.
     #[must_use]
     pub fn of_certificates(own: &Credential, pki: &Pki, identity: &str) -> Self {
-        Self::with_profile(Profile::of_certificates("clients", identity, own, pki))
+        Self::with_profile(NUMBER, Profile::of_certificates("clients", identity, own, pki))
     }
 
-    fn with_profile(profile: Profile) -> Self {
+    fn with_profile(number: u8, profile: Profile) -> Self {
         let names = ["ra4", "ra6"].map(str::to_owned);
-        let profile = Profile { local_ts: inside(NUMBER).to_vec(), ..profile };
+        let profile = Profile { local_ts: inside(number).to_vec(), ..profile };
         Self {
-            pools: names.into_iter().zip(pools(NUMBER)).collect(),
+            pools: names.into_iter().zip(pools(number)).collect(),
             profiles: vec![profile],
             ..Self::default()
         }

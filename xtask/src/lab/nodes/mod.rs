@@ -3,7 +3,7 @@
 //! # Picture
 //!
 //! ```text
-//!   gw1      gw2      gw3     redirectd, and strongSwan as the IKE gateway where wanted
+//!   gw1      gw2      gw3     redirectd, itself or with strongSwan as the IKE gateway where wanted
 //!    │        │        │
 //!  ══╧════════╧════════╧═══════╤════════╤═════  bridge `wire` in the namespace `switch`
 //!                              │        │
@@ -25,16 +25,28 @@ pub use self::agent::Agent;
 pub use self::node::Node;
 pub use self::settings::{GROUP, Pace, Settings};
 use super::netns::Switch;
-use super::topology::{Client, Site, bpf_object, client};
-use super::{Lab, strongswan, wait};
+use super::topology::{Client, Site, bpf_object, client, furnish};
+use super::{Lab, gateway, strongswan, wait};
+
+/// Who serves the clients that are sent to a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gateways {
+    /// Nobody.
+    #[default]
+    None,
+    /// The node's daemon itself.
+    Own,
+    /// strongSwan beside it.
+    Strongswan,
+}
 
 /// What to build.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Nodes, at most 20.
     pub nodes: u8,
-    /// Whether a strongSwan gateway runs on each of them.
-    pub has_gateways: bool,
+    /// Who serves clients on each of them.
+    pub gateways: Gateways,
     /// Client namespaces, each with a strongSwan daemon.
     pub clients: u8,
     /// Timers of the election, for all.
@@ -43,7 +55,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, has_gateways: false, clients: 1, pace: Pace::CALM }
+        Self { nodes: 3, gateways: Gateways::None, clients: 1, pace: Pace::CALM }
     }
 }
 
@@ -77,10 +89,18 @@ impl Nodes {
                 let site = Site::build(&lab, &switch, number)?;
                 // Native XDP over veth needs a program at the other end as well.
                 switch.attach_pass(&site.namespace, &bpf_object("redirect-pass"))?;
-                let settings = Settings { pace: options.pace, ..Settings::of(number) };
+                let mut settings = Settings { pace: options.pace, ..Settings::of(number) };
+                match options.gateways {
+                    Gateways::None | Gateways::Strongswan => {}
+                    Gateways::Own => {
+                        furnish(&site.namespace, number)?;
+                        settings.ike = Some(gateway::Settings::of_node(number, &site.name));
+                    }
+                }
                 let mut node = Node::new(site, number, settings)?;
-                if options.has_gateways {
-                    node.start_charon()?;
+                match options.gateways {
+                    Gateways::None | Gateways::Own => {}
+                    Gateways::Strongswan => node.start_charon()?,
                 }
                 Ok(node)
             })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::lab::gateway;
 use crate::lab::topology::{VIP4, VIP6};
 
 /// Name of the HSRP group, which the cluster is bound to.
@@ -69,6 +70,8 @@ pub struct Settings {
     pub mode: String,
     /// Hook, called at every change of state.
     pub notify: Option<String>,
+    /// The gateway that the daemon itself is, if it is one.
+    pub ike: Option<gateway::Settings>,
 }
 
 impl Settings {
@@ -91,6 +94,7 @@ impl Settings {
             policy: String::from("balanced"),
             mode: String::from("auto"),
             notify: None,
+            ike: None,
         }
     }
 }
@@ -175,6 +179,9 @@ max-session = {max_session}
         update = settings.update.as_millis(),
         max_session = settings.max_session,
     )?;
+    if let Some(ike) = &settings.ike {
+        text.push_str(&gateway::sections(ike)?);
+    }
     Ok(text)
 }
 
@@ -218,5 +225,21 @@ mod tests {
 
         assert!(!text.contains("authentication"), "{text}");
         assert!(!text.contains("notify"), "{text}");
+        assert!(!text.contains("[ike"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_is_a_gateway_has_pools_of_its_own() {
+        let ike = Some(gateway::Settings::of_node(2, "gw2"));
+
+        let text = text(&Settings { ike, ..Settings::of(2) });
+
+        for line in [
+            r#"subnet = "10.98.2.0/24""#,
+            r#"local-id = "gw2""#,
+            r#"local-ts = ["10.99.2.0/24", "fd99:2::/64"]"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
     }
 }
