@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
-use xtask::lab::nodes::{Node, Nodes, Options, Pace};
+use xtask::lab::nodes::{Gateways, Node, Nodes, Options, Pace};
 use xtask::lab::topology::{VIP4, VIP6};
 
 use crate::PATIENCE;
@@ -73,7 +73,7 @@ fn a_standby_router_opens_nothing_when_it_takes_over() {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn sockets_that_wait_for_the_vip_leave_the_gateway_beside_them_alone() {
-    let mut nodes = nodes(Options { has_gateways: true, ..Options::default() });
+    let mut nodes = nodes(Options { gateways: Gateways::Strongswan, ..Options::default() });
     let [standby] = &nodes.in_state("standby").unwrap()[..] else { panic!("{}", nodes.states()) };
     let standby = standby.clone();
     let node = nodes.node(&standby).unwrap();
