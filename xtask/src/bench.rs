@@ -39,6 +39,7 @@ const BENCHES: &[Bench] = &[
         needs_release: true,
         groups: &[Group::Lab, Group::Bench],
     },
+    Bench { name: "ike", what: "time of a handshake, memory of an SA", needs_release: false, groups: &[] },
 ];
 
 /// The verb `bench`: one benchmark, or all of them.

@@ -270,6 +270,8 @@ pub(crate) const UNSAFE_CODE: &[&str] = &[
     "redirect-ebpf/src/counters.rs",
     "redirect-ebpf/src/testing.rs",
     "redirect-userspace/src/net/*.rs",
+    // An allocator that counts.
+    "redirect-userspace/benches/ike/memory.rs",
 ];
 
 /// Files in which, besides, attributes may be marked unsafe: sections of an object have names.

@@ -21,7 +21,8 @@ pub(super) struct Table {
     beginnings: HashMap<Beginning, u64>,
     /// How many of those each source has.
     sources: HashMap<IpAddr, usize>,
-    holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
+    /// The SAs with a peer, in order: nearly always one.
+    holders: BTreeMap<Arc<[u8]>, Vec<u64>>,
     deadlines: BTreeSet<(Instant, u64)>,
     half_open: usize,
     late: Late,
@@ -196,7 +197,7 @@ impl Table {
         if let Some(holder) = entry.holder
             && let Some(spis) = self.holders.get_mut(&holder)
         {
-            spis.remove(&spi);
+            spis.retain(|other| *other != spi);
             if spis.is_empty() {
                 self.holders.remove(&holder);
             }
@@ -214,7 +215,11 @@ impl Table {
         });
         if entry.holder.is_none() {
             entry.holder = Some(Arc::clone(&holder));
-            self.holders.entry(holder).or_default().insert(spi);
+            let spis = self.holders.entry(holder).or_default();
+            if let Err(place) = spis.binary_search(&spi) {
+                spis.reserve_exact(1);
+                spis.insert(place, spi);
+            }
         }
     }
 
@@ -225,7 +230,7 @@ impl Table {
 
     /// The SAs with a peer.
     pub(super) fn of_holder(&self, holder: &Arc<[u8]>) -> Vec<u64> {
-        self.holders.get(holder).map(|spis| spis.iter().copied().collect()).unwrap_or_default()
+        self.holders.get(holder).cloned().unwrap_or_default()
     }
 
     /// An SA that has something to do by now.
@@ -245,7 +250,7 @@ impl Table {
     pub(super) fn audit(&self) {
         let mut deadlines = BTreeSet::new();
         let mut sources: HashMap<IpAddr, usize> = HashMap::new();
-        let mut holders: BTreeMap<Arc<[u8]>, BTreeSet<u64>> = BTreeMap::new();
+        let mut holders: BTreeMap<Arc<[u8]>, Vec<u64>> = BTreeMap::new();
         let mut half_open = 0;
         for (spi, entry) in &self.entries {
             let sa = entry.sa.as_deref();
@@ -261,9 +266,10 @@ impl Table {
                 *sources.entry(source.ip()).or_default() += 1;
             }
             if let Some(holder) = &entry.holder {
-                holders.entry(Arc::clone(holder)).or_default().insert(*spi);
+                holders.entry(Arc::clone(holder)).or_default().push(*spi);
             }
         }
+        holders.values_mut().for_each(|spis| spis.sort_unstable());
         assert_eq!((half_open, &deadlines), (self.half_open, &self.deadlines));
         assert_eq!((&sources, &holders), (&self.sources, &self.holders));
         for (beginning, spi) in &self.beginnings {

@@ -61,9 +61,11 @@ pub(crate) struct ChildKeys {
 
 /// Why there are no keys. It takes a bug or a lack of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeymatError {
+pub enum KeymatError {
+    /// More than prf+ gives.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
+    /// Keys of a length that the cipher does not have.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -152,4 +154,56 @@ impl DerivationKey {
         };
         Ok(ChildKeys { from_initiator: direction()?, from_responder: direction()? })
     }
+}
+
+/// Everything that is derived, in the open: for comparing it with published answers.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// SK_d, SK_ai, SK_ar, SK_ei and SK_er, one after the other.
+    pub ike: Vec<u8>,
+    /// What SK_pi and SK_pr make of nothing.
+    pub proofs: [Vec<u8>; 2],
+    /// The keys of a Child SA, in the order of KEYMAT; the second time with a key exchange.
+    pub children: [Vec<u8>; 2],
+    /// SK_d of an IKE SA in the place of this one, with the same nonces and SPIs.
+    pub rekeyed: Vec<u8>,
+}
+
+/// Derives everything from the secrets of two key exchanges.
+///
+/// # Errors
+///
+/// [`KeymatError`]
+#[cfg(any(test, feature = "testing"))]
+pub fn derive(
+    suite: Suite,
+    [initiator, responder]: [&[u8]; 2],
+    (spi_i, spi_r): (SpiI, SpiR),
+    [shared, new]: [&[u8]; 2],
+) -> Result<Derived, KeymatError> {
+    let nonces = Nonces { initiator, responder };
+    let origin =
+        Origin { provider: Provider::Real, suite, nonces, spi_i, spi_r, role: OriginalRole::Initiator };
+    let new = Secret::from(new);
+    let keys = IkeKeys::initial(origin, &Secret::from(shared))?;
+    let ((ei, ai), (er, ar)) = (keys.ours.expose(), keys.theirs.expose());
+    let d = keys.derivation.octets.expose();
+    let child = |shared| -> Result<Vec<u8>, KeymatError> {
+        let ChildKeys { from_initiator, from_responder } =
+            keys.derivation.child(Provider::Real, suite.protection, nonces, shared)?;
+        let ((ei, ai), (er, ar)) = (from_initiator.expose(), from_responder.expose());
+        Ok([ei, ai, er, ar].concat())
+    };
+    let rekeyed = IkeKeys::rekeyed(origin, &keys.derivation, &new)?;
+    // The other side has them the other way round.
+    let mirrored =
+        IkeKeys::initial(Origin { role: OriginalRole::Responder, ..origin }, &Secret::from(shared))?;
+    debug_assert_eq!((&mirrored.ours, &mirrored.theirs), (&keys.theirs, &keys.ours));
+    Ok(Derived {
+        ike: [d, ai, ar, ei, er].concat(),
+        proofs: [&keys.proof_i, &keys.proof_r].map(|key| key.compute(&[]).expose().to_vec()),
+        children: [child(None)?, child(Some(&new))?],
+        rekeyed: rekeyed.derivation.octets.expose().to_vec(),
+    })
 }

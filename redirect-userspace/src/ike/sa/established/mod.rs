@@ -217,8 +217,9 @@ impl Established {
         self.given.extend_from_slice(given);
     }
 
-    pub(crate) fn lend(&mut self, leases: Vec<Lease>) {
-        self.leases.extend(leases);
+    pub(crate) fn lend(&mut self, mut leases: Vec<Lease>) {
+        self.leases.append(&mut leases);
+        self.leases.shrink_to_fit();
     }
 
     pub(crate) fn return_leases(&mut self, ctx: &mut Context<'_>) {
@@ -278,6 +279,8 @@ impl Established {
         } else {
             ctx.counters.children = ctx.counters.children.saturating_add(1);
         }
+        // Most SAs have one for life, and there are very many of them.
+        self.children.reserve_exact(1);
         self.children.push(child);
         ctx.out.push(Output::Install(install));
         ctx.event(event);
@@ -483,7 +486,8 @@ impl Established {
             ctx.spis.transfer(spi, names.ours());
         }
         self.children.extend(children);
-        self.leases.extend(leases);
+        self.children.shrink_to_fit();
+        self.lend(leases);
         self.given.extend(given);
         self.tasks.extend(tasks);
     }
