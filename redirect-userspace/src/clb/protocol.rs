@@ -290,12 +290,13 @@
 //!
 //! # Versions
 //!
-//! This is version 2, which added the second proof; members speak version 1 as well. A frame whose type has the bit `0x80` may be skipped by who does not know
-//! it, after its tag was checked; any other unknown frame ends the connection. New frames of this
-//! kind, orders, reasons and flags do not make a new version. Everything else does: body layouts
-//! have no room for surprises, and octets that are left over are an error. Whoever speaks several
-//! versions names the range in the Offer, whose layout is then that of the least one. As both
-//! frames with the versions are part of every proof, nobody on the way can talk the two down.
+//! This is version 2, which added the second proof; members speak version 1 as well. A frame whose
+//! type has the bit `0x80` may be skipped by who does not know it, after its tag was checked; any
+//! other unknown frame ends the connection. New frames of this kind, orders, reasons and flags do
+//! not make a new version. Everything else does: body layouts have no room for surprises, and
+//! octets that are left over are an error. Whoever speaks several versions names the range in the
+//! Offer, whose layout is then that of the least one. As both frames with the versions are part of
+//! every proof, nobody on the way can talk the two down.
 
 #[cfg(test)]
 mod tests {

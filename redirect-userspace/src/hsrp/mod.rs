@@ -2,7 +2,8 @@
 //!
 //! One machine per standby group and interface: [`Group`]. The machine neither knows the
 //! interface nor touches it: it says what to send, and when to take the virtual addresses and to
-//! let go of them.
+//! let go of them. Beside the groups of an interface stands a [`Presence`], which tells the link
+//! whether any of them is active.
 //!
 //! # Invariants
 //!
@@ -39,6 +40,7 @@
 //!   address back in the switches.
 //! - A change of the priority is said at once, not with the next hello; so a planned hand-over
 //!   does not wait.
+//! - Whether any group of an interface is active is told beside the hellos, as Cisco's routers do.
 //! - A router that is active and stood still for longer than its hold time starts over, without a
 //!   resign.
 //! - Times of version 1 are whole seconds on the wire. A router whose own times are shorter
@@ -58,6 +60,7 @@ mod event;
 mod fsm;
 mod group;
 mod notices;
+mod presence;
 mod receive;
 mod snapshot;
 #[cfg(test)]
@@ -70,6 +73,7 @@ pub use self::config::{
 };
 pub use self::event::{Cause, Discard, Event};
 pub use self::group::Group;
+pub use self::presence::{Presence, PresenceInput};
 pub use self::snapshot::{RouterSnapshot, Snapshot, TrackSnapshot};
 
 use std::fmt::{Display, Formatter};

@@ -73,7 +73,7 @@ pub enum SenderState {
     Unknown(u8),
 }
 
-/// How many groups of an interface are active, and how many are neither active nor standby.
+/// How many groups of an interface are active, and how many are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceState {
     /// 1 dormant, 2 passive, 3 active; version 2 does not carry it.
@@ -82,6 +82,26 @@ pub struct InterfaceState {
     pub active: u16,
     /// Passive groups.
     pub passive: u16,
+}
+
+impl InterfaceState {
+    /// No group runs.
+    pub const DORMANT: u8 = 1;
+    /// No group is active.
+    pub const PASSIVE: u8 = 2;
+    /// A group is active.
+    pub const ACTIVE: u8 = 3;
+
+    /// The state that follows from the numbers of groups.
+    #[must_use]
+    pub const fn new(active: u16, passive: u16) -> Self {
+        let state = match (active, passive) {
+            (0, 0) => Self::DORMANT,
+            (0, _) => Self::PASSIVE,
+            (_, _) => Self::ACTIVE,
+        };
+        Self { state, active, passive }
+    }
 }
 
 /// The MD5 element, without its digest's check: see [`crate::hsrp::auth`].
@@ -302,8 +322,7 @@ fn decode_interface(element: Element<'_>) -> Result<InterfaceState, DecodeError>
     let mut value = element.exactly(INTERFACE_LENGTH, "interface state")?;
     let active = value.u16("active groups")?;
     let passive = value.u16("passive groups")?;
-    let state = if active > 0 { INTERFACE_ACTIVE } else { INTERFACE_PASSIVE };
-    Ok(InterfaceState { state, active, passive })
+    Ok(InterfaceState::new(active, passive))
 }
 
 // Element 4, in both versions:
@@ -494,9 +513,6 @@ const ADVERTISE: u8 = 3;
 const ADVERTISE_INTERFACE: u16 = 1;
 /// Counts from the third octet.
 const ADVERTISE_LENGTH: usize = 14;
-
-const INTERFACE_PASSIVE: u8 = 2;
-const INTERFACE_ACTIVE: u8 = 3;
 
 const ELEMENT_GROUP: u8 = 1;
 const ELEMENT_INTERFACE: u8 = 2;

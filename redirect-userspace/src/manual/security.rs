@@ -89,10 +89,11 @@
 //! owner has access to it. No key is in a message, an event, an answer of the control socket or a
 //! debug output; in memory a key is zeroed when it is given up. The same holds for PSKs and private
 //! keys. Whether the configuration has changed is found out by a hash of all that was read, which is
-//! not shown either. HSRP's text authentication is no key: everybody on the link can read it. While
-//! the cluster's key is being changed, two are good, and who knows the old one is let in until nobody
-//! accepts it; but nobody on the way can have it used between two members that know the new one: the
-//! proof under it hangs on the other proof.
+//! not shown either. HSRP's text authentication is no key: everybody on the link can read it.
+//!
+//! **The old key.** While the cluster's key is being changed, two are good, and who knows the old one
+//! is let in until nobody accepts it any more. Nobody on the way can have it used between two members
+//! that know the new one: the proof under it hangs on the other proof.
 //!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
 //! removed by closing its link, which cannot hit anybody else's.

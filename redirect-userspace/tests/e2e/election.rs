@@ -1,7 +1,7 @@
 //! Nodes elect who owns the VIP, and that one is the cluster's master.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -197,4 +197,36 @@ fn twenty_nodes_are_one_cluster_and_stay_one_without_their_master() {
     let cluster = nodes.node(&next).unwrap().cluster().unwrap();
     let shares: f64 = cluster.gateways.iter().map(|gateway| gateway.share).sum();
     assert!((shares - 1.0).abs() < 0.001, "{cluster:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_router_tells_the_link_that_it_is_passive_or_active_before_its_hellos_do() {
+    const PASSIVE: &[u8] = &[2, 4, 0, 0, 0, 1];
+    const ACTIVE: &[u8] = &[2, 4, 0, 1, 0, 0];
+    let mut nodes = Nodes::build(Options { pace: Pace::BRISK, ..Options::default() }).unwrap();
+    let client = &nodes.clients[0];
+    let listener = client.charon.namespace().udp((Ipv4Addr::UNSPECIFIED.into(), 1985)).unwrap();
+    listener.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 102), &client.address4).unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    nodes.start_all().unwrap();
+    let active = IpAddr::from(nodes.node("gw1").unwrap().address4);
+
+    let mut heard = Vec::new();
+    let mut datagram = [0; 256];
+    loop {
+        let (length, from) = listener.recv_from(&mut datagram).unwrap();
+        if from.ip() != active {
+            continue;
+        }
+        heard.push(datagram[..length].to_vec());
+        // A hello, version 2, opcode and state: active.
+        if datagram.starts_with(&[1, 40, 2, 0, 6]) {
+            break;
+        }
+    }
+
+    let advertised: Vec<_> = heard.iter().filter(|payload| payload.len() == 6).collect();
+    assert_eq!(advertised, [PASSIVE, ACTIVE], "{heard:?}");
+    assert_eq!(heard[heard.len() - 2], ACTIVE, "{heard:?}");
 }

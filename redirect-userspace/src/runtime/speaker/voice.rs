@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, watch};
 use super::{News, Order, PATIENCE, Shown};
 use crate::config::HsrpGroup;
 use crate::hsrp::{
-    Event, Group, Input, Interface, Output, RouterSnapshot, Settings, SourceMac, State, Version,
+    Event, Group, Input, Interface, Output, Presence, PresenceInput, RouterSnapshot, Settings, SourceMac,
+    State, Version,
 };
 use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::duplicate::{self, Duplicate};
@@ -36,6 +37,8 @@ pub(super) struct Voice {
     rng: Rng,
     boot: Instant,
     groups: Vec<Running>,
+    /// What the groups of an interface say together.
+    presences: BTreeMap<(String, Channel), Presence>,
     /// What the kernel says about the interfaces that matter.
     states: BTreeMap<String, InterfaceState>,
     outbox: Outbox<Output>,
@@ -82,6 +85,7 @@ impl Voice {
             rng,
             boot: now,
             groups: Vec::new(),
+            presences: BTreeMap::new(),
             states: BTreeMap::new(),
             outbox: Outbox::new(),
             news,
@@ -128,7 +132,8 @@ impl Voice {
 
     fn deadline(&self) -> Instant {
         let groups = self.groups.iter().filter_map(|running| running.group.deadline());
-        let first = groups.map(|Deadline { at, .. }| at).min();
+        let presences = self.presences.values().filter_map(Presence::deadline);
+        let first = groups.chain(presences).map(|Deadline { at, .. }| at).min();
         let own = (self.shown_at + SHOW).min(if self.is_muted {
             self.shown_at + SHOW
         } else {
@@ -145,6 +150,7 @@ impl Voice {
                 self.step(position, Input::Timeout);
             }
         }
+        self.advertise_again(now);
         if !self.is_muted && now.mono.since(self.heard) >= PATIENCE {
             self.is_muted = true;
             self.each(&|| Input::Stop);
@@ -267,6 +273,8 @@ impl Voice {
                 None => self.add(group),
             }
         }
+        let groups = &self.groups;
+        self.presences.retain(|key, _| groups.iter().any(|running| running.key() == *key));
         self.display();
     }
 
@@ -386,7 +394,12 @@ impl Voice {
     fn step(&mut self, position: usize, input: Input<'_>) {
         let now = self.clock.now();
         let Some(running) = self.groups.get_mut(position) else { return };
+        let before = running.group.state();
         running.group.step(now, input, &mut self.outbox);
+        if running.group.state() != before {
+            self.advertise(now, position);
+        }
+        let Some(running) = self.groups.get_mut(position) else { return };
         let mut events = Vec::new();
         while let Some(output) = self.outbox.pop() {
             if let Err(error) = running.carry_out(output, &mut events) {
@@ -412,6 +425,31 @@ impl Voice {
             let (state, active, vips) = standing;
             self.tell(News::Standing { group, state, active, vips, since: now.mono, priority });
             self.display();
+        }
+    }
+
+    /// Says whether any group of the interface is active, when that has changed: before what the
+    /// group itself says, as Cisco's routers do.
+    fn advertise(&mut self, now: Now, position: usize) {
+        let Some(running) = self.groups.get(position) else { return };
+        let (key, version) = (running.key(), running.group.settings().version);
+        let others = self.groups.iter().filter(|other| other.key() == key);
+        let input = PresenceInput::of(others.map(|other| other.group.state()));
+        let rng = &mut self.rng;
+        let presence = self.presences.entry(key).or_insert_with(|| Presence::new(version, rng.fork()));
+        let mut out = Outbox::new();
+        presence.step(now, input, &mut out);
+        running.advertise(&mut out);
+    }
+
+    fn advertise_again(&mut self, now: Now) {
+        for (key, presence) in &mut self.presences {
+            let mut out = Outbox::new();
+            presence.step(now, PresenceInput::Timeout, &mut out);
+            let mut places = self.groups.iter().filter(|running| running.place.is_some());
+            if let Some(running) = places.find(|running| running.key() == *key) {
+                running.advertise(&mut out);
+            }
         }
     }
 
@@ -474,6 +512,21 @@ fn channel(settings: &Settings) -> Channel {
 }
 
 impl Running {
+    /// Where it talks, and so with whom it shares a [`Presence`].
+    fn key(&self) -> (String, Channel) {
+        (self.interface.clone(), channel(self.group.settings()))
+    }
+
+    /// Sends what all groups of the interface say together.
+    fn advertise(&self, payloads: &mut Outbox<Vec<u8>>) {
+        for payload in payloads.drain() {
+            if let Err(error) = self.send(SourceMac::BurnedIn, &payload) {
+                // Nobody's election needs it.
+                tracing::debug!(error = format!("{error:#}"), "the state of the interface is not told");
+            }
+        }
+    }
+
     /// The active router, if that is another one.
     fn active(&self, now: Now) -> Option<IpAddr> {
         match self.group.snapshot(now.mono).active {
