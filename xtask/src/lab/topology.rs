@@ -221,6 +221,7 @@ pub(super) fn client(lab: &Lab, switch: &Switch, number: u8, settings: Settings)
     let namespace = lab.namespace(&format!("c{number}"))?;
     switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
     let charon = Charon::start(&namespace, settings)?;
+    charon.keep_routes(&INSIDE)?;
     Ok(Client { address4, address6, charon })
 }
 

@@ -108,7 +108,7 @@ pub struct ClientConfig {
     pub port: u16,
     /// Networks it wants to reach, in CIDR notation; gateways narrow them to their own.
     pub inside: Vec<String>,
-    /// Whether it notices that its gateway is gone, and then asks `remote` again.
+    /// Whether it notices that its gateway is gone, or hears that it goes, and asks `remote` again.
     pub is_watchful: bool,
     /// How it proves who it is.
     pub proof: Proof,
@@ -161,7 +161,8 @@ impl ClientConfig {
             .list("remote_ts", &self.inside)
             .list("esp_proposals", &self.esp_proposals)
             .text("mode", "tunnel")
-            .text("dpd_action", if self.is_watchful { "start" } else { "none" });
+            .text("dpd_action", if self.is_watchful { "start" } else { "none" })
+            .text("close_action", if self.is_watchful { "start" } else { "none" });
         let mut connection = Section::new();
         if let Some((ike, esp)) = self.rekey {
             connection = connection.text("rekey_time", seconds(ike)).text("rand_time", "0s");

@@ -24,6 +24,8 @@ use super::process::{Process, tell_of_failure};
 use super::vici::{Section, Vici};
 use super::wait;
 
+/// The device that strongSwan's own ESP is behind.
+const TUNNELS: &str = "ipsec0";
 /// How long a daemon may take to answer for the first time.
 const START: Duration = Duration::from_secs(10);
 
@@ -164,6 +166,19 @@ impl Charon {
     pub fn add_client(&self, config: &ClientConfig) -> Result<()> {
         self.vici()?.request("load-conn", &Section::new().section(&config.name, config.section()?))?;
         Ok(())
+    }
+
+    /// Sends what is for these networks into its tunnels, whatever becomes of its own routes.
+    ///
+    /// strongSwan has one route to a network behind several tunnels, and takes it away with the one
+    /// that brought it.
+    ///
+    /// # Errors
+    ///
+    /// When a route is refused.
+    pub fn keep_routes(&self, networks: &[&str]) -> Result<()> {
+        let lines = networks.iter().map(|network| format!("route replace {network} dev {TUNNELS}\n"));
+        self.namespace.ip(&lines.collect::<String>())
     }
 
     /// Gives it the key that it shares with these identities.
