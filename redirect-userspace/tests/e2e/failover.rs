@@ -168,17 +168,7 @@ fn both_sides_of_a_partition_have_an_active_and_the_healed_cluster_has_one() {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn no_client_fails_while_one_node_after_the_other_is_restarted() {
-    rolling_restart(Gateways::Strongswan);
-}
-
-#[test]
-#[ignore = "needs root: cargo xtask test e2e"]
-fn no_client_of_our_gateways_fails_while_one_after_the_other_is_restarted() {
-    rolling_restart(Gateways::Own);
-}
-
-fn rolling_restart(gateways: Gateways) {
-    let mut nodes = Nodes::start(Options { gateways, ..Options::default() }).unwrap();
+    let mut nodes = Nodes::start(Options { gateways: Gateways::Strongswan, ..Options::default() }).unwrap();
     let client = nodes.clients.remove(0);
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
 
@@ -193,7 +183,6 @@ fn rolling_restart(gateways: Gateways) {
     .unwrap();
 
     assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
-    ping_through_all(&client, &tunnels).unwrap();
 }
 
 #[test]
