@@ -11,24 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Pid;
+use xtask::lab::libreswan::unpack;
 
 use crate::Objects;
 use crate::cost;
 use crate::report::Report;
 use crate::sockets::Sockets;
 
-/// The version that is measured and what it needs beyond a minimal system.
-const PACKAGES: [&str; 9] = [
-    "libreswan",
-    "libcurl3-nss",
-    "libevent-2.1-7",
-    "libevent-pthreads-2.1-7",
-    "libldns3",
-    "libnspr4",
-    "libnss3",
-    "libnss3-tools",
-    "libunbound8",
-];
 /// Where the gateway of the first slot is, as for our own program.
 const TARGET: &str = "192.0.2.21";
 /// Longest that pluto's start may take.
@@ -53,29 +42,6 @@ pub(crate) fn run(report: &mut Report, objects: &Objects) -> Result<()> {
     };
     let case = format!("libreswan {}", pluto.version);
     cost::compare(report, objects, &mut sockets, &[pluto.pid()?], &case, 30.0, 200.0)
-}
-
-/// Downloads and unpacks the packages, once.
-fn unpack() -> Result<PathBuf> {
-    let tools = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?.join(".tools/libreswan");
-    let root = tools.join("root");
-    if root.join("complete").exists() {
-        return Ok(root);
-    }
-    fs::create_dir_all(&root)?;
-    let download = Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&tools).output();
-    let download = download.context("starting apt-get")?;
-    let said = String::from_utf8_lossy(&download.stderr);
-    ensure!(download.status.success(), "apt-get download: {}", said.trim());
-    for entry in fs::read_dir(&tools)? {
-        let package = entry?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            let status = Command::new("dpkg").arg("-x").arg(&package).arg(&root).status()?;
-            ensure!(status.success(), "dpkg -x {} failed", package.display());
-        }
-    }
-    fs::write(root.join("complete"), "")?;
-    Ok(root)
 }
 
 /// A directory that goes away with the bench.

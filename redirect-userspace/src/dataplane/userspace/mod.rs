@@ -17,6 +17,7 @@
 //! TUN queue n ─ packets ─▶ seal with the SA's next number ─▶ socket of the worker that seals
 //! ```
 
+mod held;
 mod routes;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::held::Held;
 use self::routes::{Carried, Outgoing, Routes, prefix};
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
 use super::packet::Flow;
@@ -43,7 +45,7 @@ pub struct Shared {
     routes: Routes,
     tun: Tun,
     /// Routes of the kernel that lead to us, and how many SAs need each.
-    kernel_routes: Mutex<HashMap<Prefix, usize>>,
+    held: Mutex<Held>,
     drops: Drops,
     carried_in: Carried,
     carried_out: Carried,
@@ -117,7 +119,7 @@ impl Shared {
         let shared = Self {
             routes: Routes::default(),
             tun,
-            kernel_routes: Mutex::new(HashMap::new()),
+            held: Mutex::default(),
             drops: Drops::default(),
             carried_in: Carried::default(),
             carried_out: Carried::default(),
@@ -151,10 +153,9 @@ impl Shared {
     }
 
     fn hold_route(&self, prefix: Prefix) {
-        let mut routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = routes.entry(prefix).or_insert(0);
-        *count += 1;
-        if *count == 1
+        // Locked until the kernel knows, or another worker's change could come in between.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.hold(prefix)
             && let Err(error) = self.tun.add_route(prefix)
         {
             tracing::warn!(%error, network = %prefix.network, length = prefix.length, "no route");
@@ -162,38 +163,15 @@ impl Shared {
     }
 
     fn release_route(&self, prefix: Prefix) {
-        let mut routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = routes.get_mut(&prefix) else { return };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            routes.remove(&prefix);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.release(prefix) {
             // It is gone already when the interface is.
             let _gone = self.tun.remove_route(prefix);
         }
     }
 
-    /// Whether a route that is there already leads to a network.
-    fn is_covered(&self, wanted: Prefix) -> bool {
-        let routes = self.kernel_routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.contains_key(&wanted)
-            || (0..wanted.length).any(|length| routes.contains_key(&wanted.cut(length)))
-    }
-}
-
-impl Prefix {
-    /// The network with fewer bits that it lies in.
-    fn cut(self, length: u8) -> Self {
-        let network = match self.network {
-            IpAddr::V4(network) => {
-                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
-                IpAddr::from(std::net::Ipv4Addr::from_bits(network.to_bits() & mask))
-            }
-            IpAddr::V6(network) => {
-                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0);
-                IpAddr::from(std::net::Ipv6Addr::from_bits(network.to_bits() & mask))
-            }
-        };
-        Self { network, length }
+    fn needs_route(&self, prefix: Prefix) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_needed(prefix)
     }
 }
 
@@ -353,16 +331,17 @@ impl Userspace {
     fn transmit_run(&self, run: &[Slot], path: Path, length: usize, ports: &[Port]) {
         let port = ports.iter().find(|port| port.is_for(path.local));
         let Some(port) = port else { return self.shared.drops.count(Drop::Unsent) };
-        let parts: Vec<IoSlice<'_>> = run
-            .iter()
-            .map(|slot| IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default()))
-            .collect();
+        let mut parts = [IoSlice::new(&[]); MAX_RUN];
+        for (part, slot) in parts.iter_mut().zip(run) {
+            *part = IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default());
+        }
+        let parts = parts.get(..run.len()).unwrap_or(&parts);
         let segment = if run.len() > 1 { u16::try_from(length).ok() } else { None };
-        if port.send(path.local.ip(), path.remote, &parts, segment).is_ok() {
+        if port.send(path.local.ip(), path.remote, parts, segment).is_ok() {
             return;
         }
         // A path that does not take segments takes them one by one.
-        for part in &parts {
+        for part in parts {
             let alone = std::slice::from_ref(part);
             if run.len() == 1 || port.send(path.local.ip(), path.remote, alone, None).is_err() {
                 self.shared.drops.count(Drop::Unsent);
@@ -403,12 +382,8 @@ impl DataPlane for Userspace {
             Arc::clone(&child.remote_ts),
             child.path,
         ));
-        // RFC 4301 §8.2: as for whoever it takes the place of, the way there is held.
-        let wanted: Vec<Prefix> = child.remote_ts.iter().filter_map(prefix).collect();
-        let routes: Vec<Prefix> = wanted
-            .into_iter()
-            .filter(|prefix| !self.shared.is_covered(*prefix) || self.needs_own_route(*prefix))
-            .collect();
+        let networks = child.remote_ts.iter().filter_map(prefix);
+        let routes: Vec<Prefix> = networks.filter(|prefix| self.shared.needs_route(*prefix)).collect();
         for address in &child.own_addresses {
             if let Err(error) = self.shared.tun.add_address(*address) {
                 return Err(InstallError::System(error.to_string()));
@@ -476,13 +451,6 @@ impl DataPlane for Userspace {
         let ((bytes_in, packets_in), (bytes_out, packets_out)) =
             (sa.carried.get(), sa.outgoing.carried.get());
         Some(Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None })
-    }
-}
-
-impl Userspace {
-    /// Whether another SA's own route leads to a network: then it is held once more.
-    fn needs_own_route(&self, prefix: Prefix) -> bool {
-        self.sas.values().any(|sa| sa.routes.contains(&prefix))
     }
 }
 

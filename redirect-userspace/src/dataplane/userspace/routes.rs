@@ -197,7 +197,7 @@ pub(super) fn prefix(selector: &TrafficSelector) -> Option<Prefix> {
 }
 
 /// An address with all but its first bits zero.
-fn masked(address: IpAddr, length: u16) -> IpAddr {
+pub(super) fn masked(address: IpAddr, length: u16) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
