@@ -17,8 +17,6 @@
 //!
 //! `RFC 3948 §2`, `RFC 7296 §2.23`.
 
-#![expect(unsafe_code, reason = "a program for a group of sockets has no safe wrapper")]
-
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -30,6 +28,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockFlag,
     SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, recvmmsg, sendmsg, setsockopt, socket, sockopt,
 };
+
+use super::steer;
 
 /// Most datagrams read with one system call.
 pub const BATCH: usize = 64;
@@ -106,8 +106,8 @@ impl Port {
     /// Those of the system call.
     pub fn steer(&self, workers: u16) -> anyhow::Result<()> {
         let has_marker = self.bound.port() == NAT_T;
-        let program = steering(workers.max(1), has_marker);
-        attach(&self.socket, &program).with_context(|| format!("steering datagrams to {}", self.bound))
+        let program = steer::steering(workers.max(1), has_marker);
+        steer::attach(&self.socket, &program).with_context(|| format!("steering datagrams to {}", self.bound))
     }
 
     /// Sends octets from `local` to `remote`. Several parts of the same length, the last of which
@@ -294,129 +294,7 @@ fn destination6<A>(message: &RecvMsg<'_, '_, A>, own: SocketAddr) -> SocketAddr 
     }
 }
 
-/// The program that chooses among the sockets of a group: it sees the datagram from the UDP payload
-/// on, and gives the position of the socket.
-fn steering(workers: u16, has_marker: bool) -> Vec<libc::sock_filter> {
-    let count = u32::from(workers);
-    let base: u32 = if has_marker { 4 } else { 0 };
-    let mut program = Vec::new();
-    let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
-    let octet = |offset| statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, offset);
-    let modulo = [
-        statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, count),
-        statement(libc::BPF_RET | libc::BPF_A, 0),
-    ];
-    if has_marker {
-        // Not the marker: an ESP packet, whose SPI it is.
-        program.push(load(0));
-        program.push(jump(libc::BPF_JEQ, 0, 2, 0));
-        program.extend(modulo);
-    }
-    // Whose SPI is ours?
-    program.push(octet(base + FLAGS_AT));
-    program.push(jump(libc::BPF_JSET, INITIATOR, 0, 2));
-    program.push(load(base + SPI_R_LOW_AT));
-    program.push(statement(libc::BPF_JMP | libc::BPF_JA, 1));
-    program.push(load(base + SPI_I_LOW_AT));
-    program.push(jump(libc::BPF_JEQ, 0, 2, 0));
-    program.extend(modulo);
-    // None yet: by the source address, the last octets of which differ most.
-    program.push(octet(NETWORK_HEADER));
-    program.push(statement(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 4));
-    program.push(jump(libc::BPF_JEQ, 6, 0, 2));
-    program.push(load(NETWORK_HEADER + 20));
-    program.push(statement(libc::BPF_JMP | libc::BPF_JA, 1));
-    program.push(load(NETWORK_HEADER + 12));
-    // Neighbours get other workers, and so do networks of one step.
-    program.push(statement(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, MULTIPLIER));
-    program.push(statement(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16));
-    program.extend(modulo);
-    program
-}
-
-/// The worker that a datagram to this port belongs to: what the program in the kernel finds.
-#[must_use]
-pub fn worker_of(port: u16, datagram: &[u8], source: IpAddr, workers: u16) -> u16 {
-    let count = u32::from(workers.max(1));
-    let number = number_of(port, datagram, source);
-    u16::try_from(number % count).unwrap_or(0)
-}
-
-fn number_of(port: u16, datagram: &[u8], source: IpAddr) -> u32 {
-    let word = |at: usize| -> Option<u32> {
-        let octets = datagram.get(at..)?.first_chunk()?;
-        Some(u32::from_be_bytes(*octets))
-    };
-    let base = if port == NAT_T { 4 } else { 0 };
-    if port == NAT_T {
-        match word(0) {
-            Some(0) => {}
-            Some(spi) => return spi,
-            None => return 0,
-        }
-    }
-    let Some(flags) = datagram.get(base + 19) else { return 0 };
-    let at = if u32::from(*flags) & INITIATOR == 0 { 4 } else { 12 };
-    match word(base + at) {
-        Some(0) => {
-            let low = match source {
-                IpAddr::V4(source) => source.to_bits(),
-                IpAddr::V6(source) => {
-                    let [.., a, b, c, d] = source.octets();
-                    u32::from_be_bytes([a, b, c, d])
-                }
-            };
-            low.wrapping_mul(MULTIPLIER) >> 16
-        }
-        Some(spi) => spi,
-        None => 0,
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "codes of the classic BPF have 16 bits")]
-const fn statement(code: u32, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "codes of the classic BPF have 16 bits")]
-const fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_JMP | condition | libc::BPF_K) as u16, jt, jf, k }
-}
-
-fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> anyhow::Result<()> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(program.len())?,
-        // The kernel only reads it.
-        filter: program.as_ptr().cast_mut(),
-    };
-    let length = libc::socklen_t::try_from(size_of::<libc::sock_fprog>())?;
-    // SAFETY: `program` and the instructions that it points to live beyond the call, which copies
-    // them.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const program).cast(),
-            length,
-        )
-    };
-    Ok(Errno::result(result).map(drop)?)
-}
-
 /// Octets of receive and send buffer: some thousand requests, or a tenth of a second of bulk.
 const BUFFER: usize = 4 << 20;
 /// The port that IKE and ESP share.
-const NAT_T: u16 = 4500;
-/// Where the last four octets of the initiator's SPI stand in an IKE message.
-const SPI_I_LOW_AT: u32 = 4;
-/// Where those of the responder's SPI stand.
-const SPI_R_LOW_AT: u32 = 12;
-/// Where the flags stand.
-const FLAGS_AT: u32 = 19;
-/// The sender has begun the IKE SA.
-const INITIATOR: u32 = 0x08;
-/// `SKF_NET_OFF`: offsets from here on count from the IP header.
-const NETWORK_HEADER: u32 = 0xfff0_0000;
-/// Knuth's: 2^32 over the golden ratio.
-const MULTIPLIER: u32 = 0x9e37_79b1;
+pub(super) const NAT_T: u16 = 4500;

@@ -15,6 +15,7 @@ pub mod ike;
 pub mod link;
 pub mod monitor;
 pub mod schedule;
+pub mod steer;
 pub mod tcp;
 pub mod tun;
 pub mod udp;

@@ -31,7 +31,8 @@ use crate::ike::redirect::Targets;
 use crate::ike::{
     Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
 };
-use crate::net::ike::{Port, worker_of};
+use crate::net::ike::Port;
+use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
