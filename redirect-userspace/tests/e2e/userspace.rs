@@ -72,25 +72,23 @@ fn a_standby_router_opens_nothing_when_it_takes_over() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
-fn sockets_that_wait_for_the_vip_leave_the_gateway_beside_them_alone() {
-    let mut nodes = nodes(Options { gateways: Gateways::Strongswan, ..Options::default() });
-    let [standby] = &nodes.in_state("standby").unwrap()[..] else { panic!("{}", nodes.states()) };
-    let standby = standby.clone();
-    let node = nodes.node(&standby).unwrap();
-    assert!(!sockets(node).is_empty());
-    let remote = node.address4.into();
+fn a_node_whose_port_another_ike_daemon_holds_says_so_and_leaves_that_daemon_alone() {
+    let mut nodes =
+        Nodes::build(Options { gateways: Gateways::Strongswan, nodes: 1, ..Options::default() }).unwrap();
+    let node = &mut nodes.nodes[0];
+    node.settings.mode = String::from("userspace");
 
-    // Whichever of the two was there first.
-    for name in ["before", "after"] {
-        let client = &nodes.clients[0];
-        client.charon.add_client(&client.connection(name, remote, 500)).unwrap();
-        client.charon.initiate(name).unwrap();
-        let tunnel = client.charon.wait_for_tunnel(name, PATIENCE).unwrap();
+    node.spawn().unwrap();
+    let status = node.wait(PATIENCE).unwrap();
 
-        assert_eq!(tunnel.remote, remote);
-        client.charon.ping_through(&tunnel, PATIENCE).unwrap();
-        let node = nodes.node(&standby).unwrap();
-        node.kill_charon();
-        node.start_charon().unwrap();
-    }
+    assert_eq!(status.code(), Some(1));
+    let log = node.log();
+    assert!(log.contains(&format!("{VIP4}:500")) && log.contains("in use"), "{log}");
+    let client = &nodes.clients[0];
+    let remote = nodes.nodes[0].address4.into();
+    client.charon.add_client(&client.connection("direct", remote, 500)).unwrap();
+    client.charon.initiate("direct").unwrap();
+    let tunnel = client.charon.wait_for_tunnel("direct", PATIENCE).unwrap();
+    assert_eq!(tunnel.remote, remote);
+    client.charon.ping_through(&tunnel, PATIENCE).unwrap();
 }
