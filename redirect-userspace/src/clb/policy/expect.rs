@@ -70,9 +70,10 @@ impl Expectations {
         self.arrivals.update(now);
         self.count_sas(members);
         let reports = f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX)) * LESSONS;
+        let usual = self.usual_system(members);
         for member in members {
             if !self.tracks.contains_key(member.name) {
-                self.tracks.insert(member.name.clone(), Track::new(member));
+                self.tracks.insert(member.name.clone(), Track::new(member, usual));
             }
             let Some(track) = self.tracks.get_mut(member.name) else { continue };
             if member.basis.reported_at > track.reported_at
@@ -97,6 +98,15 @@ impl Expectations {
         )
     }
 
+    /// The mean system load of those that are known; if nobody is, of the first reports.
+    fn usual_system(&self, members: &[Reporting<'_>]) -> f64 {
+        if self.tracks.is_empty() {
+            mean(members.iter().map(|member| member.load.system.as_f64()))
+        } else {
+            mean(self.tracks.values().map(|track| track.system))
+        }
+    }
+
     fn count_sas(&mut self, members: &[Reporting<'_>]) {
         let clients: f64 = members.iter().map(|member| f64::from(member.basis.report.ike_sas)).sum();
         let sas: f64 = members.iter().map(sessions).sum();
@@ -104,6 +114,12 @@ impl Expectations {
             self.sas_per_client = (sas / clients).min(MOST_SAS_PER_CLIENT);
         }
     }
+}
+
+/// The mean of values; 0 if there are none.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 fn sessions(member: &Reporting<'_>) -> f64 {
@@ -129,11 +145,13 @@ struct Track {
 }
 
 impl Track {
-    fn new(member: &Reporting<'_>) -> Self {
+    /// One moment's system load says little, and it would last: so a member begins with the
+    /// `usual` one, as if it had been like the others before.
+    fn new(member: &Reporting<'_>, usual: f64) -> Self {
         Self {
             reported_at: member.basis.reported_at,
             reported: sessions(member),
-            system: member.load.system.as_f64(),
+            system: usual,
             expected: sessions(member),
             now: member.basis.reported_at,
             uncovered: 0.0,

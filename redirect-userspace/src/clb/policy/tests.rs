@@ -373,6 +373,32 @@ mod balanced {
     }
 
     #[test]
+    fn the_system_loads_of_the_first_moment_send_nobody_all_clients() {
+        let mut cluster = Cluster::new(Policy::Balanced).reporting(&[0, 0]);
+        cluster.report(0, cpu(0, 1_000));
+        cluster.report(1, cpu(0, 4_000));
+        // A master sees its own report first.
+        let other = cluster.members.pop().unwrap();
+        cluster.decide();
+        cluster.members.push(other);
+        let mut clients = [0, 0];
+        for _ in 0..6 {
+            for _ in 0..10 {
+                cluster.pass(TICK);
+                let percents = cluster.percents();
+                let at = usize::from(percents[1] > percents[0]);
+                cluster.arrived(at, 1);
+                clients[at] += 1;
+            }
+            for (at, clients) in clients.iter().enumerate() {
+                cluster.report(at, cpu(*clients, 1_500));
+            }
+        }
+
+        assert!(clients.iter().all(|clients| *clients >= 10), "{clients:?}");
+    }
+
+    #[test]
     fn a_lasting_system_load_moves_clients_away() {
         let mut cluster = Cluster::new(Policy::Balanced).reporting(&[2_000, 2_000]);
         cluster.decide();
