@@ -233,7 +233,7 @@
 //!
 //! View. `generation` numbers the views of a connection, from 1 and ever greater; `part` counts
 //! from 0 to `parts` - 1. The parts of a view come in order, with no part of another one between
-//! them, and are used once the last one is there. All of them together have at most 512 members,
+//! them, and are used once the last one is there. All of them together have at most 544 members,
 //! the master and the slave itself included, no two with the same name:
 //!
 //! ```text

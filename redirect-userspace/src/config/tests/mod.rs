@@ -350,7 +350,7 @@ fn no_list_is_longer_than_its_map() {
     assert!(parse(&clients(64)).is_ok());
     assert_eq!(mistakes(&clients(65)), ["6:903: there are at most 64 client prefixes, not 65"]);
     assert!(parse(&members(MAX_MEMBERS)).is_ok());
-    assert_eq!(mistakes(&members(MAX_MEMBERS + 1)), ["1445:1: a cluster has at most 480 members, not 481"]);
+    assert_eq!(mistakes(&members(MAX_MEMBERS + 1)), ["1541:1: a cluster has at most 512 members, not 513"]);
 }
 
 #[test]
