@@ -286,7 +286,8 @@
 //!   predecessor have no connection; they are gone when they do not register in what is left of
 //!   the hold time.
 //! - Views are sent when members change and every third of the hold time, but not more of them
-//!   than 4 MB per second, so in a large cluster less often. Alive is sent in any case.
+//!   than 4 MB per second, and than 1 MB per second to slaves that know the members already, so in
+//!   a large cluster less often. Alive is sent in any case.
 //!
 //! # Versions
 //!
