@@ -8,8 +8,8 @@
 //!
 //! Processor time is that of the whole process of the gateway, by the kernel's clock for it: what
 //! the kernel does for it in system calls is in it. Gateways take turns in one place, with one and
-//! the same client. charon is Debian's, with its own ESP (`kernel-libipsec`), without a log and with
-//! a large table of SAs.
+//! the same client. Neither logs its SAs. charon is Debian's, with its own ESP (`kernel-libipsec`)
+//! and a large table of SAs.
 
 #![expect(
     clippy::print_stdout,

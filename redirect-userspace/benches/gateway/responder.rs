@@ -114,6 +114,7 @@ impl Stage {
             ike_proposals: vec![suite.ike.to_owned()],
             esp_proposals: vec![suite.esp.to_owned()],
             dataplane: Some(dataplane.to_owned()),
+            is_quiet: true,
             pools: vec![("clients".to_owned(), POOL.to_owned())],
             profiles: vec![Profile { local_ts: vec![INSIDE.to_owned()], ..profile }],
             ..Settings::default()

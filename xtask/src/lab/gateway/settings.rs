@@ -26,6 +26,8 @@ pub struct Settings {
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
     pub retransmission: Option<(Duration, Duration)>,
+    /// Whether it logs warnings only.
+    pub is_quiet: bool,
     /// Keys of `[ike.limits]`.
     pub limits: Vec<(String, u32)>,
     /// Address pools: name and network.
