@@ -23,6 +23,8 @@ mod meter;
 #[path = "../fastpath/report.rs"]
 mod report;
 mod responder;
+mod seal;
+mod tunnel;
 
 use std::path::PathBuf;
 
@@ -45,7 +47,8 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 1] = [("handshake", handshake::run)];
+const PARTS: [(&str, Part); 3] =
+    [("handshake", handshake::run), ("seal", seal::run), ("tunnel", tunnel::run)];
 
 fn main() -> Result<()> {
     // Cargo adds options of its own.

@@ -13,6 +13,12 @@ pub(crate) fn processor_time(process: Pid) -> Result<Duration> {
     Ok(clock_gettime(clock).context("reading a processor clock")?.into())
 }
 
+/// What this thread has used of a processor: others on the machine do not count.
+pub(crate) fn own_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    Ok(time.context("reading a processor clock")?.into())
+}
+
 /// Octets of memory that a process has for itself alone.
 pub(crate) fn memory(process: Pid) -> Result<f64> {
     let path = format!("/proc/{process}/smaps_rollup");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Pid;
@@ -17,6 +18,8 @@ use xtask::lab::topology::release_binary;
 const POOL: &str = "10.96.0.0/15";
 /// What is behind the gateway.
 const INSIDE: &str = "10.99.1.0/24";
+/// How long a tunnel may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Number of the place that clients come from.
 const CLIENT: u8 = 1;
 
@@ -144,6 +147,31 @@ impl Stage {
             esp_proposals: vec![suite.esp.to_owned()],
         })?;
         Ok(Responder::Charon(charon))
+    }
+
+    /// Our daemon as a client, in a place of its own, with a tunnel to the gateway that carries packets.
+    pub(crate) fn client(&self, suite: Suite) -> Result<(Gateway, IpAddr)> {
+        let local = self.place.address4;
+        let settings = Settings {
+            ike_proposals: vec![suite.ike.to_owned()],
+            esp_proposals: vec![suite.esp.to_owned()],
+            dataplane: Some("userspace".to_owned()),
+            is_quiet: true,
+            more: format!(
+                "\n[[ike.connection]]\nname = \"gw1\"\nremote = [\"{}\"]\nlocal-id = \"{local}\"\n\
+                 remote-id = \"gw1\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
+                 request = [\"ipv4\"]\nremote-ts = [{INSIDE:?}]\n",
+                addresses()[0]
+            ),
+            ..Settings::default()
+        };
+        let client = Gateway::start(&self.place.namespace, settings)?;
+        let address = client.wait_for("a tunnel with an address", PATIENCE, |_| {
+            let addresses = self.place.namespace.addresses()?;
+            let given = addresses.into_iter().find(|(name, at)| name != "eth0" && at.is_ipv4());
+            Ok(given.context("no address")?.1)
+        })?;
+        Ok((client, address))
     }
 
     /// So many clients come, from this number on, and stay.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub pools: Vec<(String, String)>,
     /// For those who come, in the order in which they are tried.
     pub profiles: Vec<Profile>,
+    /// What else the configuration says, as it stands there.
+    pub more: String,
 }
 
 /// One `[[ike.profile]]`.
@@ -151,6 +153,7 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
     for profile in &settings.profiles {
         add_profile(&mut text, settings, profile)?;
     }
+    text.push_str(&settings.more);
     Ok(text)
 }
 
