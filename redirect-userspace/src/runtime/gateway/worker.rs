@@ -249,6 +249,9 @@ impl Turn {
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            if let Plane::Userspace(plane) = &mut self.parts.plane {
+                plane.flush();
+            }
             self.parts.board.post(&mut self.heard);
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
