@@ -47,6 +47,9 @@ pub struct Settings {
     pub legacy: Option<Legacy>,
     /// Whether we, as a client, follow redirects, and say so.
     pub follows_redirects: bool,
+    /// Whether we, as a client, say of a first SA that it is the only one (`RFC 7296 §2.4`). Not
+    /// right where others come with the same identity.
+    pub is_sole_client: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             nat_keepalive: Duration::from_secs(20),
             legacy: None,
             follows_redirects: false,
+            is_sole_client: true,
         }
     }
 }

@@ -373,6 +373,8 @@ pub fn run_client(client: Client) -> Result<Outcome> {
     let settings = Settings {
         ike_proposals: vec![client.ike.parse().context("the IKE proposal")?],
         esp_proposals: vec![client.esp.parse().context("the ESP proposal")?],
+        // Each would end the one before where they share a certificate.
+        is_sole_client: has_names,
         ..Settings::default()
     };
     run(&Load {

@@ -185,6 +185,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         nat_keepalive,
         legacy: legacy.is_some_and(|flag| flag.value).then(Legacy::permit),
         follows_redirects: false,
+        is_sole_client: true,
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.

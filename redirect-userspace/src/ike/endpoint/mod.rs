@@ -467,7 +467,7 @@ impl Endpoint {
             let peer = sa.peer().filter(|peer| peer.are_we_client);
             sa.remote().ip() == remote.ip() && peer.is_some_and(|peer| peer.profile().name == *name)
         };
-        let is_sole = !self.table.iter().any(is_other);
+        let is_sole = self.settings.is_sole_client && !self.table.iter().any(is_other);
         let id = self.id();
         let spi = self.spis.ike(&mut self.rng);
         let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };

@@ -9,17 +9,18 @@
 //!      ◀─news── └ …                                         ┘
 //! ```
 
+mod news;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use self::worker::{Door, Heard, Order, Parts, Plane, Worker};
+use self::news::{Board, Heard, Page};
+use self::worker::{Door, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
 use crate::dataplane::none::Nobody;
@@ -40,21 +41,20 @@ use crate::runtime::clock::{Clock, random};
 /// The running gateway. Dropping it tells every peer that its SA is gone.
 pub(super) struct Gateway {
     workers: Vec<Worker>,
-    news: mpsc::Receiver<Heard>,
+    board: Arc<Board>,
     pools: SharedPools,
     served: Vec<Prefix>,
     shared: Option<Arc<Shared>>,
     settings: Arc<Settings>,
     durations: Durations,
-    lost: Arc<AtomicU64>,
     is_userspace: bool,
 }
 
 /// News of the gateway for the core.
 #[derive(Debug)]
 pub(super) enum GatewayNews {
-    /// Something happened.
-    Event(Event),
+    /// Something happened, the earliest first.
+    Events(Vec<Event>),
     /// A worker has ended: the daemon cannot go on.
     Failed,
 }
@@ -97,8 +97,7 @@ impl Gateway {
         } else {
             (None, Vec::new())
         };
-        let (news, heard) = mpsc::channel(NEWS);
-        let lost = Arc::new(AtomicU64::new(0));
+        let board = Arc::new(Board::default());
         let pools = SharedPools::default();
         let settings = for_data_plane(&config.settings, is_userspace);
         let mut queues = queues.into_iter();
@@ -120,20 +119,18 @@ impl Gateway {
                 endpoint,
                 ports: own,
                 plane,
-                news: news.clone(),
-                lost: Arc::clone(&lost),
+                board: Arc::clone(&board),
             };
             workers.push(Worker::start(parts)?);
         }
         let mut gateway = Self {
             workers,
-            news: heard,
+            board,
             pools,
             served: Vec::new(),
             shared,
             settings,
             durations: Durations::default(),
-            lost,
             is_userspace,
         };
         gateway.set_pools(config);
@@ -301,28 +298,35 @@ impl Gateway {
 
     /// The next news.
     pub(super) async fn news(&mut self) -> GatewayNews {
-        loop {
-            match self.news.recv().await {
-                Some(Heard::Event(event)) => {
+        let Page { heard, lost, has_ended } = self.board.read().await;
+        if has_ended {
+            return GatewayNews::Failed;
+        }
+        if lost > 0 {
+            tracing::warn!(lost, "events of the gateway were dropped: there were too many");
+        }
+        let mut events = Vec::new();
+        let mut superseded: Vec<Vec<Arc<[u8]>>> = vec![Vec::new(); self.workers.len()];
+        for heard in heard {
+            match heard {
+                Heard::Event(event) => {
                     if let Event::Established { took, .. } = &event {
                         self.durations.note(*took);
                     }
-                    let lost = self.lost.swap(0, Ordering::Relaxed);
-                    if lost > 0 {
-                        tracing::warn!(lost, "events of the gateway were dropped: there were too many");
-                    }
-                    return GatewayNews::Event(event);
+                    events.push(event);
                 }
-                Some(Heard::Supersede(from, holder)) => {
-                    for (number, worker) in self.workers.iter().enumerate() {
-                        if number != from {
-                            worker.order(Order::Supersede(Arc::clone(&holder)));
-                        }
-                    }
+                Heard::Supersede(from, holder) => {
+                    let others = superseded.iter_mut().enumerate().filter(|(number, _)| *number != from);
+                    others.for_each(|(_, holders)| holders.push(Arc::clone(&holder)));
                 }
-                Some(Heard::Ended) | None => return GatewayNews::Failed,
             }
         }
+        for (worker, holders) in self.workers.iter().zip(superseded) {
+            if !holders.is_empty() {
+                worker.order(Order::Supersede(holders.into()));
+            }
+        }
+        GatewayNews::Events(events)
     }
 }
 
@@ -391,5 +395,3 @@ pub(super) async fn gateway_news(gateway: Option<&mut Gateway>) -> GatewayNews {
 
 /// Where IKE is spoken without NATs.
 const IKE_PORT: u16 = 500;
-/// Events that may wait for the core.
-const NEWS: usize = 4_096;

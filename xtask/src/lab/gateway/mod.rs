@@ -70,6 +70,9 @@ impl Gateway {
         self.starts += 1;
         let mut command = self.namespace.command(installed("redirectd")?);
         command.arg("--config").arg(&self.config);
+        if self.settings.is_quiet {
+            command.args(["--log-filter", "warn"]);
+        }
         let name = format!("redirectd in {}", self.namespace.role());
         let mut daemon = Process::spawn(&name, &mut command, &self.log_file())?;
         let control = self.control.clone();

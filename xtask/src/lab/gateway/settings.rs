@@ -26,12 +26,16 @@ pub struct Settings {
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
     pub retransmission: Option<(Duration, Duration)>,
+    /// Whether it logs warnings only.
+    pub is_quiet: bool,
     /// Keys of `[ike.limits]`.
     pub limits: Vec<(String, u32)>,
     /// Address pools: name and network.
     pub pools: Vec<(String, String)>,
     /// For those who come, in the order in which they are tried.
     pub profiles: Vec<Profile>,
+    /// What else the configuration says, as it stands there.
+    pub more: String,
 }
 
 /// One `[[ike.profile]]`.
@@ -149,6 +153,7 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
     for profile in &settings.profiles {
         add_profile(&mut text, settings, profile)?;
     }
+    text.push_str(&settings.more);
     Ok(text)
 }
 
