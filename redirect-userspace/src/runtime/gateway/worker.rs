@@ -21,6 +21,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
+use super::locate::Locator;
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::DataPlane;
 use crate::dataplane::none::Nobody;
@@ -29,7 +30,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Selection, Usage,
+    Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Request, Selection,
+    Usage, Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -73,6 +75,8 @@ pub(super) enum Order {
     Configure(Arc<Settings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
+    /// A gateway was looked for.
+    Located(Request, Vec<Way>),
     /// A datagram came to another socket of this node.
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
@@ -160,6 +164,7 @@ impl Worker {
         let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
         let waiting = Arc::new(AtomicUsize::new(0));
         let come_in = Arc::clone(&waiting);
+        let locator = Locator::new(orders.clone(), Arc::clone(&bell));
         let thread = thread::Builder::new()
             .name(format!("ike-{}", parts.number))
             .spawn(move || {
@@ -167,6 +172,7 @@ impl Worker {
                 let news = parts.news.clone();
                 let mut turn = Turn {
                     parts,
+                    locator,
                     out: Outbox::new(),
                     inbox: Some(Inbox::new()),
                     figures: shown,
@@ -214,6 +220,7 @@ impl Drop for Worker {
 /// What one thread works with.
 struct Turn {
     parts: Parts,
+    locator: Locator,
     out: Outbox<Output>,
     /// Lent out while its datagrams are worked through.
     inbox: Option<Inbox>,
@@ -360,6 +367,7 @@ impl Turn {
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.say(Heard::Supersede(self.parts.number, holder)),
+            Output::Locate { request, host } => self.locator.locate(request, host),
             Output::Event(event) => self.say(Heard::Event(event)),
         }
     }
@@ -383,6 +391,7 @@ impl Turn {
     fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::Datagram(path, mut octets) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
