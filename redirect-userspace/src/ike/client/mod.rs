@@ -383,7 +383,7 @@ impl Dial {
         let port = match &self.stage {
             Stage::Trying { sa, goal } if *sa == which => goal.port,
             Stage::Resting if self.current == Some(which) => {
-                self.connection.remotes.get(self.at).map_or(from.port(), SocketAddr::port)
+                self.connection.remotes.get(self.at).map_or_else(|| from.port(), SocketAddr::port)
             }
             Stage::Locating { .. } | Stage::Trying { .. } | Stage::Moving { .. }
                 if self.current == Some(which) =>

@@ -22,7 +22,7 @@ use crate::ike::wire::{Chain, ExchangeType, NotifyType, TrafficSelector, Traffic
 #[derive(Debug)]
 pub(crate) struct Belongings {
     /// Selectors of its Child SAs: here, and there.
-    children: Vec<(Arc<[TrafficSelector]>, Arc<[TrafficSelector]>)>,
+    children: Vec<[Arc<[TrafficSelector]>; 2]>,
     /// Addresses that the gateway has given.
     addresses: Vec<IpAddr>,
 }
@@ -68,7 +68,7 @@ impl Established {
     /// What is to be had elsewhere as well.
     pub(crate) fn belongings(&self) -> Belongings {
         let active = self.children.iter().filter(|child| child.stage == ChildStage::Active);
-        let children = active.map(|child| (Arc::clone(&child.local_ts), Arc::clone(&child.remote_ts)));
+        let children = active.map(|child| [Arc::clone(&child.local_ts), Arc::clone(&child.remote_ts)]);
         Belongings { children: children.collect(), addresses: self.given.clone() }
     }
 
@@ -81,7 +81,7 @@ impl Established {
         effects: &mut Effects,
     ) {
         let Belongings { children, addresses } = belongings;
-        for (local_ts, remote_ts) in children {
+        for [local_ts, remote_ts] in children {
             let local_ts = TrafficSelectors(self.readdressed(local_ts, addresses));
             let remote_ts = TrafficSelectors(remote_ts.to_vec());
             let is_there = self.children.iter().any(|child| {
