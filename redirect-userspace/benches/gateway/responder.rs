@@ -157,7 +157,7 @@ impl Stage {
             esp_proposals: vec![suite.esp.to_owned()],
             dataplane: Some("userspace".to_owned()),
             is_quiet: true,
-            more: format!(
+            extra: format!(
                 "\n[[ike.connection]]\nname = \"gw1\"\nremote = [\"{}\"]\nlocal-id = \"{local}\"\n\
                  remote-id = \"gw1\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
                  request = [\"ipv4\"]\nremote-ts = [{INSIDE:?}]\n",

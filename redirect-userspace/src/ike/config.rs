@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::following::Following;
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
 use super::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
@@ -50,6 +51,8 @@ pub struct Settings {
     /// Whether we, as a client, say of a first SA that it is the only one (`RFC 7296 §2.4`). Not
     /// right where others come with the same identity.
     pub is_sole_client: bool,
+    /// How far.
+    pub following: Following,
 }
 
 impl Default for Settings {
@@ -68,6 +71,7 @@ impl Default for Settings {
             legacy: None,
             follows_redirects: false,
             is_sole_client: true,
+            following: Following::default(),
         }
     }
 }
@@ -315,4 +319,25 @@ pub struct Connection {
     pub wants_ipv4: bool,
     /// Whether we ask for an IPv6 address.
     pub wants_ipv6: bool,
+    /// What is done for it without being asked.
+    pub upkeep: Upkeep,
+}
+
+/// What is done for a connection without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Whether it is brought up again whenever it is down.
+    pub is_kept_up: bool,
+    /// How long one remote is tried before the next one has its turn;
+    /// [`Retransmission::patience`] if absent.
+    pub patience: Option<Duration>,
+}
+
+impl Upkeep {
+    /// How the first requests of an SA are repeated.
+    #[must_use]
+    pub(crate) fn retransmission(&self, settings: Retransmission) -> Retransmission {
+        let patience = self.patience.map_or(settings.patience, |ours| ours.min(settings.patience));
+        Retransmission { patience, ..settings }
+    }
 }

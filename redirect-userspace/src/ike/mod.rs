@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 
 pub mod authn;
+mod client;
 pub mod config;
 mod cookie;
 mod endpoint;
 mod error;
 mod event;
+pub mod following;
 pub mod identity;
 mod io;
 mod lease;
@@ -36,8 +38,11 @@ pub mod wire;
 mod tests;
 
 pub use endpoint::Endpoint;
-pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
-pub use io::{Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
+pub use event::{CloseReason, Counters, Discard, Event, Failure, RedirectRefusal, SaLabel};
+pub use io::{
+    Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, Request, SaId, Selection, Shard, Usage,
+    Way,
+};
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]
 pub use sa::keymat::{Derived, KeymatError, derive};

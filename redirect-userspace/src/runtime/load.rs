@@ -23,7 +23,7 @@ use crate::crypto::sign::PrivateKey;
 use crate::crypto::x509::{Certificate, Revocation, TrustStore};
 use crate::ike::config::{
     Authentication, Connection, Credential, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof,
-    Settings,
+    Settings, Upkeep,
 };
 use crate::ike::identity::{Claim, Pattern};
 use crate::ike::wire::{AddressRange, Id, Ports, Span, TrafficSelector};
@@ -175,6 +175,7 @@ impl Generator<'_> {
             remotes: vec![self.load.gateway],
             wants_ipv4: true,
             wants_ipv6: false,
+            upkeep: Upkeep::default(),
         };
         let name: Name = connection.profile.name.clone();
         let settings = Settings { connections: vec![Arc::new(connection)], ..self.load.settings.clone() };
@@ -260,7 +261,8 @@ impl Generator<'_> {
                 | Output::Switch { .. }
                 | Output::Move { .. }
                 | Output::Remove { .. }
-                | Output::Supersede { .. } => {}
+                | Output::Supersede { .. }
+                | Output::Locate { .. } => {}
             }
         }
         if !is_over {

@@ -10,3 +10,4 @@ pub mod packets;
 pub mod pair;
 pub mod plain;
 pub mod sessions;
+pub mod world;

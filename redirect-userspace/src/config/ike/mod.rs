@@ -25,7 +25,7 @@ use self::peer::Peers;
 use self::pool::Pools;
 use crate::config::error::Problems;
 use crate::config::reader::{At, Section};
-use crate::config::{InterfaceName, Redirect};
+use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::ike::config::{Encapsulation, Name, Settings};
@@ -35,7 +35,7 @@ pub use self::limits::{
     CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_SOURCE, HALF_OPEN_TIMEOUT,
     NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
 };
-pub use self::peer::{DPD, MAX_PSK, REKEY, REKEY_GRACE};
+pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
 
 /// What IKE SAs are protected with unless the file says.
@@ -113,6 +113,8 @@ struct Reading<'p> {
     now: UnixTime,
     /// Whether clients of every profile are redirected in IKE_AUTH.
     redirect_auth: bool,
+    /// What we, as a client, make of redirects.
+    client: &'p RedirectClient,
     fingerprint: Fingerprint,
 }
 
@@ -149,7 +151,8 @@ pub(super) fn ike(
         return None;
     }
     let redirect_auth = redirect.on_auth;
-    let mut reading = Reading { problems, text, now, redirect_auth, fingerprint: Fingerprint::EMPTY };
+    let client = &redirect.client;
+    let mut reading = Reading { problems, text, now, redirect_auth, client, fingerprint: Fingerprint::EMPTY };
     let ike = read(&mut section, &mut reading);
     section.unsupported(&["user", "radius"], reading.problems);
     section.finish(reading.problems);
@@ -184,8 +187,9 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         half_open_timeout,
         nat_keepalive,
         legacy: legacy.is_some_and(|flag| flag.value).then(Legacy::permit),
-        follows_redirects: false,
         is_sole_client: true,
+        follows_redirects: reading.client.is_enabled,
+        following: reading.client.following.clone(),
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.

@@ -2,24 +2,26 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`.
+//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`; `RFC 5685 §6`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
+use crate::gateway::GatewayAddress;
 use crate::ike::authn::PeerAuthenticated;
+use crate::ike::client::{self, News};
 use crate::ike::config::Connection;
-use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::event::{CloseReason, Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
-use crate::ike::sa::await_init::{fail, half_open};
+use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
-use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh};
 use crate::ike::sa::keymat::{DerivationKey, Nonces};
 use crate::ike::sa::natt::Nat;
@@ -44,6 +46,7 @@ pub(crate) struct AwaitAuth {
     connection: Arc<Connection>,
     path: Path,
     local: Arc<str>,
+    errand: Errand,
     made_at: Instant,
     /// Until the established state takes it over.
     offer: Option<Box<(Introduced, Request)>>,
@@ -66,8 +69,7 @@ pub(crate) struct Introduced {
     pub(crate) ni: Box<[u8]>,
     pub(crate) nr: Box<[u8]>,
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
-    /// Whether there was no other SA with the peer when this one was begun.
-    pub(crate) is_sole: bool,
+    pub(crate) errand: Errand,
     pub(crate) made_at: Instant,
 }
 
@@ -103,12 +105,12 @@ impl AwaitAuth {
         let ours_shown = Arc::clone(&ours.shown);
         let selectors = selectors(&connection, introduced.path);
         let child = Request::new(ctx, profile, names.ours(), selectors, Wanted::None, None)?;
-        let wishes = ask(connection.wants_ipv4, connection.wants_ipv6);
+        let wishes = ask(connection.wants_ipv4, connection.wants_ipv6, &introduced.errand.addresses);
         let id =
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
-        let is_sole = introduced.is_sole;
+        let is_sole = introduced.errand.is_sole;
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
             if is_sole {
@@ -129,10 +131,10 @@ impl AwaitAuth {
             }
         };
         transmit(ctx, path, &datagrams);
-        let settings = ctx.settings.retransmission;
+        let settings = connection.upkeep.retransmission(ctx.settings.retransmission);
         introduced.channel.window.sent(ctx.now, ExchangeType::IkeAuth, datagrams, &settings);
-        let (local, made_at) = (ours_shown, introduced.made_at);
-        Ok(Self { connection, path, local, made_at, offer: Some(Box::new((introduced, child))) })
+        let (local, made_at, errand) = (ours_shown, introduced.made_at, introduced.errand.clone());
+        Ok(Self { connection, path, local, errand, made_at, offer: Some(Box::new((introduced, child))) })
     }
 
     pub(crate) fn datagram(
@@ -156,7 +158,19 @@ impl AwaitAuth {
         let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
         channel.window.responded();
         match self.believe(ctx, &verified) {
-            Ok((proof, chain)) => self.establish(ctx, names, proof, &chain, effects),
+            Ok((proof, response)) => match self.elsewhere(ctx, &response) {
+                Answered::Here => self.establish(ctx, names, proof, &response, effects),
+                Answered::Nowhere => {
+                    let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
+                    fail(ctx, names, &self.connection, &refusal);
+                    self.leave(ctx, names, proof, effects);
+                }
+                Answered::Elsewhere(to) => {
+                    let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
+                    ctx.tell(names.id, News::Sent { exchange, from, to });
+                    self.leave(ctx, names, proof, effects);
+                }
+            },
             Err(refusal) => {
                 self.give_up(ctx, names, &refusal);
                 effects.is_gone = true;
@@ -168,13 +182,17 @@ impl AwaitAuth {
     /// Believes the responder, or says why not.
     fn believe<'a>(
         &self,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         verified: &'a Verified,
     ) -> Result<(PeerAuthenticated, Response<'a>), Refusal> {
         let chain = verified.chain().map_err(unreadable)?;
         let form = rules::check(ExchangeType::IkeAuth, Direction::Response, &chain)
             .map_err(|violation| Refusal::new(Failure::Syntax, violation.to_string()))?;
         if form != Form::AuthResponse {
+            if chain.notify(NotifyType::Redirect).is_some() {
+                // RFC 5685 §6: only beside the gateway's AUTH, and in no round in between.
+                self.misdirected(ctx, RedirectRefusal::WrongTime, None);
+            }
             let kind = payloads::error(&chain);
             let detail = kind.map_or_else(|| "something else than AUTH".to_owned(), |kind| kind.to_string());
             return Err(Refusal::new(Failure::PeerRefused, detail));
@@ -192,6 +210,57 @@ impl AwaitAuth {
         Ok((proof, Response { chain, given, child }))
     }
 
+    /// What a response of a gateway that has proved who it is makes of the SA (`RFC 5685 §6`).
+    fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
+        let Some(notify) = response.chain.notify(NotifyType::Redirect) else { return Answered::Here };
+        match client::read(&notify, None) {
+            Ok(to) if ctx.settings.follows_redirects => Answered::Elsewhere(to),
+            Ok(to) => {
+                // Whoever has not said that it follows gets an SA without a Child SA at most.
+                self.misdirected(ctx, RedirectRefusal::Disabled, Some(to));
+                Answered::Here
+            }
+            Err(reason) => {
+                self.misdirected(ctx, reason, None);
+                if response.child.is_some() { Answered::Here } else { Answered::Nowhere }
+            }
+        }
+    }
+
+    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+        let connection = Some(self.connection.profile.name.clone());
+        ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
+    }
+
+    fn peer(&self, ctx: &Context<'_>, proof: PeerAuthenticated, errand: &Errand) -> Arc<Peer> {
+        Arc::new(Peer {
+            proof,
+            local: Arc::clone(&self.local),
+            are_we_client: true,
+            redirected_from: errand.redirected_from,
+            follows_redirects: ctx.settings.follows_redirects,
+            is_resumed: false,
+        })
+    }
+
+    /// Deletes the SA, whose peer takes it for one in use.
+    fn leave(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        proof: PeerAuthenticated,
+        effects: &mut Effects,
+    ) {
+        let Some(offer) = self.offer.take() else { return };
+        let (Introduced { path, nat, suite, channel, derivation, errand, .. }, request) = *offer;
+        ctx.spis.release(request.inbound);
+        let peer = self.peer(ctx, proof, &errand);
+        let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
+        sa.close_remnant(ctx, CloseReason::Redirected);
+        sa.wake(ctx, names, effects);
+        effects.next = Some(State::Established(Box::new(sa)));
+    }
+
     fn establish(
         &mut self,
         ctx: &mut Context<'_>,
@@ -202,18 +271,12 @@ impl AwaitAuth {
     ) {
         let Some(offer) = self.offer.take() else { return };
         let (introduced, request) = *offer;
-        let Introduced { path, nat, suite, channel, derivation, ni, nr, made_at, .. } = introduced;
-        let peer = Arc::new(Peer {
-            proof,
-            local: Arc::clone(&self.local),
-            are_we_client: true,
-            redirected_from: None,
-            follows_redirects: false,
-            is_resumed: false,
-        });
+        let Introduced { path, nat, suite, channel, derivation, ni, nr, errand, made_at, .. } = introduced;
+        let peer = self.peer(ctx, proof, &errand);
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
+        ctx.tell(names.id, News::Up);
         ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
         let label = sa.label(names);
         ctx.event(Event::Established {
@@ -281,7 +344,7 @@ impl AwaitAuth {
             }
         }
         self.release(ctx);
-        fail(ctx, &self.connection, refusal);
+        fail(ctx, names, &self.connection, refusal);
     }
 
     pub(crate) const fn remote(&self) -> std::net::SocketAddr {
@@ -294,7 +357,7 @@ impl AwaitAuth {
         Some(Deadline { at, why: "an IKE_AUTH request is repeated" })
     }
 
-    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         let settings = ctx.settings.retransmission;
         let Some((introduced, _)) = self.offer.as_deref_mut() else { return };
         match introduced.channel.window.due(ctx.now, &settings) {
@@ -305,16 +368,27 @@ impl AwaitAuth {
             }
             Due::Dead => {
                 self.release(ctx);
-                let refusal = Refusal::new(Failure::Timeout, "no answer to IKE_AUTH");
-                fail(ctx, &self.connection, &refusal);
+                let refusal = Refusal::new(Failure::Timeout, unanswered(ExchangeType::IkeAuth, self.path));
+                fail(ctx, names, &self.connection, &refusal);
                 effects.is_gone = true;
             }
         }
     }
 
     pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
-        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+        let age = now.mono.since(self.made_at);
+        half_open(names, self.path, &self.connection, &self.errand, age)
     }
+}
+
+/// What a response is about.
+enum Answered {
+    /// The SA that was asked for.
+    Here,
+    /// There is none, and it is not said where one could be had.
+    Nowhere,
+    /// It is to be had elsewhere.
+    Elsewhere(GatewayAddress),
 }
 
 /// What is in a response.

@@ -9,16 +9,18 @@
 //!      ◀─news── └ …                                         ┘
 //! ```
 
+mod locate;
 mod news;
 mod worker;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 
+use self::locate::local_address;
 use self::news::{Board, Heard, Page};
 use self::worker::{Door, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
@@ -48,6 +50,8 @@ pub(super) struct Gateway {
     settings: Arc<Settings>,
     durations: Durations,
     is_userspace: bool,
+    /// Connections that are brought up by themselves.
+    kept_up: Vec<Name>,
 }
 
 /// News of the gateway for the core.
@@ -132,13 +136,10 @@ impl Gateway {
             settings,
             durations: Durations::default(),
             is_userspace,
+            kept_up: config.start.clone(),
         };
         gateway.set_pools(config);
-        for name in &config.start {
-            if let Err(why) = gateway.connect(name) {
-                tracing::warn!(connection = %name, why, "a connection cannot be begun");
-            }
-        }
+        gateway.keep_up(&config.start);
         Ok(gateway)
     }
 
@@ -153,6 +154,11 @@ impl Gateway {
         self.settings = for_data_plane(&config.settings, self.is_userspace);
         self.set_pools(config);
         self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        // Those that were kept up already are by the worker that they are with.
+        let new: Vec<Name> =
+            config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
+        self.kept_up.clone_from(&config.start);
+        self.keep_up(&new);
     }
 
     fn set_pools(&mut self, config: &Ike) {
@@ -217,12 +223,33 @@ impl Gateway {
     pub(super) fn connect(&self, name: &Name) -> Result<(), String> {
         let connection = self.settings.connections.iter().find(|it| it.profile.name == *name);
         let connection = connection.ok_or_else(|| format!("there is no connection {name}"))?;
-        let remote = connection.remotes.first().copied().ok_or_else(|| "it has no remote".to_owned())?;
-        let local = local_address(remote).map_err(|error| format!("no way to {remote}: {error}"))?;
+        let mut why = "it has no remote".to_owned();
+        for remote in &connection.remotes {
+            match local_address(*remote) {
+                Ok(local) => {
+                    // On the way to another one than the first it is asked for again.
+                    let is_first = connection.remotes.first() == Some(remote);
+                    self.initiate(name, if is_first { local } else { Ipv4Addr::UNSPECIFIED.into() });
+                    return Ok(());
+                }
+                Err(error) => why = format!("no way to {remote}: {error}"),
+            }
+        }
+        Err(why)
+    }
+
+    /// Brings connections up, as soon as there is a way to one of their remotes.
+    fn keep_up(&self, names: &[Name]) {
+        for name in names {
+            self.initiate(name, Ipv4Addr::UNSPECIFIED.into());
+        }
+    }
+
+    fn initiate(&self, name: &Name, local: IpAddr) {
         // Any worker will do: its number is in the SPI.
-        let worker = self.workers.first().ok_or_else(|| "there are no workers".to_owned())?;
-        worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
-        Ok(())
+        if let Some(worker) = self.workers.first() {
+            worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
+        }
     }
 
     /// How many SAs are meant, soon.
@@ -371,18 +398,6 @@ fn for_data_plane(settings: &Arc<Settings>, is_userspace: bool) -> Arc<Settings>
     let mut settings = Settings::clone(settings);
     settings.encapsulation = Encapsulation::Always;
     Arc::new(settings)
-}
-
-/// Our address on the way to a peer.
-fn local_address(remote: SocketAddr) -> std::io::Result<IpAddr> {
-    let any: SocketAddr = match remote {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
-    // Sends nothing: it only asks for the route.
-    socket.connect(remote)?;
-    Ok(socket.local_addr()?.ip())
 }
 
 /// News of the gateway, if there is one.

@@ -21,6 +21,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
+use super::locate::Locator;
 use super::news::{Board, Heard};
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::DataPlane;
@@ -30,7 +31,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Input, NAT_T_PORT, Output, Path, Selection, Usage,
+    Command, CountSnapshot, Counters, Endpoint, Input, NAT_T_PORT, Output, Path, Request, Selection, Usage,
+    Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -74,6 +76,8 @@ pub(super) enum Order {
     Configure(Arc<Settings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
+    /// A gateway was looked for.
+    Located(Request, Vec<Way>),
     /// A datagram came to another socket of this node.
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
@@ -148,6 +152,7 @@ impl Worker {
         let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
         let waiting = Arc::new(AtomicUsize::new(0));
         let come_in = Arc::clone(&waiting);
+        let locator = Locator::new(orders.clone(), Arc::clone(&bell));
         let thread = thread::Builder::new()
             .name(format!("ike-{}", parts.number))
             .spawn(move || {
@@ -155,6 +160,7 @@ impl Worker {
                 let board = Arc::clone(&parts.board);
                 let mut turn = Turn {
                     parts,
+                    locator,
                     out: Outbox::new(),
                     heard: Vec::new(),
                     inbox: Some(Inbox::new()),
@@ -202,6 +208,7 @@ impl Drop for Worker {
 /// What one thread works with.
 struct Turn {
     parts: Parts,
+    locator: Locator,
     out: Outbox<Output>,
     /// What the core has not been told yet.
     heard: Vec<Heard>,
@@ -354,6 +361,7 @@ impl Turn {
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.heard.push(Heard::Supersede(self.parts.number, holder)),
+            Output::Locate { request, host } => self.locator.locate(request, host),
             Output::Event(event) => self.heard.push(Heard::Event(event)),
         }
     }
@@ -371,6 +379,7 @@ impl Turn {
     fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::Datagram(path, mut octets) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -248,6 +248,17 @@ impl Charon {
         Ok(())
     }
 
+    /// Tells the clients with this identity to go to another gateway.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that identity that follows redirects.
+    pub fn redirect(&self, identity: &str, gateway: &str) -> Result<()> {
+        let message = Section::new().text("peer-id", identity).text("gateway", gateway);
+        self.vici()?.request("redirect", &message)?;
+        Ok(())
+    }
+
     /// Every IKE SA.
     ///
     /// # Errors
