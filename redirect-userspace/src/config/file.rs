@@ -12,6 +12,7 @@ use common::maps::{MAX_CLIENTS, MAX_VIPS};
 use toml::de::DeTable;
 
 use crate::config::cluster::cluster;
+use crate::config::drain::drain;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
 use crate::config::ike::ike;
@@ -240,9 +241,10 @@ fn redirect(
     let vips = vips(&mut section, cluster, groups, owners, problems);
     let (on_init, on_auth) = exchanges(&mut section, is_gateway, problems);
     let accept_from = accept_from(&mut section, problems);
+    let drain = drain(&mut section, problems);
     section.unsupported(&["client"], problems);
     section.finish(problems);
-    Redirect { vips, on_init, on_auth, accept_from }
+    Redirect { vips, on_init, on_auth, accept_from, drain }
 }
 
 fn vips(

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod drain;
 mod duration;
 mod error;
 mod file;
@@ -31,6 +32,7 @@ use std::str::FromStr;
 use common::inet::Address;
 use common::maps;
 
+pub use self::drain::Drain;
 pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::ike::{AddressPool, Dataplane, Engine, Ike, Tun};
@@ -209,6 +211,8 @@ pub struct Redirect {
     pub on_auth: bool,
     /// Only these clients are redirected; empty = all.
     pub accept_from: Vec<ClientPrefix>,
+    /// `[redirect.drain]`
+    pub drain: Drain,
 }
 
 impl Redirect {
@@ -240,7 +244,13 @@ pub fn vips_to_map(vips: &[IpAddr]) -> Vec<maps::Vip> {
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() }
+        Self {
+            vips: Vec::new(),
+            on_init: true,
+            on_auth: false,
+            accept_from: Vec::new(),
+            drain: Drain::default(),
+        }
     }
 }
 

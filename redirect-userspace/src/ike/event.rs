@@ -101,6 +101,8 @@ pub enum Event {
         sa: SaLabel,
         /// Where to.
         to: GatewayAddress,
+        /// Why.
+        why: RedirectReason,
     },
     /// The peer of an IKE SA is elsewhere.
     Moved {
@@ -243,8 +245,38 @@ named! {
         Shutdown = "shutdown",
         /// It was redirected to another gateway.
         Redirected = "redirected",
+        /// The address that the peer came to is another node's now.
+        AddressGone = "address-gone",
         /// The node was to lose its clients, and its time was over.
         Drained = "drained",
+    }
+}
+
+named! {
+    /// Why a client that is known is told to go to another gateway.
+    pub enum RedirectReason {
+        /// Its profile says so: in IKE_AUTH.
+        Profile = "profile",
+        /// An operator wants it.
+        Operator = "operator",
+        /// The node is to lose its clients.
+        Drain = "drain",
+        /// The address that it came to is another node's now.
+        AddressGone = "address-gone",
+        /// The daemon ends.
+        Shutdown = "shutdown",
+    }
+}
+
+named! {
+    /// In which exchange clients are told to go to another gateway.
+    pub enum RedirectExchange {
+        /// IKE_SA_INIT.
+        Init = "ike-sa-init",
+        /// IKE_AUTH.
+        Auth = "ike-auth",
+        /// INFORMATIONAL, while the SA is up.
+        Informational = "informational",
     }
 }
 
@@ -297,8 +329,10 @@ pub struct Counters {
     pub cookies: u64,
     /// Requests of ours that were repeated.
     pub retransmissions: u64,
-    /// Clients that were told to go elsewhere, in whatever exchange.
-    pub redirects: u64,
+    /// Clients that were told to go elsewhere, by [`RedirectExchange::position`].
+    pub redirects: [u64; RedirectExchange::ALL.len()],
+    /// Requests for SAs that nobody has any more, and that were answered so.
+    pub unknown_answered: u64,
     /// IKE SAs with new keys.
     pub ike_rekeys: u64,
     /// Child SAs that came up.
@@ -317,7 +351,8 @@ impl Default for Counters {
             established_initiator: 0,
             cookies: 0,
             retransmissions: 0,
-            redirects: 0,
+            redirects: [0; RedirectExchange::ALL.len()],
+            unknown_answered: 0,
             ike_rekeys: 0,
             children: 0,
             child_rekeys: 0,
@@ -329,6 +364,13 @@ impl Counters {
     /// Counts a datagram that is not acted upon.
     pub fn discard(&mut self, discard: Discard) {
         if let Some(count) = self.discards.get_mut(discard.position()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts a client that is told to go elsewhere.
+    pub fn redirect(&mut self, exchange: RedirectExchange) {
+        if let Some(count) = self.redirects.get_mut(exchange.position()) {
             *count = count.saturating_add(1);
         }
     }

@@ -36,8 +36,10 @@ pub mod wire;
 mod tests;
 
 pub use endpoint::Endpoint;
-pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
-pub use io::{Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
+pub use event::{CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, SaLabel};
+pub use io::{
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage,
+};
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]
 pub use sa::keymat::{Derived, KeymatError, derive};

@@ -57,7 +57,13 @@ fn what_is_left_out_has_its_default() {
             fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off, program_log: false },
             hsrp: Vec::new(),
             cluster: Cluster { settings: Settings::default(), members: Vec::new(), election: None },
-            redirect: Redirect { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() },
+            redirect: Redirect {
+                vips: Vec::new(),
+                on_init: true,
+                on_auth: false,
+                accept_from: Vec::new(),
+                drain: Drain::default()
+            },
             ike: None,
         }
     );

@@ -19,7 +19,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use self::worker::{Door, Heard, Order, Parts, Plane, Worker};
+use self::worker::{Door, Heard, Mailbox, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
 use crate::dataplane::none::Nobody;
@@ -29,7 +29,8 @@ use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
+    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId,
+    Selection, Shard,
 };
 use crate::net::ike::Port;
 use crate::net::steer::worker_of;
@@ -103,8 +104,10 @@ impl Gateway {
         let settings = for_data_plane(&config.settings, is_userspace);
         let mut queues = queues.into_iter();
         let mut rng = random()?;
+        let mut mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>>>()?;
+        let doors: Vec<Door> = mailboxes.iter().map(Mailbox::door).collect();
         let mut workers = Vec::new();
-        for (number, own) in (0..count).zip(ports.drain(..)) {
+        for ((number, own), mailbox) in (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..)) {
             let plane = match (&shared, queues.next()) {
                 (Some(shared), Some(queue)) => {
                     Plane::Userspace(Box::new(Userspace::new(Arc::clone(shared), queue, rng.fork())))
@@ -120,6 +123,8 @@ impl Gateway {
                 endpoint,
                 ports: own,
                 plane,
+                mailbox,
+                others: others(&doors, number.into()),
                 news: news.clone(),
                 lost: Arc::clone(&lost),
             };
@@ -201,6 +206,12 @@ impl Gateway {
     /// The cluster has other members or loads.
     pub(super) fn set_targets(&self, targets: &Arc<Targets>) {
         self.tell_all(|| Order::Targets(Arc::clone(targets)));
+    }
+
+    /// Other addresses of the cluster than before are another node's. Nothing is waited for.
+    pub(super) fn hand_over(&self, hand_over: HandOver) {
+        let hand_over = Arc::new(hand_over);
+        self.tell_all(|| Order::HandOver(Arc::clone(&hand_over)));
     }
 
     /// Tells every worker what to do.
@@ -301,27 +312,18 @@ impl Gateway {
 
     /// The next news.
     pub(super) async fn news(&mut self) -> GatewayNews {
-        loop {
-            match self.news.recv().await {
-                Some(Heard::Event(event)) => {
-                    if let Event::Established { took, .. } = &event {
-                        self.durations.note(*took);
-                    }
-                    let lost = self.lost.swap(0, Ordering::Relaxed);
-                    if lost > 0 {
-                        tracing::warn!(lost, "events of the gateway were dropped: there were too many");
-                    }
-                    return GatewayNews::Event(event);
+        match self.news.recv().await {
+            Some(Heard::Event(event)) => {
+                if let Event::Established { took, .. } = &event {
+                    self.durations.note(*took);
                 }
-                Some(Heard::Supersede(from, holder)) => {
-                    for (number, worker) in self.workers.iter().enumerate() {
-                        if number != from {
-                            worker.order(Order::Supersede(Arc::clone(&holder)));
-                        }
-                    }
+                let lost = self.lost.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    tracing::warn!(lost, "events of the gateway were dropped: there were too many");
                 }
-                Some(Heard::Ended) | None => return GatewayNews::Failed,
+                GatewayNews::Event(event)
             }
+            Some(Heard::Ended) | None => GatewayNews::Failed,
         }
     }
 }
@@ -340,6 +342,12 @@ impl Keep for Doors {
             door.bring(path, datagram.payload);
         }
     }
+}
+
+/// The ways into all workers but this one.
+fn others(doors: &[Door], number: usize) -> Vec<Door> {
+    let all = doors.iter().enumerate();
+    all.filter(|(other, _)| *other != number).map(|(_, door)| door.clone()).collect()
 }
 
 /// The sockets of every worker: for each address both ports.

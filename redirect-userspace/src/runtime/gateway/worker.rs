@@ -29,7 +29,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Selection, Usage,
+    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Selection,
+    Usage,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -39,14 +40,12 @@ use crate::time::Now;
 /// A worker and the way to reach it.
 #[derive(Debug)]
 pub(super) struct Worker {
-    orders: thread_mpsc::Sender<Order>,
-    bell: Arc<EventFd>,
+    door: Door,
     thread: Option<JoinHandle<()>>,
     figures: Arc<Mutex<Figures>>,
-    waiting: Arc<AtomicUsize>,
 }
 
-/// The way into a worker for datagrams that came to other sockets.
+/// The way into a worker.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     orders: thread_mpsc::Sender<Order>,
@@ -56,14 +55,46 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Tells the worker what to do next.
+    pub(super) fn order(&self, order: Order) {
+        // Fails only when the thread has ended, and the core hears of that.
+        drop(self.orders.send(order));
+        let _ = self.bell.write(1);
+    }
+
     /// Brings a datagram in, unless too many wait: its sender repeats it.
     pub(super) fn bring(&self, path: Path, octets: &[u8]) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        drop(self.orders.send(Order::Datagram(path, octets.to_vec())));
-        let _ = self.bell.write(1);
+        self.order(Order::Datagram(path, octets.to_vec()));
+    }
+}
+
+/// What a worker takes its orders from.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    orders: thread_mpsc::Receiver<Order>,
+    door: Door,
+}
+
+impl Mailbox {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// The system has no room for it.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let (sender, orders) = thread_mpsc::channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let door = Door { orders: sender, bell: Arc::new(bell), waiting: Arc::default() };
+        Ok(Self { orders, door })
+    }
+
+    /// The way into it.
+    pub(super) fn door(&self) -> Door {
+        self.door.clone()
     }
 }
 
@@ -73,6 +104,8 @@ pub(super) enum Order {
     Configure(Arc<Settings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
+    /// Other addresses of the cluster than before are another node's.
+    HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
@@ -92,8 +125,6 @@ pub(super) enum Order {
 pub(super) enum Heard {
     /// Something happened.
     Event(Event),
-    /// A client has made a new SA with this worker.
-    Supersede(usize, Arc<[u8]>),
     /// The thread has ended, and nobody told it to.
     Ended,
 }
@@ -112,6 +143,9 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
+    /// What it is told, and the other workers.
+    pub(super) mailbox: Mailbox,
+    pub(super) others: Vec<Door>,
     pub(super) news: mpsc::Sender<Heard>,
     /// Events that the core was too slow for.
     pub(super) lost: Arc<AtomicU64>,
@@ -145,11 +179,10 @@ impl Plane {
 impl Worker {
     /// Starts the thread.
     pub(super) fn start(parts: Parts) -> anyhow::Result<Self> {
-        let (orders, inbox) = thread_mpsc::channel();
-        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let door = parts.mailbox.door();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("creating an epoll instance")?;
         let watch = EpollFlags::EPOLLIN;
-        epoll.add(&bell, EpollEvent::new(watch, BELL)).context("watching an eventfd")?;
+        epoll.add(&door.bell, EpollEvent::new(watch, BELL)).context("watching an eventfd")?;
         for (number, port) in (0..).zip(&parts.ports) {
             epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
         }
@@ -157,9 +190,7 @@ impl Worker {
             epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
         }
         let figures = Arc::new(Mutex::new(Figures::default()));
-        let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let come_in = Arc::clone(&waiting);
+        let shown = Arc::clone(&figures);
         let thread = thread::Builder::new()
             .name(format!("ike-{}", parts.number))
             .spawn(move || {
@@ -170,30 +201,27 @@ impl Worker {
                     out: Outbox::new(),
                     inbox: Some(Inbox::new()),
                     figures: shown,
-                    waiting: come_in,
                     shown_at: Now::default(),
                     is_stopping: false,
                 };
-                turn.serve(&epoll, &ring, &inbox);
+                turn.serve(&epoll);
                 if !turn.is_stopping {
                     // The core cannot go on without it, however long it takes to hear.
                     let _core_gone = news.blocking_send(Heard::Ended);
                 }
             })
             .context("starting a thread of the gateway")?;
-        Ok(Self { orders, bell, thread: Some(thread), figures, waiting })
+        Ok(Self { door, thread: Some(thread), figures })
     }
 
-    /// The way in for datagrams.
+    /// The way in.
     pub(super) fn door(&self) -> Door {
-        Door { orders: self.orders.clone(), bell: Arc::clone(&self.bell), waiting: Arc::clone(&self.waiting) }
+        self.door.clone()
     }
 
     /// Tells the thread what to do next.
     pub(super) fn order(&self, order: Order) {
-        // Fails only when the thread has ended, and the core hears of that.
-        drop(self.orders.send(order));
-        let _ = self.bell.write(1);
+        self.door.order(order);
     }
 
     /// How it stands, as of a moment ago.
@@ -218,13 +246,12 @@ struct Turn {
     /// Lent out while its datagrams are worked through.
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
-    waiting: Arc<AtomicUsize>,
     shown_at: Now,
     is_stopping: bool,
 }
 
 impl Turn {
-    fn serve(&mut self, epoll: &Epoll, bell: &EventFd, orders: &thread_mpsc::Receiver<Order>) {
+    fn serve(&mut self, epoll: &Epoll) {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         let mut is_shown = true;
         while !self.is_stopping {
@@ -251,8 +278,8 @@ impl Turn {
                 plane.send(&self.parts.ports);
             }
             if rings {
-                let _ = bell.read();
-                for order in orders.try_iter() {
+                let _ = self.parts.mailbox.door.bell.read();
+                while let Ok(order) = self.parts.mailbox.orders.try_recv() {
                     self.obey(now, order);
                 }
             }
@@ -359,7 +386,10 @@ impl Turn {
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
-            Output::Supersede { holder } => self.say(Heard::Supersede(self.parts.number, holder)),
+            // Straight to the others: the core may be too slow, and an SA that was missed would stay.
+            Output::Supersede { holder } => {
+                self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holder))));
+            }
             Output::Event(event) => self.say(Heard::Event(event)),
         }
     }
@@ -384,8 +414,9 @@ impl Turn {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
+            Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.parts.mailbox.door.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.datagram(now, path, &mut octets);
                 self.tell(now);
             }

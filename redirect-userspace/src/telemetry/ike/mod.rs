@@ -82,6 +82,7 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::WithIkeSa
         | CloseReason::Shutdown
         | CloseReason::Redirected
+        | CloseReason::AddressGone
         | CloseReason::Drained => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
@@ -130,7 +131,7 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             of(sa, [("spi-in", inbound.to_string()), ("reason", reason.to_string())])
         }
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
-        Event::Redirected { sa, to } => of(sa, [("to", to.to_string())]),
+        Event::Redirected { sa, to, why } => of(sa, [("to", to.to_string()), ("reason", why.to_string())]),
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
         Event::CookiesChanged { are_wanted, half_open } => {
             vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
@@ -183,7 +184,7 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{sa}: Child SA {inbound} is gone: {reason}")
         }
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
-        Event::Redirected { sa, to } => write!(f, "{sa} was told to go to {to}"),
+        Event::Redirected { sa, to, why } => write!(f, "{sa} was told to go to {to}: {why}"),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
         Event::CookiesChanged { are_wanted, half_open } => {
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
@@ -214,7 +215,7 @@ pub(super) mod fixtures {
 
     use crate::ike::config::Name;
     use crate::ike::wire::ChildSpi;
-    use crate::ike::{CloseReason, Event, Failure, SaId, SaLabel};
+    use crate::ike::{CloseReason, Event, Failure, RedirectReason, SaId, SaLabel};
 
     /// The SA of a client.
     pub(crate) fn sa() -> SaLabel {
@@ -255,7 +256,7 @@ pub(super) mod fixtures {
             Event::ChildRefused { sa: sa(), failure: Failure::Selectors, detail: "".into() },
             Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
             Event::Rekeyed { sa: sa(), by_us: true },
-            Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap() },
+            Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap(), why: RedirectReason::Drain },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
             Event::CookiesChanged { are_wanted: true, half_open: 501 },
         ]
@@ -287,7 +288,7 @@ mod tests {
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA c2320001 is gone: \
                  rekeyed",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
-                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12: drain",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
                 "cookies are asked for: true, with 501 half-open SAs",
             ]
