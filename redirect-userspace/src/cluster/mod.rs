@@ -303,6 +303,12 @@ impl Cluster {
         self.part.role()
     }
 
+    /// Whether this node is drained.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
     /// Whether a member of this name reports to this node.
     #[must_use]
     pub fn has_reporting(&self, name: &GatewayName) -> bool {

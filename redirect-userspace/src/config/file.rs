@@ -13,6 +13,7 @@ use toml::de::DeTable;
 
 use crate::config::client::client;
 use crate::config::cluster::cluster;
+use crate::config::drain::drain;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
 use crate::config::ike::ike;
@@ -242,8 +243,9 @@ fn redirect(
     let (on_init, on_auth) = exchanges(&mut section, is_gateway, problems);
     let accept_from = accept_from(&mut section, problems);
     let client = client(&mut section, problems);
+    let drain = drain(&mut section, problems);
     section.finish(problems);
-    Redirect { vips, on_init, on_auth, accept_from, client }
+    Redirect { vips, on_init, on_auth, accept_from, client, drain }
 }
 
 fn vips(

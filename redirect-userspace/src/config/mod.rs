@@ -16,6 +16,7 @@
 
 mod client;
 mod cluster;
+mod drain;
 mod duration;
 mod error;
 mod file;
@@ -33,6 +34,7 @@ use common::inet::Address;
 use common::maps;
 
 pub use self::client::{MAX_ALLOWED, PERIOD};
+pub use self::drain::Drain;
 pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::ike::{AddressPool, Dataplane, Engine, Ike, Tun};
@@ -214,6 +216,8 @@ pub struct Redirect {
     pub accept_from: Vec<ClientPrefix>,
     /// `[redirect.client]`: the connections of `[ike]` have it as well.
     pub client: RedirectClient,
+    /// `[redirect.drain]`
+    pub drain: Drain,
 }
 
 /// What we, as a client, make of redirects.
@@ -260,8 +264,14 @@ pub fn vips_to_map(vips: &[IpAddr]) -> Vec<maps::Vip> {
 
 impl Default for Redirect {
     fn default() -> Self {
-        let client = RedirectClient::default();
-        Self { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new(), client }
+        Self {
+            vips: Vec::new(),
+            on_init: true,
+            on_auth: false,
+            accept_from: Vec::new(),
+            client: RedirectClient::default(),
+            drain: Drain::default(),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ impl IkeFigures {
             redirects,
             redirects_followed,
             redirects_refused,
+            unknown_answered,
             ike_rekeys,
             children,
             child_rekeys,
@@ -49,14 +50,17 @@ impl IkeFigures {
         for (sum, count) in own.redirects_refused.iter_mut().zip(redirects_refused) {
             *sum = sum.saturating_add(*count);
         }
+        for (sum, count) in own.redirects.iter_mut().zip(redirects) {
+            *sum = sum.saturating_add(*count);
+        }
         for (sum, count) in [
             (&mut own.init_requests, init_requests),
             (&mut own.established_responder, established_responder),
             (&mut own.established_initiator, established_initiator),
             (&mut own.cookies, cookies),
             (&mut own.retransmissions, retransmissions),
-            (&mut own.redirects, redirects),
             (&mut own.redirects_followed, redirects_followed),
+            (&mut own.unknown_answered, unknown_answered),
             (&mut own.ike_rekeys, ike_rekeys),
             (&mut own.children, children),
             (&mut own.child_rekeys, child_rekeys),

@@ -4,7 +4,8 @@ use super::*;
 use crate::ike::config::Name;
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, SpiI, SpiR, TrafficSelector};
 use crate::ike::{
-    ChildSnapshot, CountSnapshot, Discard as IkeDiscard, Failure, SaId, SaSnapshot, SaState, Usage,
+    ChildSnapshot, CountSnapshot, Discard as IkeDiscard, Failure, RedirectExchange, SaId, SaSnapshot,
+    SaState, Usage,
 };
 
 /// A static cluster of three, with a part of the table unassigned.
@@ -85,7 +86,11 @@ pub(crate) fn figures() -> IkeFigures {
     figures.counters.established_responder = 900;
     figures.counters.established_initiator = 1;
     figures.counters.cookies = 17;
-    figures.counters.redirects = 5;
+    for exchange in RedirectExchange::ALL {
+        figures.counters.redirect(*exchange);
+    }
+    figures.counters.redirect(RedirectExchange::Auth);
+    figures.counters.unknown_answered = 2;
     figures.counters.failure(Failure::NoProposal);
     figures.counters.discard(IkeDiscard::Integrity);
     for millis in [4, 4, 30] {

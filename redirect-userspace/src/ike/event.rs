@@ -101,6 +101,8 @@ pub enum Event {
         sa: SaLabel,
         /// Where to.
         to: GatewayAddress,
+        /// Why.
+        why: RedirectReason,
     },
     /// A gateway has sent us to another one, and there we go (`RFC 5685`).
     RedirectFollowed {
@@ -267,6 +269,8 @@ named! {
         Shutdown = "shutdown",
         /// It was redirected to another gateway.
         Redirected = "redirected",
+        /// The address that the peer came to is another node's now.
+        AddressGone = "address-gone",
         /// The node was to lose its clients, and its time was over.
         Drained = "drained",
     }
@@ -301,6 +305,34 @@ named! {
         Unresolved = "unresolved",
         /// The one before is still being followed.
         AlreadyMoving = "already-moving",
+    }
+}
+
+named! {
+    /// Why a client that is known is told to go to another gateway.
+    pub enum RedirectReason {
+        /// Its profile says so: in IKE_AUTH.
+        Profile = "profile",
+        /// An operator wants it.
+        Operator = "operator",
+        /// The node is to lose its clients.
+        Drain = "drain",
+        /// The address that it came to is another node's now.
+        AddressGone = "address-gone",
+        /// The daemon ends.
+        Shutdown = "shutdown",
+    }
+}
+
+named! {
+    /// In which exchange clients are told to go to another gateway.
+    pub enum RedirectExchange {
+        /// IKE_SA_INIT.
+        Init = "ike-sa-init",
+        /// IKE_AUTH.
+        Auth = "ike-auth",
+        /// INFORMATIONAL, while the SA is up.
+        Informational = "informational",
     }
 }
 
@@ -353,8 +385,10 @@ pub struct Counters {
     pub cookies: u64,
     /// Requests of ours that were repeated.
     pub retransmissions: u64,
-    /// Clients that were told to go elsewhere, in whatever exchange.
-    pub redirects: u64,
+    /// Clients that were told to go elsewhere, by [`RedirectExchange::position`].
+    pub redirects: [u64; RedirectExchange::ALL.len()],
+    /// Requests for SAs that nobody has any more, and that were answered so.
+    pub unknown_answered: u64,
     /// Redirects that we, as a client, have followed.
     pub redirects_followed: u64,
     /// Those that we have not, by [`RedirectRefusal::position`].
@@ -377,7 +411,8 @@ impl Default for Counters {
             established_initiator: 0,
             cookies: 0,
             retransmissions: 0,
-            redirects: 0,
+            redirects: [0; RedirectExchange::ALL.len()],
+            unknown_answered: 0,
             redirects_followed: 0,
             redirects_refused: [0; RedirectRefusal::ALL.len()],
             ike_rekeys: 0,
@@ -391,6 +426,13 @@ impl Counters {
     /// Counts a datagram that is not acted upon.
     pub fn discard(&mut self, discard: Discard) {
         if let Some(count) = self.discards.get_mut(discard.position()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts a client that is told to go elsewhere.
+    pub fn redirect(&mut self, exchange: RedirectExchange) {
+        if let Some(count) = self.redirects.get_mut(exchange.position()) {
             *count = count.saturating_add(1);
         }
     }

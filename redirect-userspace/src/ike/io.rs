@@ -10,7 +10,7 @@ use super::event::Event;
 use super::redirect::Targets;
 use super::wire::{ChildSpi, Id, TrafficSelector};
 use crate::crypto::cipher::TrafficKeys;
-use crate::gateway::GatewayAddress;
+use crate::gateway::{GatewayAddress, GatewayAddresses};
 
 /// The UDP port on which ESP and IKE share their datagrams (`RFC 3948`).
 pub const NAT_T_PORT: u16 = 4500;
@@ -114,6 +114,8 @@ pub enum Input<'a> {
     Configure(Arc<Settings>),
     /// The cluster's members, or their loads, are other ones.
     Targets(Arc<Targets>),
+    /// Other addresses of the cluster than before are another node's.
+    HandOver(Arc<HandOver>),
     /// An operator, or the client side of the daemon, wants something.
     Command(Command),
     /// A client has authenticated itself to another worker as the only one of its name
@@ -145,6 +147,18 @@ pub enum Input<'a> {
     },
     /// The deadline has come.
     Timeout,
+}
+
+/// Addresses of the cluster that clients may have come to, and that another node has now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// Which: all of them, not only those that have just gone.
+    pub addresses: Vec<IpAddr>,
+    /// Where this node goes on to serve those who came to them; `None` when they are to go to
+    /// another one.
+    pub own: Option<GatewayAddresses>,
+    /// How long their SAs go on here.
+    pub grace: Duration,
 }
 
 /// What an operator, or the client side of the daemon, wants.
@@ -188,6 +202,12 @@ pub enum Command {
     Drain(Drain),
     /// No more clients are told to go.
     Undrain,
+    /// The daemon ends soon: every client that follows redirects is told to go, whatever it was asked
+    /// before.
+    Evacuate {
+        /// How long they have for it.
+        grace: Duration,
+    },
     /// The daemon ends: every peer is told that its SA is gone, no answer is waited for.
     Shutdown,
 }

@@ -38,10 +38,13 @@ pub mod wire;
 mod tests;
 
 pub use endpoint::Endpoint;
-pub use event::{CloseReason, Counters, Discard, Event, Failure, RedirectRefusal, SaLabel};
+pub use event::{
+    CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal,
+    SaLabel,
+};
 pub use io::{
-    Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, Request, SaId, Selection, Shard, Usage,
-    Way,
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Request, SaId, Selection, Shard,
+    Usage, Way,
 };
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

@@ -23,6 +23,8 @@ pub struct Targets {
     /// Addresses on which clients are redirected in IKE_SA_INIT: those of the cluster, while this
     /// node has them.
     vips: Vec<IpAddr>,
+    /// Whether this node says who serves whom. Others only know where to send those who have to go.
+    is_decisive: bool,
 }
 
 /// A member.
@@ -40,7 +42,28 @@ impl Targets {
     #[must_use]
     pub fn new(table: &LlgTable, members: Vec<Option<Target>>, multiplier: u64, vips: Vec<IpAddr>) -> Self {
         let slots = table.slots.iter().map(|slot| slot.map(GatewayIndex::value)).collect();
-        Self { slots, members, multiplier, vips }
+        Self { slots, members, multiplier, vips, is_decisive: true }
+    }
+
+    /// What a node knows that does not decide who serves whom: where those go who have to leave it.
+    #[must_use]
+    pub fn for_leaving(
+        slots: &[Option<GatewayIndex>],
+        members: Vec<Option<Target>>,
+        multiplier: u64,
+    ) -> Self {
+        let slots = slots.iter().map(|slot| slot.map(GatewayIndex::value)).collect();
+        Self { slots, members, multiplier, vips: Vec::new(), is_decisive: false }
+    }
+
+    /// Whether somebody who has to leave would find another node.
+    #[must_use]
+    pub fn leads_away(&self) -> bool {
+        self.slots.iter().flatten().any(|index| self.member(*index).is_some_and(|member| !member.is_self))
+    }
+
+    fn member(&self, index: u16) -> Option<&Target> {
+        self.members.get(usize::from(index))?.as_ref()
     }
 
     /// Where a client is sent whose IKE_SA_INIT request came to `to`, if it is. `from` is the
@@ -67,9 +90,11 @@ impl Targets {
     /// else than here, by an address of the same family or by name.
     #[must_use]
     pub fn choose(&self, spi: SpiI, seen: IpAddr) -> Option<GatewayAddress> {
+        if !self.is_decisive {
+            return None;
+        }
         let at = self.position(spi);
-        let index = (*self.slots.get(at)?)?;
-        let member = self.members.get(usize::from(index))?.as_ref()?;
+        let member = self.member((*self.slots.get(at)?)?)?;
         if member.is_self { None } else { address(&member.addresses, seen) }
     }
 
@@ -80,7 +105,7 @@ impl Targets {
         let at = self.position(spi);
         let (before, after) = self.slots.split_at_checked(at)?;
         after.iter().chain(before).flatten().find_map(|index| {
-            let member = self.members.get(usize::from(*index))?.as_ref()?;
+            let member = self.member(*index)?;
             if member.is_self { None } else { address(&member.addresses, seen) }
         })
     }
@@ -154,6 +179,18 @@ mod tests {
         }
         assert_eq!(targets(&[Some(0), None]).away(spi(7), V4), None);
         assert_eq!(Targets::default().away(spi(7), V4), None);
+    }
+
+    #[test]
+    fn a_node_that_does_not_decide_sends_away_only_those_who_have_to_go() {
+        let slots: Vec<_> = (0..SLOTS).map(|_| GatewayIndex::new(1)).collect();
+        let members = targets(&[Some(1)]).members;
+
+        let targets = Targets::for_leaving(&slots, members, 1);
+
+        assert_eq!(targets.choose(spi(7), V4), None);
+        assert_eq!(targets.away(spi(7), V4), Some("10.50.0.12".parse().unwrap()));
+        assert!(targets.leads_away() && !Targets::default().leads_away());
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Port {
             if setsockopt(&socket, sockopt::SndBufForce, &BUFFER).is_err() {
                 setsockopt(&socket, sockopt::SndBuf, &BUFFER)?;
             }
+            if address.is_ipv4() {
+                // What is to be said when an address has just gone can only be said in its name. IPv6
+                // needs no more for that than the above. Without the right to it, it is not said.
+                let _denied = setsockopt(&socket, sockopt::IpTransparent, &true);
+            }
             match address {
                 SocketAddr::V4(address) => {
                     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;

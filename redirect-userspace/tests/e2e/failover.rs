@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 use xtask::lab::nodes::{Gateways, Nodes, Options, Pace};
 use xtask::lab::wait;
 
-use crate::PATIENCE;
 use crate::election::{answers, answers_by, generator, redirect_everybody, run};
 use crate::visitors::{arrive_while, ping_through_all};
+use crate::{PATIENCE, VIPS};
 
 /// Within which time the guard notices that its daemon is dead or hangs.
 const GUARD: Duration = Duration::from_secs(2);
@@ -183,6 +183,74 @@ fn no_client_fails_while_one_node_after_the_other_is_restarted() {
     .unwrap();
 
     assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn no_client_of_our_gateways_fails_while_one_after_the_other_is_restarted() {
+    let mut nodes = Nodes::start(Options { gateways: Gateways::Own, ..Options::default() }).unwrap();
+    let client = nodes.clients.remove(0);
+    let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
+
+    let tunnels = arrive_while(&client, || {
+        for name in &names {
+            let node = nodes.node(name).unwrap();
+            node.stop().unwrap();
+            node.start().unwrap();
+            nodes.wait_settled(PATIENCE).unwrap();
+        }
+    })
+    .unwrap();
+
+    assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
+    ping_through_all(&client, &tunnels).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn clients_kept_on_the_vip_stay_with_their_gateway_when_a_lowered_priority_takes_the_vip_away() {
+    let mut nodes = Nodes::build(Options { gateways: Gateways::Own, ..Options::default() }).unwrap();
+    for node in &mut nodes.nodes {
+        node.settings.preempt = true;
+    }
+    nodes.start_all().unwrap();
+    let client = nodes.clients.remove(0);
+    let first = nodes.active().unwrap();
+    let kept = |nodes: &mut Nodes| {
+        let sas = nodes.node(&first).unwrap().control().sas().unwrap();
+        sas.into_iter().filter(|sa| VIPS.contains(&sa.local.ip())).count()
+    };
+
+    let mut were_kept = 0;
+    let tunnels = arrive_while(&client, || {
+        wait::until("the Active keeps clients", PATIENCE, || {
+            were_kept = kept(&mut nodes);
+            ensure!(were_kept > 3, "{were_kept}");
+            Ok(())
+        })
+        .unwrap();
+        let node = nodes.node(&first).unwrap();
+        node.settings.priority = 10;
+        node.reload().unwrap();
+        wait::until("another node is Active", PATIENCE, || {
+            let now = nodes.active()?;
+            ensure!(now != first, "{now}");
+            Ok(())
+        })
+        .unwrap();
+        nodes.node(&first).unwrap().wait_for_event(&["told to go to", "address-gone"], PATIENCE).unwrap();
+        nodes.wait_settled(PATIENCE).unwrap();
+    })
+    .unwrap();
+
+    ping_through_all(&client, &tunnels).unwrap();
+    // Nobody had to find out by himself: that takes a client seconds.
+    let own: [IpAddr; 2] =
+        [nodes.node(&first).unwrap().address4.into(), nodes.node(&first).unwrap().address6.into()];
+    let moved = nodes.node(&first).unwrap().control().sas().unwrap();
+    let moved =
+        moved.iter().filter(|sa| own.contains(&sa.local.ip()) && sa.redirected_from.is_some()).count();
+    assert!(moved >= were_kept, "{were_kept} were kept, {moved} came back\n{}", nodes.describe());
 }
 
 #[test]

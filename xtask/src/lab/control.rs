@@ -168,6 +168,8 @@ pub struct Sa {
     pub id: u64,
     /// `half-open`, `established`, `rekeying`, `redirected` or `closing`.
     pub state: String,
+    /// Our address.
+    pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
     /// Who the peer is.

@@ -490,6 +490,7 @@ impl Dial {
             | CloseReason::WithIkeSa
             | CloseReason::Shutdown
             | CloseReason::Redirected
+            | CloseReason::AddressGone
             | CloseReason::Drained => self.rest(around),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use crate::gateway::GatewayAddress;
-use crate::ike::event::CloseReason;
+use crate::ike::event::{CloseReason, RedirectReason};
 use crate::ike::io::{Drain, Output, Selection};
 use crate::ike::sa::Effects;
 use crate::machine::{Deadline, Outbox};
@@ -67,7 +67,7 @@ impl Endpoint {
                 break;
             };
             // One that has left meanwhile costs no time. Without a pace a turn is bounded all the same.
-            if self.send_away(now, spi, None, draining.drain.grace, out) {
+            if self.send_away(now, spi, None, draining.drain.grace, RedirectReason::Drain, out) {
                 draining.next_at += draining.drain.pace;
             }
         }
@@ -87,6 +87,7 @@ impl Endpoint {
         spi: u64,
         to: Option<GatewayAddress>,
         grace: Duration,
+        why: RedirectReason,
         out: &mut Outbox<Output>,
     ) -> bool {
         let Some(sa) = self.table.get(spi).filter(|sa| sa.may_be_sent_away()) else { return false };
@@ -96,7 +97,7 @@ impl Endpoint {
             let mut effects = Effects::default();
             let names = sa.names;
             if let Some(state) = sa.established() {
-                state.send_away(ctx, names, to, grace, &mut effects);
+                state.send_away(ctx, names, to, grace, why, &mut effects);
             }
             effects
         });

@@ -15,7 +15,7 @@ use super::table::Beginning;
 use crate::codec::DecodeError;
 use crate::ike::authn;
 use crate::ike::error;
-use crate::ike::event::{Discard, Failure};
+use crate::ike::event::{Discard, Failure, RedirectExchange};
 use crate::ike::io::{Output, Path};
 use crate::ike::proposal::{Choice, IkeProposal, IkeSuite, NoChoice};
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
@@ -124,7 +124,9 @@ impl Endpoint {
         let is_sent = self.refuse_clear(message, path, out, |chain| {
             chain.notify(&NotifyContent::Redirect { gateway: to, nonce: Some(ni.clone()) })
         });
-        self.counters.redirects = self.counters.redirects.saturating_add(u64::from(is_sent));
+        if is_sent {
+            self.counters.redirect(RedirectExchange::Init);
+        }
         is_sent
     }
 

@@ -18,19 +18,21 @@
 mod audit;
 mod connect;
 mod drain;
+mod handover;
 mod init;
 mod table;
 
 use std::sync::Arc;
 
 use self::drain::Draining;
+use self::handover::Allowance;
 use self::table::Table;
 use super::client::{Dials, News};
 use super::config::Settings;
 use super::cookie::Jar;
 use super::error;
-use super::event::{CloseReason, Counters, Discard, Event, Failure};
-use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
+use super::event::{CloseReason, Counters, Discard, Event, Failure, RedirectReason};
+use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
 use super::rules::{self, Outside};
@@ -54,6 +56,8 @@ pub struct Endpoint {
     settings: Arc<Settings>,
     targets: Arc<Targets>,
     draining: Option<Draining>,
+    handed_over: Arc<HandOver>,
+    unknown: Allowance,
     rng: Rng,
     leases: Box<dyn Leases>,
     counters: Counters,
@@ -99,6 +103,8 @@ impl Endpoint {
             settings,
             targets: Arc::default(),
             draining: None,
+            handed_over: Arc::default(),
+            unknown: Allowance::new(now.mono),
             rng,
             leases,
             counters: Counters::default(),
@@ -153,6 +159,8 @@ impl Endpoint {
             settings,
             targets,
             draining: _,
+            handed_over: _,
+            unknown: _,
             rng,
             leases,
             counters,
@@ -205,7 +213,8 @@ impl Endpoint {
         };
         let Some(ours) = ours else { return self.first(now, path, octets, out) };
         if !self.table.contains(ours) {
-            return self.counters.discard(Discard::UnknownSpi);
+            self.counters.discard(Discard::UnknownSpi);
+            return self.answer_unknown(now, path, &header, octets.len(), out);
         }
         let message = match Message::decode(octets) {
             Ok(message) => message,
@@ -227,6 +236,10 @@ impl Endpoint {
             }
             sa.datagram(ctx, path, &message, &outside)
         });
+        if self.is_handed_over(path.local.ip()) {
+            // It was under way when the address went, and may have made an SA of one that was half-open.
+            self.let_go(now, ours, out);
+        }
     }
 
     /// A message that has no SPI of ours.
@@ -393,18 +406,22 @@ impl Endpoint {
             }
             Command::Redirect { selection, to, grace } => {
                 for spi in self.selected(&selection) {
-                    self.send_away(now, spi, to.clone(), grace, out);
+                    self.send_away(now, spi, to.clone(), grace, RedirectReason::Operator, out);
                 }
             }
             Command::Drain(drain) => self.drain(now, drain, out),
             Command::Undrain => self.draining = None,
+            Command::Evacuate { grace } => self.evacuate(now, grace, out),
             Command::Shutdown => {
                 for spi in self.table.spis() {
                     let (table, mut ctx) = self.split(now, out);
                     if let Some(mut sa) = table.take(spi) {
                         let names = sa.names;
                         match sa.established() {
-                            Some(state) => state.farewell(&mut ctx, names),
+                            Some(state) => {
+                                let reason = CloseReason::Shutdown;
+                                state.farewell(&mut ctx, names, reason, &mut Effects::default());
+                            }
                             None => sa.drop_silently(&mut ctx, CloseReason::Shutdown),
                         }
                         table.remove(spi);
@@ -503,6 +520,7 @@ impl Machine for Endpoint {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
             Input::Configure(settings) => self.settings = settings,
             Input::Targets(targets) => self.targets = targets,
+            Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Supersede { holder } => self.supersede(now, &holder, None, out),
             Input::Moved { inbound, path } => {

@@ -16,7 +16,7 @@ use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
 use crate::ike::config::Profile;
 use crate::ike::error;
-use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason};
 use crate::ike::identity::Shown;
 use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
@@ -302,7 +302,9 @@ impl Answered {
         to: GatewayAddress,
         effects: &mut Effects,
     ) -> Result<(), Denial> {
-        sa.leave(ctx, names, to.clone(), ctx.settings.half_open_timeout);
+        ctx.counters.redirect(RedirectExchange::Auth);
+        let grace = ctx.settings.half_open_timeout;
+        sa.leave(ctx, names, to.clone(), grace, RedirectReason::Profile);
         let result = sa.respond(ctx, names, self.path, ExchangeType::IkeAuth, |chain| {
             ours.write(chain)?;
             chain.notify(&NotifyContent::Redirect { gateway: to, nonce: None })

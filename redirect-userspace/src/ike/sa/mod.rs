@@ -210,7 +210,15 @@ impl IkeSa {
             State::Refused(state) => state.path.remote,
             State::AwaitInit(state) => state.remote(),
             State::AwaitAuth(state) => state.remote(),
-            State::Established(state) => state.remote(),
+            State::Established(state) => state.path().remote,
+        }
+    }
+
+    /// Which of our addresses the peer speaks to, once it has proved who it is.
+    pub(crate) const fn local(&self) -> Option<std::net::IpAddr> {
+        match &self.state {
+            State::Established(state) => Some(state.path().local.ip()),
+            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
         }
     }
 

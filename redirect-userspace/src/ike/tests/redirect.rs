@@ -6,8 +6,11 @@ use std::time::Duration;
 use crate::gateway::{EmptySlot, GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
 use crate::ike::config::Settings;
 use crate::ike::redirect::{Target, Targets};
-use crate::ike::wire::{Message, Notify, NotifyContent, NotifyType, encode_message};
-use crate::ike::{CloseReason, Command, Drain, Event, Input, SaState, Selection};
+use crate::ike::wire::{
+    Direction, ExchangeType, Header, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole,
+    Version, encode_message,
+};
+use crate::ike::{CloseReason, Command, Drain, Event, HandOver, Input, Path, SaSnapshot, SaState, Selection};
 use crate::testing::pair::{End, Flying, Pair, Plan};
 
 const ELSEWHERE: &str = "192.0.2.3";
@@ -191,4 +194,182 @@ fn a_drain_that_is_called_off_leaves_the_rest_in_peace() {
 
     assert_eq!(pair.sas(End::Gateway)[0].state, SaState::Established);
     assert!(!pair.gateway.endpoint.is_draining());
+}
+
+/// The gateway's address is another node's from now on; those who came to it go to `own` if it goes
+/// on, and wherever the table says otherwise.
+fn hand_over(pair: &mut Pair, own: Option<&str>) {
+    let own = own.map(|own| GatewayAddresses::new([own.parse().unwrap()]).unwrap());
+    let addresses = vec![pair.gateway.address];
+    let grace = Duration::from_secs(20);
+    pair.step(End::Gateway, Input::HandOver(Arc::new(HandOver { addresses, own, grace })));
+}
+
+// test of RFC 5685 §5
+#[test]
+fn whoever_came_to_an_address_that_goes_is_told_where_to_go_at_once_and_nothing_is_waited_for() {
+    for (own, there) in [(Some("192.0.2.9"), "192.0.2.9"), (None, ELSEWHERE), (Some("fd50::9"), ELSEWHERE)] {
+        let mut plan = Plan::shared_key();
+        plan.gateway_profile(|profile| profile.dpd = Some(Duration::from_secs(30)));
+        let mut pair = following(plan);
+        pair.step(End::Gateway, targets(1, &[]));
+        pair.establish();
+        // A request is under way, whose response will go to the other node.
+        pair.skip(Duration::from_secs(30));
+        assert_eq!(pair.take(End::Client).path.remote.ip(), pair.gateway.address);
+        pair.wire.clear();
+
+        hand_over(&mut pair, own);
+
+        assert_eq!(redirected(&pair.events(End::Gateway)), Some(&there.parse().unwrap()), "{own:?}");
+        assert_eq!(pair.wire.len(), 1, "{own:?}");
+        assert_eq!(pair.sas(End::Gateway)[0].state, SaState::Redirected);
+        assert_eq!(pair.gateway.plane.len(), 1, "what is under way to the client arrives");
+        assert_eq!(pair.gateway.endpoint.counters().redirects, [0, 0, 1]);
+        // The client hears nothing of the gateway, and the gateway nothing of the client.
+        for _ in 0..19 {
+            pair.wire.clear();
+            pair.skip(Duration::from_secs(1));
+        }
+        assert_eq!(pair.sas(End::Gateway).len(), 1, "{own:?}");
+        pair.wire.clear();
+        pair.skip(Duration::from_secs(1));
+        assert!(pair.sas(End::Gateway).is_empty() && pair.gateway.plane.is_empty());
+        assert_eq!(pair.closed(End::Gateway), [CloseReason::Redirected]);
+        assert_eq!(pair.wire.len(), 1, "a client that has not gone learns that its SA is gone");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_follow_learns_that_its_sa_is_gone_with_the_address() {
+    let mut pair = Plan::shared_key().build();
+    pair.step(End::Gateway, targets(1, &[]));
+    pair.establish();
+
+    hand_over(&mut pair, Some("192.0.2.9"));
+    pair.settle();
+
+    assert_eq!(pair.closed(End::Gateway), [CloseReason::AddressGone]);
+    assert_eq!(pair.closed(End::Client), [CloseReason::DeletedByPeer]);
+    assert!(pair.sas(End::Gateway).is_empty() && pair.sas(End::Client).is_empty());
+}
+
+#[test]
+fn a_client_with_nowhere_to_go_learns_that_its_sa_is_gone_with_the_address() {
+    let mut pair = following(Plan::shared_key());
+    pair.establish();
+
+    hand_over(&mut pair, None);
+    pair.settle();
+
+    assert_eq!(pair.closed(End::Gateway), [CloseReason::AddressGone]);
+    assert_eq!(pair.closed(End::Client), [CloseReason::DeletedByPeer]);
+}
+
+#[test]
+fn who_came_to_an_address_that_stays_is_left_in_peace() {
+    let mut pair = following(Plan::shared_key());
+    pair.establish();
+    let addresses = vec!["192.0.2.5".parse().unwrap()];
+
+    let hand_over = HandOver { addresses, own: None, grace: Duration::from_secs(20) };
+    pair.step(End::Gateway, Input::HandOver(Arc::new(hand_over)));
+
+    assert!(pair.wire.is_empty());
+    assert_eq!(pair.sas(End::Gateway)[0].state, SaState::Established);
+}
+
+#[test]
+fn a_handshake_that_ends_after_its_address_has_gone_ends_with_a_redirect() {
+    let mut pair = following(Plan::shared_key());
+    pair.initiate();
+    pair.deliver();
+    pair.deliver();
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 1);
+    hand_over(&mut pair, Some("192.0.2.9"));
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 1, "it may still become an SA");
+
+    pair.deliver();
+
+    assert_eq!(pair.sas(End::Gateway)[0].state, SaState::Redirected);
+    assert_eq!(redirected(&pair.events(End::Gateway)), Some(&"192.0.2.9".parse().unwrap()));
+}
+
+#[test]
+fn an_address_that_comes_back_is_answered_on_and_new_clients_stay() {
+    let mut pair = following(Plan::shared_key());
+    pair.establish();
+    hand_over(&mut pair, Some("192.0.2.9"));
+    pair.wire.clear();
+    pair.step(End::Gateway, Input::HandOver(Arc::default()));
+    pair.events(End::Gateway);
+
+    // It is told again, and is heard now.
+    pair.pass(Duration::from_secs(10));
+    pair.initiate();
+    pair.settle();
+
+    let states: Vec<_> = pair.sas(End::Gateway).iter().map(|sa| sa.state).collect();
+    assert_eq!(states, [SaState::Redirected, SaState::Established]);
+    assert_eq!(
+        pair.events(End::Client).iter().filter(|event| matches!(event, Event::Closed { .. })).count(),
+        0
+    );
+    pair.pass(Duration::from_secs(20));
+    assert_eq!(pair.closed(End::Gateway), [CloseReason::Redirected]);
+    assert_eq!(pair.sas(End::Gateway).len(), 1);
+}
+
+// test of RFC 7296 §2.21.4
+#[test]
+fn a_request_for_an_sa_that_nobody_has_is_answered_so_now_and_then_and_a_response_never() {
+    let mut pair = Plan::shared_key().build();
+    pair.establish();
+    let sa = pair.sas(End::Gateway).remove(0);
+    pair.command(End::Gateway, Command::Clear(Selection::All));
+    pair.settle();
+    let header = |direction| Header {
+        spi_i: sa.spi_i,
+        spi_r: sa.spi_r,
+        version: Version::V2,
+        exchange: ExchangeType::Informational,
+        sender: OriginalRole::Initiator,
+        direction,
+        message_id: MessageId(7),
+    };
+    let message = |direction| {
+        let mut octets = encode_message(Vec::new(), &header(direction), |_chain| Ok(())).unwrap();
+        // As long as the shortest that is encrypted.
+        octets.resize(28 + 4 + 8 + 1 + 16, 0);
+        octets[27] = 28 + 4 + 8 + 1 + 16;
+        octets
+    };
+    let path = sa_path(&sa);
+    let before = pair.sent.len();
+
+    for _ in 0..1_000 {
+        pair.step(End::Gateway, Input::Datagram { path, octets: &message(Direction::Request) });
+        pair.step(End::Gateway, Input::Datagram { path, octets: &message(Direction::Response) });
+    }
+
+    let answers = &pair.sent[before..];
+    assert_eq!(answers.len(), 100, "not for every one that somebody sends");
+    let answer = Message::decode(&answers[0].octets).unwrap();
+    assert_eq!((answer.header.spi_i, answer.header.spi_r), (sa.spi_i, sa.spi_r));
+    assert_eq!((answer.header.message_id, answer.header.direction), (MessageId(7), Direction::Response));
+    assert_eq!(answer.header.sender, OriginalRole::Responder);
+    assert!(answer.payloads.notify(NotifyType::InvalidIkeSpi).is_some());
+    assert!(answers[0].octets.len() <= message(Direction::Request).len());
+    pair.wire.clear();
+    pair.skip(Duration::from_secs(1));
+    pair.step(End::Gateway, Input::Datagram { path, octets: &message(Direction::Request) });
+    assert_eq!(pair.wire.len(), 1);
+    // Shorter than any answer.
+    let short = encode_message(Vec::new(), &header(Direction::Request), |_chain| Ok(())).unwrap();
+    pair.step(End::Gateway, Input::Datagram { path, octets: &short });
+    assert_eq!(pair.wire.len(), 1);
+}
+
+fn sa_path(sa: &SaSnapshot) -> Path {
+    Path { local: sa.local, remote: sa.remote }
 }

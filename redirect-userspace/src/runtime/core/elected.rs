@@ -101,6 +101,18 @@ impl Elections {
             .collect()
     }
 
+    /// The virtual addresses that this node holds, of whatever group.
+    pub(super) fn held(&self) -> Vec<IpAddr> {
+        let active = self.standing.values().filter(|standing| standing.state == State::Active);
+        active.flat_map(|standing| standing.vips.iter().copied()).collect()
+    }
+
+    /// The virtual addresses that this node may hold one day, of whatever group.
+    pub(super) fn possible(&self, config: &Config) -> Vec<IpAddr> {
+        let configured = config.hsrp.iter().flat_map(|group| group.settings.vips.iter().copied());
+        configured.chain(self.standing.values().flat_map(|standing| standing.vips.iter().copied())).collect()
+    }
+
     fn is_own(&self, id: crate::net::tcp::ConnectionId) -> Option<ConnectionId> {
         self.dialled.as_ref().filter(|(_, dialled, _)| *dialled == id).map(|(connection, ..)| *connection)
     }
@@ -116,7 +128,9 @@ impl Core {
     pub(super) fn elect(&mut self) -> Result<()> {
         let groups = self.config.hsrp.clone();
         let is_gone = |group: &GroupName| !groups.iter().any(|other| other.settings.name == *group);
+        let before = self.elections.held();
         self.elections.standing.retain(|group, _| !is_gone(group));
+        self.hand_over(&before);
         self.elections.hooks.retain(|group, _| !is_gone(group));
         for group in &groups {
             let name = group.settings.name.clone();
@@ -203,6 +217,9 @@ impl Core {
         let before = self.elections.standing.insert(group.clone(), Standing { state, vips: vips.clone() });
         let was_active = before.as_ref().is_some_and(|before| before.state == State::Active);
         let is_active = state == State::Active;
+        // First of all: the addresses have gone, and clients speak to them.
+        let held = before.as_ref().filter(|_| was_active).map(|before| before.vips.clone());
+        self.hand_over(&held.unwrap_or_default());
         if before.as_ref().is_none_or(|before| before.vips != vips) {
             // Sockets for what was learned are opened now, not when it is taken over.
             self.listen_if_needed()?;

@@ -25,10 +25,12 @@ use crate::runtime::signals::{Request, Signals};
 
 use self::aim::Aim;
 use self::elected::{Elections, spoken};
+use self::leaving::Elsewhere;
 
 mod aim;
 mod elected;
 mod interfaces;
+mod leaving;
 mod reload;
 
 /// Beats between two looks at the counters: the age of what `show` and a scrape see.
@@ -63,6 +65,9 @@ pub(super) struct Core {
     gateway: Option<Gateway>,
     /// Where the gateway sends clients: as the fast path does.
     aim: Aim,
+    elsewhere: Elsewhere,
+    /// Whether the daemon ends.
+    is_stopping: bool,
     /// `Err` with the reason while requests are not answered.
     armed: Result<(), DisarmReason>,
 }
@@ -104,6 +109,8 @@ impl Core {
             interfaces: Vec::new(),
             gateway: None,
             aim: Aim::new(multiplier),
+            elsewhere: Elsewhere::default(),
+            is_stopping: false,
             counters: Counters::default(),
             armed: Err(DisarmReason::NotAttached),
         };
@@ -333,7 +340,12 @@ impl Core {
     pub(super) async fn stop(mut self, reason: StopReason) {
         // Detaching follows at once; a map that refuses a write changes nothing about that.
         let _refused = self.set_armed(Err(DisarmReason::Stopping));
+        self.is_stopping = true;
+        let is_somebody_gone = self.evacuate();
         self.leave().await;
+        if is_somebody_gone {
+            self.linger().await;
+        }
         // After the others know that nobody is to be sent here any more.
         self.gateway = None;
         self.take_down().await;

@@ -3,30 +3,27 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
 use std::thread;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::eventfd::EventFd;
 use nix::sys::socket::SockaddrStorage;
 
-use super::worker::Order;
+use super::worker::{Door, Order};
 use crate::gateway::{Fqdn, GatewayAddress};
 use crate::ike::{Request, Way};
 
 /// Answers one worker's questions, without keeping it waiting.
 #[derive(Debug)]
 pub(super) struct Locator {
-    orders: Sender<Order>,
-    bell: Arc<EventFd>,
+    door: Door,
     /// Names that are being resolved.
     busy: Arc<AtomicUsize>,
 }
 
 impl Locator {
-    /// Answers by these ways into the worker.
-    pub(super) fn new(orders: Sender<Order>, bell: Arc<EventFd>) -> Self {
-        Self { orders, bell, busy: Arc::default() }
+    /// Answers by this way into the worker.
+    pub(super) fn new(door: Door) -> Self {
+        Self { door, busy: Arc::default() }
     }
 
     /// Finds a gateway, now or later.
@@ -40,8 +37,7 @@ impl Locator {
 
     /// The system's resolver may take its time, so it is asked on another thread.
     fn resolve(&self, request: Request, name: Fqdn) {
-        let own =
-            Self { orders: self.orders.clone(), bell: Arc::clone(&self.bell), busy: Arc::clone(&self.busy) };
+        let own = Self { door: self.door.clone(), busy: Arc::clone(&self.busy) };
         if self.busy.fetch_add(1, Ordering::Relaxed) < MAX_BUSY {
             let find = move || {
                 own.answer(request, &addresses(&name));
@@ -65,9 +61,7 @@ impl Locator {
             Some(Way { local, remote: *remote })
         };
         let ways = hosts.iter().filter_map(way).collect();
-        // Fails only when the worker has ended.
-        drop(self.orders.send(Order::Located(request, ways)));
-        let _ = self.bell.write(1);
+        self.door.order(Order::Located(request, ways));
     }
 }
 
@@ -123,16 +117,14 @@ const MAX_BUSY: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::eventfd::EfdFlags;
-
+    use super::super::worker::Mailbox;
     use super::*;
 
     fn ask(host: &str) -> Vec<Way> {
-        let (orders, inbox) = std::sync::mpsc::channel();
-        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
+        let mailbox = Mailbox::new().unwrap();
         let request = Request::default();
-        Locator::new(orders, bell).locate(request, host.parse().unwrap());
-        let Ok(Order::Located(answered, ways)) = inbox.recv() else { panic!("no answer") };
+        Locator::new(mailbox.door()).locate(request, host.parse().unwrap());
+        let Some(Order::Located(answered, ways)) = mailbox.wait() else { panic!("no answer") };
         assert_eq!(answered, request);
         ways
     }

@@ -21,8 +21,8 @@ use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 
 use self::locate::local_address;
-use self::news::{Board, Heard, Page};
-use self::worker::{Door, Order, Parts, Plane, Worker};
+use self::news::{Board, Page};
+use self::worker::{Door, Mailbox, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
 use crate::dataplane::none::Nobody;
@@ -32,7 +32,8 @@ use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
+    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId,
+    Selection, Shard,
 };
 use crate::net::ike::Port;
 use crate::net::steer::worker_of;
@@ -106,8 +107,10 @@ impl Gateway {
         let settings = for_data_plane(&config.settings, is_userspace);
         let mut queues = queues.into_iter();
         let mut rng = random()?;
+        let mut mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>>>()?;
+        let doors: Vec<Door> = mailboxes.iter().map(Mailbox::door).collect();
         let mut workers = Vec::new();
-        for (number, own) in (0..count).zip(ports.drain(..)) {
+        for ((number, own), mailbox) in (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..)) {
             let plane = match (&shared, queues.next()) {
                 (Some(shared), Some(queue)) => {
                     Plane::Userspace(Box::new(Userspace::new(Arc::clone(shared), queue, rng.fork())))
@@ -123,6 +126,8 @@ impl Gateway {
                 endpoint,
                 ports: own,
                 plane,
+                mailbox,
+                others: others(&doors, number.into()),
                 board: Arc::clone(&board),
             };
             workers.push(Worker::start(parts)?);
@@ -204,6 +209,12 @@ impl Gateway {
     /// The cluster has other members or loads.
     pub(super) fn set_targets(&self, targets: &Arc<Targets>) {
         self.tell_all(|| Order::Targets(Arc::clone(targets)));
+    }
+
+    /// Other addresses of the cluster than before are another node's. Nothing is waited for.
+    pub(super) fn hand_over(&self, hand_over: HandOver) {
+        let hand_over = Arc::new(hand_over);
+        self.tell_all(|| Order::HandOver(Arc::clone(&hand_over)));
     }
 
     /// Tells every worker what to do.
@@ -325,32 +336,16 @@ impl Gateway {
 
     /// The next news.
     pub(super) async fn news(&mut self) -> GatewayNews {
-        let Page { heard, lost, has_ended } = self.board.read().await;
+        let Page { events, lost, has_ended } = self.board.read().await;
         if has_ended {
             return GatewayNews::Failed;
         }
         if lost > 0 {
             tracing::warn!(lost, "events of the gateway were dropped: there were too many");
         }
-        let mut events = Vec::new();
-        let mut superseded: Vec<Vec<Arc<[u8]>>> = vec![Vec::new(); self.workers.len()];
-        for heard in heard {
-            match heard {
-                Heard::Event(event) => {
-                    if let Event::Established { took, .. } = &event {
-                        self.durations.note(*took);
-                    }
-                    events.push(event);
-                }
-                Heard::Supersede(from, holder) => {
-                    let others = superseded.iter_mut().enumerate().filter(|(number, _)| *number != from);
-                    others.for_each(|(_, holders)| holders.push(Arc::clone(&holder)));
-                }
-            }
-        }
-        for (worker, holders) in self.workers.iter().zip(superseded) {
-            if !holders.is_empty() {
-                worker.order(Order::Supersede(holders.into()));
+        for event in &events {
+            if let Event::Established { took, .. } = event {
+                self.durations.note(*took);
             }
         }
         GatewayNews::Events(events)
@@ -371,6 +366,12 @@ impl Keep for Doors {
             door.bring(path, datagram.payload);
         }
     }
+}
+
+/// The ways into all workers but this one.
+fn others(doors: &[Door], number: usize) -> Vec<Door> {
+    let all = doors.iter().enumerate();
+    all.filter(|(other, _)| *other != number).map(|(_, door)| door.clone()).collect()
 }
 
 /// The sockets of every worker: for each address both ports.

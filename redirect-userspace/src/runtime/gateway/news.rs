@@ -7,26 +7,17 @@
 //! - A worker wakes the core once for all that it has to say after a turn, and not at all while the
 //!   core has not read what is there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::ike::Event;
 
-/// Something that the core hears of a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Something happened.
-    Event(Event),
-    /// A client has made a new SA with the worker of this number.
-    Supersede(usize, Arc<[u8]>),
-}
-
 /// What is read at a time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     /// In the order in which each worker wrote it.
-    pub(super) heard: Vec<Heard>,
+    pub(super) events: Vec<Event>,
     /// How much there was no room for since the last page.
     pub(super) lost: u64,
     /// A thread has ended, and nobody told it to.
@@ -42,17 +33,17 @@ pub(super) struct Board {
 
 impl Board {
     /// Puts up what a worker has to say, which is empty afterwards.
-    pub(super) fn post(&self, heard: &mut Vec<Heard>) {
+    pub(super) fn post(&self, heard: &mut Vec<Event>) {
         if heard.is_empty() {
             return;
         }
         let was_empty = {
             let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-            let was_empty = page.heard.is_empty();
-            let room = ROOM.saturating_sub(page.heard.len());
+            let was_empty = page.events.is_empty();
+            let room = ROOM.saturating_sub(page.events.len());
             let lost = heard.len().saturating_sub(room);
             page.lost = page.lost.saturating_add(u64::try_from(lost).unwrap_or(u64::MAX));
-            page.heard.extend(heard.drain(..).take(room));
+            page.events.extend(heard.drain(..).take(room));
             was_empty
         };
         if was_empty {
@@ -71,7 +62,7 @@ impl Board {
         loop {
             {
                 let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-                if page.has_ended || !page.heard.is_empty() {
+                if page.has_ended || !page.events.is_empty() {
                     return std::mem::take(&mut page);
                 }
             }
@@ -85,10 +76,12 @@ const ROOM: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn heard(number: usize) -> Heard {
-        Heard::Event(Event::CookiesChanged { are_wanted: true, half_open: number })
+    fn heard(number: usize) -> Event {
+        Event::CookiesChanged { are_wanted: true, half_open: number }
     }
 
     fn poll(board: &Board) -> Option<Page> {
@@ -108,7 +101,7 @@ mod tests {
 
         let page = poll(&board).unwrap();
 
-        assert_eq!(page, Page { heard: vec![heard(1), heard(2), heard(3)], lost: 0, has_ended: false });
+        assert_eq!(page, Page { events: vec![heard(1), heard(2), heard(3)], lost: 0, has_ended: false });
         assert_eq!(poll(&board), None);
     }
 
@@ -116,15 +109,15 @@ mod tests {
     fn what_finds_no_room_is_counted_and_the_end_always_has_room() {
         let board = Board::default();
         board.post(&mut (0..ROOM - 1).map(heard).collect());
-        let mut rest: Vec<Heard> = (0..10).map(heard).collect();
+        let mut rest: Vec<Event> = (0..10).map(heard).collect();
         board.post(&mut rest);
         board.end();
 
         let page = poll(&board).unwrap();
 
-        assert_eq!((page.heard.len(), page.lost, page.has_ended), (ROOM, 9, true));
+        assert_eq!((page.events.len(), page.lost, page.has_ended), (ROOM, 9, true));
         assert!(rest.is_empty());
-        assert_eq!(page.heard.last(), Some(&heard(0)));
+        assert_eq!(page.events.last(), Some(&heard(0)));
     }
 
     #[test]
@@ -138,6 +131,6 @@ mod tests {
             page
         });
 
-        assert_eq!(page.heard, [heard(1)]);
+        assert_eq!(page.events, [heard(1)]);
     }
 }

@@ -22,7 +22,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::locate::Locator;
-use super::news::{Board, Heard};
+use super::news::Board;
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::DataPlane;
 use crate::dataplane::none::Nobody;
@@ -31,8 +31,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Input, NAT_T_PORT, Output, Path, Request, Selection, Usage,
-    Way,
+    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Request,
+    Selection, Usage, Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -42,14 +42,12 @@ use crate::time::Now;
 /// A worker and the way to reach it.
 #[derive(Debug)]
 pub(super) struct Worker {
-    orders: thread_mpsc::Sender<Order>,
-    bell: Arc<EventFd>,
+    door: Door,
     thread: Option<JoinHandle<()>>,
     figures: Arc<Mutex<Figures>>,
-    waiting: Arc<AtomicUsize>,
 }
 
-/// The way into a worker for datagrams that came to other sockets.
+/// The way into a worker.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     orders: thread_mpsc::Sender<Order>,
@@ -59,14 +57,52 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Tells the worker what to do next.
+    pub(super) fn order(&self, order: Order) {
+        // Fails only when the thread has ended, and the core hears of that.
+        drop(self.orders.send(order));
+        let _ = self.bell.write(1);
+    }
+
     /// Brings a datagram in, unless too many wait: its sender repeats it.
     pub(super) fn bring(&self, path: Path, octets: &[u8]) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        drop(self.orders.send(Order::Datagram(path, octets.to_vec())));
-        let _ = self.bell.write(1);
+        self.order(Order::Datagram(path, octets.to_vec()));
+    }
+}
+
+/// What a worker takes its orders from.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    orders: thread_mpsc::Receiver<Order>,
+    door: Door,
+}
+
+impl Mailbox {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// The system has no room for it.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let (sender, orders) = thread_mpsc::channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let door = Door { orders: sender, bell: Arc::new(bell), waiting: Arc::default() };
+        Ok(Self { orders, door })
+    }
+
+    /// Waits for an order.
+    #[cfg(test)]
+    pub(super) fn wait(&self) -> Option<Order> {
+        self.orders.recv().ok()
+    }
+
+    /// The way into it.
+    pub(super) fn door(&self) -> Door {
+        self.door.clone()
     }
 }
 
@@ -78,6 +114,8 @@ pub(super) enum Order {
     Targets(Arc<Targets>),
     /// A gateway was looked for.
     Located(Request, Vec<Way>),
+    /// Other addresses of the cluster than before are another node's.
+    HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
@@ -106,6 +144,9 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
+    /// What it is told, and the other workers.
+    pub(super) mailbox: Mailbox,
+    pub(super) others: Vec<Door>,
     pub(super) board: Arc<Board>,
 }
 
@@ -137,11 +178,10 @@ impl Plane {
 impl Worker {
     /// Starts the thread.
     pub(super) fn start(parts: Parts) -> anyhow::Result<Self> {
-        let (orders, inbox) = thread_mpsc::channel();
-        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let door = parts.mailbox.door();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("creating an epoll instance")?;
         let watch = EpollFlags::EPOLLIN;
-        epoll.add(&bell, EpollEvent::new(watch, BELL)).context("watching an eventfd")?;
+        epoll.add(&door.bell, EpollEvent::new(watch, BELL)).context("watching an eventfd")?;
         for (number, port) in (0..).zip(&parts.ports) {
             epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
         }
@@ -149,10 +189,8 @@ impl Worker {
             epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
         }
         let figures = Arc::new(Mutex::new(Figures::default()));
-        let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let come_in = Arc::clone(&waiting);
-        let locator = Locator::new(orders.clone(), Arc::clone(&bell));
+        let locator = Locator::new(door.clone());
+        let shown = Arc::clone(&figures);
         let thread = thread::Builder::new()
             .name(format!("ike-{}", parts.number))
             .spawn(move || {
@@ -163,31 +201,29 @@ impl Worker {
                     locator,
                     out: Outbox::new(),
                     heard: Vec::new(),
+                    superseded: Vec::new(),
                     inbox: Some(Inbox::new()),
                     figures: shown,
-                    waiting: come_in,
                     shown_at: Now::default(),
                     is_stopping: false,
                 };
-                turn.serve(&epoll, &ring, &inbox);
+                turn.serve(&epoll);
                 if !turn.is_stopping {
                     board.end();
                 }
             })
             .context("starting a thread of the gateway")?;
-        Ok(Self { orders, bell, thread: Some(thread), figures, waiting })
+        Ok(Self { door, thread: Some(thread), figures })
     }
 
-    /// The way in for datagrams.
+    /// The way in.
     pub(super) fn door(&self) -> Door {
-        Door { orders: self.orders.clone(), bell: Arc::clone(&self.bell), waiting: Arc::clone(&self.waiting) }
+        self.door.clone()
     }
 
     /// Tells the thread what to do next.
     pub(super) fn order(&self, order: Order) {
-        // Fails only when the thread has ended, and the core hears of that.
-        drop(self.orders.send(order));
-        let _ = self.bell.write(1);
+        self.door.order(order);
     }
 
     /// How it stands, as of a moment ago.
@@ -211,17 +247,18 @@ struct Turn {
     locator: Locator,
     out: Outbox<Output>,
     /// What the core has not been told yet.
-    heard: Vec<Heard>,
+    heard: Vec<Event>,
+    /// Clients of which the other workers have not been told yet.
+    superseded: Vec<Arc<[u8]>>,
     /// Lent out while its datagrams are worked through.
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
-    waiting: Arc<AtomicUsize>,
     shown_at: Now,
     is_stopping: bool,
 }
 
 impl Turn {
-    fn serve(&mut self, epoll: &Epoll, bell: &EventFd, orders: &thread_mpsc::Receiver<Order>) {
+    fn serve(&mut self, epoll: &Epoll) {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         let mut is_shown = true;
         while !self.is_stopping {
@@ -248,8 +285,8 @@ impl Turn {
                 plane.send(&self.parts.ports);
             }
             if rings {
-                let _ = bell.read();
-                for order in orders.try_iter() {
+                let _ = self.parts.mailbox.door.bell.read();
+                while let Ok(order) = self.parts.mailbox.orders.try_recv() {
                     self.obey(now, order);
                 }
             }
@@ -260,8 +297,18 @@ impl Turn {
                 plane.flush();
             }
             self.parts.board.post(&mut self.heard);
+            self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
+    }
+
+    /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
+    fn tell_others(&mut self) {
+        if self.superseded.is_empty() {
+            return;
+        }
+        let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
+        self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
     }
 
     /// How long nothing needs to be done.
@@ -360,9 +407,9 @@ impl Turn {
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
-            Output::Supersede { holder } => self.heard.push(Heard::Supersede(self.parts.number, holder)),
+            Output::Supersede { holder } => self.superseded.push(holder),
             Output::Locate { request, host } => self.locator.locate(request, host),
-            Output::Event(event) => self.heard.push(Heard::Event(event)),
+            Output::Event(event) => self.heard.push(event),
         }
     }
 
@@ -381,8 +428,9 @@ impl Turn {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
+            Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.parts.mailbox.door.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.datagram(now, path, &mut octets);
                 self.tell(now);
             }

@@ -90,7 +90,9 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
             sa_line!(event, sa, "Child SA gone", "spi-in" = inbound, "reason" = reason.as_str());
         }
         IkeEvent::Rekeyed { sa, by_us } => sa_line!(event, sa, "SA rekeyed", "by" = side(*by_us)),
-        IkeEvent::Redirected { sa, to } => sa_line!(event, sa, "client redirected", "to" = to.to_string()),
+        IkeEvent::Redirected { sa, to, why } => {
+            sa_line!(event, sa, "client redirected", "to" = to.to_string(), "reason" = why.as_str());
+        }
         IkeEvent::RedirectFollowed { connection, from, to, exchange } => {
             line!(
                 event,

@@ -6,7 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::control::{Durations, IkeFigures};
-use crate::ike::{CountSnapshot, Counters, Discard, Failure, RedirectRefusal, SaState};
+use crate::ike::{CountSnapshot, Counters, Discard, Failure, RedirectExchange, RedirectRefusal, SaState};
 use crate::telemetry::metrics::{counter, counters, gauge, gauges, sentence};
 
 /// All of them.
@@ -82,14 +82,27 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
             .into_iter()
             .map(|(kind, count)| ([("kind", kind)], count)),
     )?;
+    self::counters(
+        encoder,
+        "ike_redirects",
+        "Clients that the gateway told to go to another one, by the exchange",
+        RedirectExchange::ALL
+            .iter()
+            .zip(counters.redirects)
+            .map(|(exchange, count)| ([("exchange", exchange.as_str())], count)),
+    )?;
     for (name, help, count) in [
         ("ike_init_requests", "IKE_SA_INIT requests that were taken in", counters.init_requests),
         ("ike_cookies", "Cookies that were asked for", counters.cookies),
-        ("ike_redirects", "Clients that the gateway told to go to another one", counters.redirects),
         (
             "ike_redirects_followed",
             "Redirects that this node followed as a client",
             counters.redirects_followed,
+        ),
+        (
+            "ike_unknown_answered",
+            "Requests for IKE SAs that there are not, and that were answered so",
+            counters.unknown_answered,
         ),
         ("ike_retransmissions", "Requests of this node that were repeated", counters.retransmissions),
         ("ike_children", "Child SAs that came up", counters.children),

@@ -85,6 +85,7 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::WithIkeSa
         | CloseReason::Shutdown
         | CloseReason::Redirected
+        | CloseReason::AddressGone
         | CloseReason::Drained => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
@@ -133,7 +134,7 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             of(sa, [("spi-in", inbound.to_string()), ("reason", reason.to_string())])
         }
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
-        Event::Redirected { sa, to } => of(sa, [("to", to.to_string())]),
+        Event::Redirected { sa, to, why } => of(sa, [("to", to.to_string()), ("reason", why.to_string())]),
         Event::RedirectFollowed { connection, from, to, exchange } => vec![
             ("connection", connection.to_string()),
             ("from", from.to_string()),
@@ -199,7 +200,7 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{sa}: Child SA {inbound} is gone: {reason}")
         }
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
-        Event::Redirected { sa, to } => write!(f, "{sa} was told to go to {to}"),
+        Event::Redirected { sa, to, why } => write!(f, "{sa} was told to go to {to}: {why}"),
         Event::RedirectFollowed { connection, from, to, exchange } => {
             write!(f, "{connection} goes from {from} to {to}, as it was told in {exchange}")
         }
@@ -239,7 +240,7 @@ pub(super) mod fixtures {
 
     use crate::ike::config::Name;
     use crate::ike::wire::{ChildSpi, ExchangeType};
-    use crate::ike::{CloseReason, Event, Failure, RedirectRefusal, SaId, SaLabel};
+    use crate::ike::{CloseReason, Event, Failure, RedirectReason, RedirectRefusal, SaId, SaLabel};
 
     /// The SA of a client.
     pub(crate) fn sa() -> SaLabel {
@@ -280,7 +281,7 @@ pub(super) mod fixtures {
             Event::ChildRefused { sa: sa(), failure: Failure::Selectors, detail: "".into() },
             Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
             Event::Rekeyed { sa: sa(), by_us: true },
-            Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap() },
+            Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap(), why: RedirectReason::Drain },
             Event::RedirectFollowed {
                 connection: Name::new("hq").unwrap(),
                 from: "10.50.0.5:500".parse().unwrap(),
@@ -325,7 +326,7 @@ mod tests {
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access): Child SA c2320001 is gone: \
                  rekeyed",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
-                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12: drain",
                 "hq goes from 10.50.0.5:500 to gw2.vpn.example.net, as it was told in IKE_SA_INIT",
                 "3 redirects were not followed: not-allowed, the last one by 10.50.0.5:500 to 203.0.113.9, \
                  connection hq",

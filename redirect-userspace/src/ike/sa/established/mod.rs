@@ -14,7 +14,7 @@ mod tasks;
 mod time;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ use crate::ike::sa::keymat::DerivationKey;
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::peer::Peer;
 use crate::ike::sa::window::Requested;
-use crate::ike::sa::{Effects, Names, RivalFate, transmit};
+use crate::ike::sa::{Effects, Names, transmit};
 use crate::ike::snapshot::{ChildSnapshot, SaSnapshot, SaState};
 use crate::ike::wire::{
     ChainWriter, ChildSpi, Direction, EncodeError, ExchangeType, Message, TrafficSelector,
@@ -61,6 +61,8 @@ pub(crate) struct Established {
     tasks: VecDeque<Task>,
     doing: Option<Box<Doing>>,
     stage: Stage,
+    /// Whether the address that the peer speaks to is another node's: what it says may go there.
+    is_adrift: bool,
     made_at: Instant,
     /// When something that only the peer can have sent came last.
     heard_at: Instant,
@@ -158,6 +160,7 @@ impl Established {
             tasks: VecDeque::new(),
             doing: None,
             stage: Stage::Active,
+            is_adrift: false,
             made_at: now,
             heard_at: now,
             rekey_at: ike.map(|lifetime| now + jittered(ctx, lifetime)),
@@ -188,8 +191,8 @@ impl Established {
         &self.leases
     }
 
-    pub(crate) const fn remote(&self) -> SocketAddr {
-        self.path.remote
+    pub(crate) const fn path(&self) -> Path {
+        self.path
     }
 
     /// Whether another SA goes on in its place, or will.
@@ -439,12 +442,7 @@ impl Established {
     ) {
         effects.is_gone = true;
         self.drop_children(ctx);
-        if let Some(doing) = self.doing.take() {
-            if let Doing::RekeyIke { rival: Some(rival), .. } = &*doing {
-                effects.rival = Some((rival.spi, RivalFate::Void));
-            }
-            doing.abandon(ctx);
-        }
+        self.give_up_request(ctx, effects);
         self.clear_tasks(ctx);
         let is_remnant = self.is_remnant();
         self.return_leases(ctx);

@@ -2,13 +2,13 @@
 
 use crate::crypto::kex::KeyExchange;
 use crate::gateway::GatewayAddress;
-use crate::ike::event::{CloseReason, Event, Failure};
+use crate::ike::event::{CloseReason, Event, Failure, RedirectExchange, RedirectReason};
 use crate::ike::message::SealError;
 use crate::ike::proposal::IkeProposal;
 use crate::ike::sa::child::{ChildStage, NONCE_LENGTH, Request, Wanted, generate};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::established::{Established, Stage};
-use crate::ike::sa::{Effects, Names};
+use crate::ike::sa::{Effects, Names, RivalFate};
 use crate::ike::wire::{
     ChainWriter, ChildProtocol, ChildSpi, Delete, EncodeError, ExchangeType, KeyExchange as KePayload,
     KeyExchangeMethod, Nonce, NotifyContent, Payload, Sa, TrafficSelectors,
@@ -208,19 +208,78 @@ impl Established {
         names: Names,
         to: GatewayAddress,
         grace: Duration,
+        why: RedirectReason,
         effects: &mut Effects,
     ) {
-        self.leave(ctx, names, to.clone(), grace);
-        self.tasks.clear();
+        ctx.counters.redirect(RedirectExchange::Informational);
+        self.leave(ctx, names, to.clone(), grace, why);
+        self.clear_tasks(ctx);
         self.want(Task::Redirect { to });
         self.next_task(ctx, names, effects);
     }
 
     /// From now on the client has its time to go elsewhere.
-    pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, names: Names, to: GatewayAddress, grace: Duration) {
+    pub(crate) fn leave(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        to: GatewayAddress,
+        grace: Duration,
+        why: RedirectReason,
+    ) {
         self.stage = Stage::Leaving { patience: ctx.now.mono + grace };
-        ctx.counters.redirects = ctx.counters.redirects.saturating_add(1);
-        ctx.event(Event::Redirected { sa: self.label(names), to });
+        ctx.event(Event::Redirected { sa: self.label(names), to, why });
+    }
+
+    /// The address that the peer speaks to is another node's: nothing that it says will be heard. A
+    /// client that follows redirects is told to go to `to`, at once and whatever it was asked before;
+    /// its SA goes on for `grace`, for what is under way to it. Any other one is told that its SA is
+    /// gone, so that it begins anew.
+    pub(crate) fn let_go(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        to: Option<GatewayAddress>,
+        grace: Duration,
+        effects: &mut Effects,
+    ) {
+        match self.stage {
+            Stage::Leaving { .. } => self.is_adrift = true,
+            // Another one has its clients' traffic, or it has ended already.
+            Stage::Contending | Stage::Replaced { .. } | Stage::Closing { .. } => {}
+            Stage::Active => match to.filter(|_| self.may_be_sent_away()) {
+                Some(to) => {
+                    self.is_adrift = true;
+                    self.hurry_away(ctx, names, to, grace, RedirectReason::AddressGone, effects);
+                }
+                None => self.farewell(ctx, names, CloseReason::AddressGone, effects),
+            },
+        }
+    }
+
+    /// As [`Self::send_away`], at once and whatever the client was asked before.
+    pub(crate) fn hurry_away(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        to: GatewayAddress,
+        grace: Duration,
+        why: RedirectReason,
+        effects: &mut Effects,
+    ) {
+        self.give_up_request(ctx, effects);
+        self.send_away(ctx, names, to, grace, why, effects);
+    }
+
+    /// What waits for its response will not get it.
+    pub(super) fn give_up_request(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+        self.channel.window.responded();
+        if let Some(doing) = self.doing.take() {
+            if let Doing::RekeyIke { rival: Some(rival), .. } = &*doing {
+                effects.rival = Some((rival.spi, RivalFate::Void));
+            }
+            doing.abandon(ctx);
+        }
     }
 
     /// Begins to delete the SA: its Child SAs are gone at once.
@@ -256,12 +315,18 @@ impl Established {
     }
 
     /// Tells the peer that the SA is gone, without waiting for anything.
-    pub(crate) fn farewell(&mut self, ctx: &mut Context<'_>, names: Names) {
+    pub(crate) fn farewell(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        reason: CloseReason,
+        effects: &mut Effects,
+    ) {
         // A request that still waits would keep the window closed.
         self.channel.window.responded();
         let _last_word = self
             .ask(ctx, names, ExchangeType::Informational, |chain| chain.push(&Payload::Delete(Delete::Ike)));
-        self.shut(ctx, names, CloseReason::Shutdown, &mut Effects::default());
+        self.shut(ctx, names, reason, effects);
     }
 
     /// Begins the next task, if nothing is under way.

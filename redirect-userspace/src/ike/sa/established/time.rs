@@ -59,6 +59,8 @@ impl Established {
                 ctx.counters.retransmissions = ctx.counters.retransmissions.saturating_add(1);
                 transmit(ctx, self.path, datagrams);
             }
+            // Its answers may be heard by another node, while it has moved long ago.
+            Due::Dead if self.is_adrift => self.give_up_request(ctx, effects),
             Due::Dead => {
                 return self.shut(ctx, names, CloseReason::PeerDead, effects);
             }
@@ -72,6 +74,10 @@ impl Established {
         if let Stage::Leaving { patience } = self.stage
             && patience <= now
         {
+            if self.is_adrift {
+                self.farewell(ctx, names, CloseReason::Redirected, effects);
+                return;
+            }
             self.close(ctx, names, CloseReason::Redirected, effects);
             return;
         }

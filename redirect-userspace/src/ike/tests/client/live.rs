@@ -393,7 +393,7 @@ fn a_redirect_that_comes_again_is_answered_again_and_followed_once() {
     let answers = said(&world)
         .into_iter()
         .filter(|line| *line == (at(1), ExchangeType::Informational, Direction::Response));
-    assert_eq!(answers.count(), 2, "the last one is for an SA that is gone");
+    assert_eq!(answers.count(), 3, "the last one says that its SA is gone");
     assert_eq!(followed(&world.events(CLIENT)).len(), 1);
 }
 

@@ -1,0 +1,61 @@
+//! `[redirect.drain]`: how this node loses its clients.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::error::Problems;
+use crate::config::reader::Section;
+
+/// How this node loses its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Clients that are told to go each second.
+    pub rate: u32,
+    /// How long each has for it, before its SA is deleted.
+    pub grace: Duration,
+    /// After which time all that are left are deleted.
+    pub deadline: Duration,
+    /// Whether the node is drained before the daemon ends in order.
+    pub before_stop: bool,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            rate: 100,
+            grace: Duration::from_secs(30),
+            deadline: Duration::from_secs(300),
+            before_stop: false,
+        }
+    }
+}
+
+impl Drain {
+    /// Time between two clients that are told to go, for one of `workers` that all tell theirs.
+    #[must_use]
+    pub fn pace(&self, workers: u32) -> Duration {
+        Duration::from_secs(1) * workers.max(1) / self.rate.max(1)
+    }
+}
+
+/// Reads the section.
+pub(super) fn drain(redirect: &mut Section<'_>, problems: &mut Problems) -> Drain {
+    let default = Drain::default();
+    let mut section = redirect.section("drain", problems);
+    let rate = section.number("rate", RATE, problems);
+    let grace = section.duration_in("grace", GRACE, problems);
+    let deadline = section.duration_in("deadline", DEADLINE, problems);
+    let before_stop = section.flag("before-stop", problems);
+    section.finish(problems);
+    Drain {
+        rate: rate.map_or(default.rate, |rate| rate.value),
+        grace: grace.map_or(default.grace, |grace| grace.value),
+        deadline: deadline.map_or(default.deadline, |deadline| deadline.value),
+        before_stop: before_stop.map_or(default.before_stop, |flag| flag.value),
+    }
+}
+
+const RATE: RangeInclusive<u32> = 1..=100_000;
+/// Less leaves a client no time to follow.
+const GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);

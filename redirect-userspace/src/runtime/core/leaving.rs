@@ -1,0 +1,88 @@
+//! Clients whose gateway, or whose address of it, goes away in order.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Core;
+use crate::ike::{Command, HandOver};
+use crate::runtime::clock::Ticker;
+use crate::runtime::gateway::GatewayNews;
+use crate::telemetry::Event;
+
+/// What the gateway was told last of addresses that are another node's.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// Those that this node has had or may have one day, and has not now.
+    addresses: BTreeSet<IpAddr>,
+    told: Option<HandOver>,
+}
+
+impl Core {
+    /// Tells all clients to go to another node, before the VIP leaves; says whether there are any that
+    /// have somewhere to go. Nothing is waited for: whoever takes over is not to wait.
+    pub(super) fn evacuate(&self) -> bool {
+        let Some(gateway) = &self.gateway else { return false };
+        let (sessions, _) = gateway.sessions();
+        if sessions == 0 || !self.aim.leads_away() {
+            return false;
+        }
+        gateway.command(&Command::Evacuate { grace: LINGER });
+        true
+    }
+
+    /// Gives clients that were told to go the time for it: they delete their SAs when they have new
+    /// ones. Until then their traffic goes on.
+    pub(super) async fn linger(&mut self) {
+        let end = self.clock.now().mono + LINGER;
+        let mut ticker = Ticker::every(LOOK);
+        loop {
+            let Some(gateway) = &mut self.gateway else { return };
+            tokio::select! {
+                () = ticker.tick() => {
+                    let (sessions, _) = gateway.sessions();
+                    if sessions == 0 || self.clock.now().mono >= end {
+                        return;
+                    }
+                    if let Some(guard) = &mut self.guard {
+                        guard.beat();
+                    }
+                }
+                news = gateway.news() => match news {
+                    GatewayNews::Events(events) => {
+                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                    }
+                    GatewayNews::Failed => return,
+                },
+            }
+        }
+    }
+
+    /// Tells the gateway which addresses of the cluster are another node's now. `gone` were held until
+    /// now, whatever the configuration says of them.
+    pub(super) fn hand_over(&mut self, gone: &[IpAddr]) {
+        let held = self.elections.held();
+        let elsewhere = &mut self.elsewhere;
+        elsewhere.addresses.extend(gone);
+        elsewhere.addresses.extend(self.elections.possible(&self.config));
+        let is_here =
+            |address: &IpAddr| held.contains(address) || self.config.redirect.vips.contains(address);
+        elsewhere.addresses.retain(|address| !is_here(address));
+        let Some(gateway) = &self.gateway else { return };
+        let stays = !self.is_stopping && !self.cluster.is_draining();
+        let hand_over = HandOver {
+            addresses: elsewhere.addresses.iter().copied().collect(),
+            own: self.config.node.addresses.clone().filter(|_| stays),
+            grace: self.config.redirect.drain.grace,
+        };
+        if elsewhere.told.as_ref() != Some(&hand_over) {
+            elsewhere.told = Some(hand_over.clone());
+            gateway.hand_over(hand_over);
+        }
+    }
+}
+
+/// How long clients have to go when the daemon ends: a handshake, and a request that was lost.
+const LINGER: Duration = Duration::from_secs(1);
+/// Time between two looks at who is left.
+const LOOK: Duration = Duration::from_millis(50);
