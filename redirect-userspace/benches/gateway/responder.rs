@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::Deserialize;
 use xtask::lab::gateway::{Gateway, Place, Profile, Scene, Settings, addresses};
@@ -172,6 +173,24 @@ impl Stage {
             Ok(given.context("no address")?.1)
         })?;
         Ok((client, address))
+    }
+
+    /// Keeps a gateway on one core and has another one take in what it sends.
+    pub(crate) fn part(&self, gateway: Pid, own: usize, other: usize) -> Result<()> {
+        let mut cores = CpuSet::new();
+        cores.set(own)?;
+        for task in fs::read_dir(format!("/proc/{gateway}/task")).context("the gateway's threads")? {
+            let name = task?.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok()).context("a thread's number")?;
+            sched_setaffinity(Pid::from_raw(number), &cores).context("keeping a thread on a core")?;
+        }
+        let order = format!(
+            "echo {:x} > /sys/class/net/{}/queues/rx-0/rps_cpus",
+            1_u64 << other,
+            self.scene.site.role()
+        );
+        output(self.scene.switch.namespace().command("sh").args(["-c", &order]))?;
+        Ok(())
     }
 
     /// So many clients come, from this number on, and stay.

@@ -113,7 +113,7 @@ fn sealing(protection: Protection) -> Result<Operation> {
         &vec![4; protection.integ_key_length()],
     )
     .context("keys")?;
-    let out = Outbound::new([1, 2, 3, 4], &keys, SequenceNumbers::Extended).context("an SA")?;
+    let out = Outbound::new([1, 2, 3, 4], keys, SequenceNumbers::Extended);
     let (mut rng, mut buffer) = (Rng::from_number(1), vec![6; HEADROOM + PACKET + TAILROOM]);
     Ok(Box::new(move || {
         // What was encrypted the last time is no IP packet.

@@ -1,6 +1,9 @@
 //! Octets through a tunnel per second of the gateway's processor time, by TCP, in both directions.
 //!
-//! The client is our own daemon, whoever the gateway is; what it needs is not counted.
+//! The client is our own daemon, whoever the gateway is; what it needs is not counted. Neither is what
+//! the wire does: the gateway has a core of its own, and what leaves it is taken in by the other one,
+//! as if it were another machine. Otherwise the kernel would carry a packet to the client's socket on
+//! behalf of the gateway that sends it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +20,10 @@ use crate::responder::{Kind, Stage, Suite};
 
 /// The address behind the gateway.
 const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 1, 1));
+/// Where the gateway works.
+const GATEWAY_CORE: usize = 0;
+/// Where what it sends is taken in.
+const CLIENT_CORE: usize = 1;
 /// How long data may stand still.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Octets that are written or read at a time.
@@ -32,6 +39,7 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
         for (number, kind) in kinds.into_iter().enumerate() {
             let responder = stage.start(kind, suite)?;
             let (_client, address) = stage.client(suite)?;
+            stage.part(responder.id()?, GATEWAY_CORE, CLIENT_CORE)?;
             let (client, gateway) = ((&stage.place.namespace, address), (&stage.scene.site, INSIDE));
             let process = responder.id()?;
             for (rates, (from, to)) in rates.iter_mut().zip([(gateway, client), (client, gateway)]) {

@@ -5,8 +5,9 @@
 //! - No sequence number is sent twice with one key: [`Outbound`] stops at the last one.
 //! - Nothing of a packet is used before its integrity is verified, and a packet that is not
 //!   authentic moves no replay window.
-//! - No memory is allocated: the caller's buffer has room in front ([`HEADROOM`]) and behind
-//!   ([`TAILROOM`]).
+//! - No memory is allocated for a packet: the caller's buffer has room in front ([`HEADROOM`]) and
+//!   behind ([`TAILROOM`]). Keys are prepared for the first one: an SA that carries nothing, as most
+//!   do at a time when all clients have just come, is small.
 //!
 //! # Picture
 //!
@@ -20,9 +21,10 @@
 //! `RFC 4303 §2`, `§3.3`, `§3.4`; `RFC 4106 §5` and `RFC 7634 §2` for the associated data.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::crypto::cipher::{Around, CipherError, KeyError, Opener, Sealer, TrafficKeys};
+use crate::crypto::cipher::{Around, CipherError, Opener, Sealer, TrafficKeys};
 use crate::dataplane::replay::{Replay, Window};
 use crate::rng::Rng;
 
@@ -99,7 +101,9 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Outbound {
     spi: [u8; 4],
-    sealer: Sealer,
+    keys: TrafficKeys,
+    /// Those, prepared.
+    sealer: OnceLock<Box<Sealer>>,
     /// The number of the packet that will be sent next; 0 when all are used up.
     next: AtomicU64,
     numbers: SequenceNumbers,
@@ -107,12 +111,18 @@ pub struct Outbound {
 
 impl Outbound {
     /// An SA that has sent nothing.
-    ///
-    /// # Errors
-    ///
-    /// The keys cannot be used.
-    pub fn new(spi: [u8; 4], keys: &TrafficKeys, numbers: SequenceNumbers) -> Result<Self, KeyError> {
-        Ok(Self { spi, sealer: keys.sealer()?, next: AtomicU64::new(1), numbers })
+    #[must_use]
+    pub const fn new(spi: [u8; 4], keys: TrafficKeys, numbers: SequenceNumbers) -> Self {
+        Self { spi, keys, sealer: OnceLock::new(), next: AtomicU64::new(1), numbers }
+    }
+
+    fn sealer(&self) -> Result<&Sealer, SealError> {
+        if let Some(sealer) = self.sealer.get() {
+            return Ok(sealer);
+        }
+        let made = Box::new(self.keys.sealer().map_err(|_library| CipherError::Library)?);
+        // Another thread may have been first.
+        Ok(self.sealer.get_or_init(|| made))
     }
 
     /// The sequence number of the packet that will be sent next; `None` when all are used up.
@@ -148,7 +158,7 @@ impl Outbound {
         buffer: &mut [u8],
         inner: Range<usize>,
     ) -> Result<Range<usize>, SealError> {
-        let protection = self.sealer.protection();
+        let (sealer, protection) = (self.sealer()?, self.keys.protection());
         let next_header = next_header(buffer.get(inner.clone()).ok_or(SealError::Room)?)?;
         let before = HEADER + protection.iv_length();
         let start = inner.start.checked_sub(before).ok_or(SealError::Room)?;
@@ -178,7 +188,7 @@ impl Outbound {
         }
         let associated = Associated::new(self.spi, number, self.numbers, protection.encr().is_aead());
         let tail = associated.tail(high);
-        self.sealer.seal(Around { head: associated.head(), iv, tail }, body, icv)?;
+        sealer.seal(Around { head: associated.head(), iv, tail }, body, icv)?;
         Ok(start..end)
     }
 }
@@ -186,26 +196,41 @@ impl Outbound {
 /// The receiving end of an SA.
 #[derive(Debug)]
 pub struct Inbound {
+    keys: TrafficKeys,
+    numbers: SequenceNumbers,
+    /// What the first packet has made necessary.
+    work: Option<Box<Work>>,
+}
+
+#[derive(Debug)]
+struct Work {
     opener: Opener,
     window: Window,
-    numbers: SequenceNumbers,
 }
 
 impl Inbound {
     /// An SA that has received nothing.
-    ///
-    /// # Errors
-    ///
-    /// The keys cannot be used.
-    pub fn new(keys: &TrafficKeys, numbers: SequenceNumbers) -> Result<Self, KeyError> {
-        let window = Window::new(numbers == SequenceNumbers::Extended);
-        Ok(Self { opener: keys.opener()?, window, numbers })
+    #[must_use]
+    pub const fn new(keys: TrafficKeys, numbers: SequenceNumbers) -> Self {
+        Self { keys, numbers, work: None }
     }
 
     /// The highest sequence number received.
     #[must_use]
-    pub const fn highest(&self) -> u64 {
-        self.window.highest()
+    pub fn highest(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.window.highest())
+    }
+
+    fn work(&mut self) -> Result<&mut Work, OpenError> {
+        match &mut self.work {
+            Some(work) => Ok(work),
+            none @ None => {
+                // Fails when the library is out of memory: the packet is lost.
+                let opener = self.keys.opener().map_err(|_library| OpenError::Authentication)?;
+                let window = Window::new(self.numbers == SequenceNumbers::Extended);
+                Ok(none.insert(Box::new(Work { opener, window })))
+            }
+        }
     }
 
     /// Opens an ESP packet, from its SPI on, where it stands, and returns where in it the inner IP
@@ -215,7 +240,7 @@ impl Inbound {
     ///
     /// [`OpenError`]; the packet's content then has no meaning.
     pub fn open(&mut self, packet: &mut [u8]) -> Result<Range<usize>, OpenError> {
-        let protection = self.opener.protection();
+        let (protection, numbers) = (self.keys.protection(), self.numbers);
         let (head, rest) = packet.split_first_chunk_mut::<HEADER>().ok_or(OpenError::Malformed)?;
         let (iv, rest) = rest.split_at_mut_checked(protection.iv_length()).ok_or(OpenError::Malformed)?;
         let body_length = rest.len().checked_sub(protection.icv_length()).ok_or(OpenError::Malformed)?;
@@ -224,18 +249,19 @@ impl Inbound {
             return Err(OpenError::Malformed);
         }
         let [s0, s1, s2, s3, n0, n1, n2, n3] = *head;
-        let number = self.window.whole(u32::from_be_bytes([n0, n1, n2, n3]));
+        let Work { opener, window } = self.work()?;
+        let number = window.whole(u32::from_be_bytes([n0, n1, n2, n3]));
         // Before the cipher: a replayed packet costs nothing.
-        self.window.check(number)?;
+        window.check(number)?;
 
         let spi = [s0, s1, s2, s3];
-        let associated = Associated::new(spi, number, self.numbers, protection.encr().is_aead());
+        let associated = Associated::new(spi, number, numbers, protection.encr().is_aead());
         let whole = number.to_be_bytes();
         let tail = associated.tail(whole.split_at(4).0);
-        self.opener
+        opener
             .open(Around { head: associated.head(), iv, tail }, body, icv)
             .map_err(|_mismatch| OpenError::Authentication)?;
-        self.window.accept(number)?;
+        window.accept(number)?;
 
         let [content @ .., pad_length, next_header] = &*body else { return Err(OpenError::Malformed) };
         let length = content.len().checked_sub(usize::from(*pad_length)).ok_or(OpenError::Padding)?;
@@ -330,7 +356,7 @@ mod tests {
 
     fn ends(protection: Protection, numbers: SequenceNumbers) -> (Outbound, Inbound) {
         let keys = keys(protection);
-        (Outbound::new(SPI, &keys, numbers).unwrap(), Inbound::new(&keys, numbers).unwrap())
+        (Outbound::new(SPI, keys.clone(), numbers), Inbound::new(keys, numbers))
     }
 
     fn ip(length: usize) -> Vec<u8> {
@@ -434,7 +460,7 @@ mod tests {
 
             assert_eq!(inbound.open(&mut sealed.clone()), Err(OpenError::Authentication));
 
-            inbound.window.accept((1 << 32) - 1).unwrap();
+            inbound.work().unwrap().window.accept((1 << 32) - 1).unwrap();
             assert!(inbound.open(&mut sealed.clone()).is_ok());
             assert_eq!(inbound.highest(), (1 << 32) + 5);
         }
@@ -481,7 +507,7 @@ mod tests {
         let (head, iv) = head.split_at(8);
         keys.sealer().unwrap().seal(Around { head, iv, tail: &[] }, body, icv).unwrap();
 
-        let result = Inbound::new(&keys, SequenceNumbers::Short).unwrap().open(&mut packet);
+        let result = Inbound::new(keys, SequenceNumbers::Short).open(&mut packet);
 
         assert_eq!(result, Err(OpenError::NoPacket));
     }

@@ -183,7 +183,8 @@ pub struct Userspace {
     shared: Arc<Shared>,
     queue: Queue,
     rng: Rng,
-    sas: HashMap<ChildSpi, Sa>,
+    /// Boxed: a table that grows has room for many that are not there yet.
+    sas: HashMap<ChildSpi, Box<Sa>>,
     batch: Vec<Slot>,
     /// Where the kernel puts its packets.
     long: Box<[u8]>,
@@ -429,9 +430,8 @@ impl DataPlane for Userspace {
             return Err(InstallError::Spi);
         }
         let numbers = if child.is_extended { SequenceNumbers::Extended } else { SequenceNumbers::Short };
-        let inbound = Inbound::new(&child.inbound_keys, numbers).map_err(|_keys| InstallError::Keys)?;
-        let outbound = Outbound::new(child.outbound.to_octets(), &child.outbound_keys, numbers)
-            .map_err(|_keys| InstallError::Keys)?;
+        let inbound = Inbound::new(child.inbound_keys, numbers);
+        let outbound = Outbound::new(child.outbound.to_octets(), child.outbound_keys, numbers);
         let outgoing = Arc::new(Outgoing::new(
             child.inbound,
             outbound,
@@ -462,7 +462,7 @@ impl DataPlane for Userspace {
             routes,
             own_addresses: child.own_addresses,
         };
-        self.sas.insert(child.inbound, sa);
+        self.sas.insert(child.inbound, Box::new(sa));
         if child.is_outbound {
             self.switch(child.inbound);
         }

@@ -231,7 +231,7 @@ mod tests {
     fn outgoing(spi: u32, remote: &[TrafficSelector]) -> Arc<Outgoing> {
         let protection = Protection::new(Encr::AesGcm128, None).unwrap();
         let keys = TrafficKeys::new(protection, &[1; 20], &[]).unwrap();
-        let esp = Outbound::new(spi.to_be_bytes(), &keys, SequenceNumbers::Short).unwrap();
+        let esp = Outbound::new(spi.to_be_bytes(), keys, SequenceNumbers::Short);
         let all: Arc<[TrafficSelector]> =
             [range("0.0.0.0", "255.255.255.255"), range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]
                 .into();
