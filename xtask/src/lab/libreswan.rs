@@ -216,8 +216,7 @@ impl Pluto {
     /// [`Pluto::add_shared_key`].
     #[must_use]
     pub fn gateway(local: IpAddr) -> Vec<(&'static str, String)> {
-        let (family, everything) =
-            if local.is_ipv4() { ("ipv4", "0.0.0.0/0") } else { ("ipv6", "::/0") };
+        let (family, everything) = if local.is_ipv4() { ("ipv4", "0.0.0.0/0") } else { ("ipv6", "::/0") };
         vec![
             ("ikev2", String::from("insist")),
             ("hostaddrfamily", family.to_owned()),
