@@ -386,7 +386,7 @@ impl Dial {
                 self.connection.remotes.get(self.at).map_or_else(|| from.port(), SocketAddr::port)
             }
             Stage::Locating { .. } | Stage::Trying { .. } | Stage::Moving { .. }
-                if self.current == Some(which) =>
+                if self.sas().any(|sa| sa == which) =>
             {
                 let reason = RedirectRefusal::AlreadyMoving;
                 return around.acts.push(Act::Refuse { from, to, reason });

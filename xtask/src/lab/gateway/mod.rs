@@ -69,7 +69,18 @@ impl Gateway {
         ensure!(self.daemon.is_none(), "the gateway runs already");
         self.write()?;
         self.starts += 1;
-        let mut command = self.namespace.command(installed("redirectd")?);
+        let program = installed("redirectd")?;
+        let mut command = if self.settings.hosts.is_empty() {
+            self.namespace.command(program)
+        } else {
+            let hosts = self.config.with_file_name("hosts");
+            fs::write(&hosts, &self.settings.hosts)
+                .with_context(|| format!("writing {}", hosts.display()))?;
+            // Only in the mount namespace that the daemon has to itself.
+            let mut command = self.namespace.command("sh");
+            command.args(["-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]).arg(hosts).arg(program);
+            command
+        };
         command.arg("--config").arg(&self.config);
         if self.settings.is_quiet {
             command.args(["--log-filter", "warn"]);

@@ -38,6 +38,8 @@ pub struct Settings {
     pub connections: Vec<Connection>,
     /// More sections, as they are.
     pub extra: String,
+    /// Names that the daemon resolves: the lines of its `/etc/hosts`.
+    pub hosts: String,
 }
 
 /// One `[[ike.connection]]` with the laboratory's key.

@@ -60,7 +60,13 @@ impl Established {
         }
     }
 
-    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+    /// Says that a redirect is not followed.
+    pub(super) fn misdirected(
+        &self,
+        ctx: &mut Context<'_>,
+        reason: RedirectRefusal,
+        to: Option<GatewayAddress>,
+    ) {
         let connection = Some(self.peer.profile().name.clone());
         ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ike::error;
-use crate::ike::event::{CloseReason, Discard, Event, Failure};
+use crate::ike::event::{CloseReason, Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::{EspExchange, IkeProposal, NoChoice};
@@ -39,6 +39,13 @@ impl Established {
             .and_then(|chain| Ok((chain, rules::check(exchange, Direction::Request, &chain)?)));
         let (chain, form) = match checked {
             Ok(checked) => checked,
+            Err(Violation::SurplusNotify(NotifyType::Redirect))
+                if exchange == ExchangeType::Informational =>
+            {
+                // Neither is followed, and neither is worth the SA.
+                self.misdirected(ctx, RedirectRefusal::WrongTime, None);
+                return self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
+            }
             Err(violation) => return self.violated(ctx, names, path, exchange, &violation, effects),
         };
         if exchange != ExchangeType::Informational {

@@ -456,6 +456,55 @@ fn a_second_redirect_while_the_first_is_followed_is_refused() {
 }
 
 #[test]
+fn an_sa_that_still_gets_its_child_sas_is_not_sent_on() {
+    let mut world = up(open(), 3);
+    another_child(&mut world, "10.2.0.0/16");
+    tell(&mut world, 1, "192.0.2.102");
+    while world.sides[2].plane.len() < 2 {
+        assert!(world.deliver());
+    }
+    let sas = world.sas(CLIENT);
+    let new = sas.iter().find(|sa| sa.remote.ip() == at(2)).unwrap();
+    assert_eq!((sas.len(), new.children.len()), (2, 1), "the second Child SA is under way");
+    let header = Header {
+        spi_i: new.spi_i,
+        spi_r: new.spi_r,
+        version: Version::V2,
+        exchange: ExchangeType::Informational,
+        sender: OriginalRole::Responder,
+        direction: Direction::Request,
+        message_id: MessageId(0),
+    };
+    let gateway = "192.0.2.103".parse().unwrap();
+    let on = Plain::new(header, |chain| chain.notify(&NotifyContent::Redirect { gateway, nonce: None }));
+    let path = crate::ike::Path { local: new.local, remote: new.remote };
+
+    world.put(&Packet { path, octets: on.seal() });
+
+    assert_eq!(refused(&world.events(CLIENT)), [RedirectRefusal::AlreadyMoving]);
+    assert!(begun(&world, 3).is_empty());
+    assert_eq!(world.sas(CLIENT).len(), 2);
+}
+
+#[test]
+fn two_redirects_in_one_message_are_none_and_the_sa_stays() {
+    let mut world = up(open(), 3);
+    let request = made_up(&world, ExchangeType::Informational, |chain| {
+        for to in ["192.0.2.102", "192.0.2.103"] {
+            chain.notify(&NotifyContent::Redirect { gateway: to.parse().unwrap(), nonce: None })?;
+        }
+        Ok(())
+    });
+
+    world.put(&request);
+
+    let answer = Plain::open(&world.take(1).octets);
+    assert_eq!((answer.header.direction, answer.kinds()), (Direction::Response, Vec::new()));
+    assert_eq!(refused(&world.events(CLIENT)), [RedirectRefusal::WrongTime]);
+    world.assert_up_at(1);
+}
+
+#[test]
 fn the_sa_stays_when_the_target_is_dead_and_the_list_is_next_when_the_gateway_deletes_it() {
     let mut plan = plan();
     // Even for a connection that is not kept up: it was to be elsewhere, not down.
