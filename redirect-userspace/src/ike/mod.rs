@@ -38,7 +38,8 @@ mod tests;
 pub use endpoint::Endpoint;
 pub use event::{CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, SaLabel};
 pub use io::{
-    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage,
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Redirect, Redirected, SaId,
+    Selection, Shard, Usage,
 };
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

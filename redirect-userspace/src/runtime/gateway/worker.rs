@@ -29,8 +29,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Selection,
-    Usage,
+    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
+    Redirected, Selection, Usage,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -112,6 +112,8 @@ pub(super) enum Order {
     Command(Command),
     /// A client has made a new SA with another worker.
     Supersede(Arc<[u8]>),
+    /// An operator wants clients to go elsewhere.
+    Redirect(Redirect, oneshot::Sender<Redirected>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
     /// What of its SAs could be on a page.
@@ -362,6 +364,10 @@ impl Turn {
 
     fn step(&mut self, now: Now, input: Input<'_>) {
         self.parts.endpoint.step(now, input, &mut self.out);
+        self.carry_all_out();
+    }
+
+    fn carry_all_out(&mut self) {
         while let Some(output) = self.out.pop() {
             self.carry_out(output);
         }
@@ -422,6 +428,11 @@ impl Turn {
             }
             Order::Command(command) => self.step(now, Input::Command(command)),
             Order::Supersede(holder) => self.step(now, Input::Supersede { holder }),
+            Order::Redirect(redirect, answer) => {
+                let result = self.parts.endpoint.redirect(now, &redirect, &mut self.out);
+                self.carry_all_out();
+                let _gone = answer.send(result);
+            }
             Order::Count(selection, answer) => {
                 let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();
                 let _gone = answer.send(u64::try_from(count).unwrap_or(u64::MAX));
