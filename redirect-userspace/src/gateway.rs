@@ -364,6 +364,17 @@ impl GatewayAddresses {
         [ipv4, ipv6, fqdn].into_iter().flatten()
     }
 
+    /// The address for a client that speaks to an address like `seen`: one of the same family, or the
+    /// name.
+    #[must_use]
+    pub fn for_peer_of(&self, seen: IpAddr) -> Option<GatewayAddress> {
+        let same = match seen {
+            IpAddr::V4(_) => self.ipv4().map(GatewayAddress::Ipv4),
+            IpAddr::V6(_) => self.ipv6().map(GatewayAddress::Ipv6),
+        };
+        same.or_else(|| self.fqdn().cloned().map(GatewayAddress::Fqdn))
+    }
+
     /// Whether this is one of the addresses.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -8,6 +8,7 @@
 
 mod bench;
 mod daemon;
+mod drain;
 mod ops;
 mod print;
 mod show;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::DurationText;
-use crate::control::{DEFAULT_SOCKET, SaSelector};
+use crate::control::{DEFAULT_SOCKET, Request, SaSelector};
 use crate::gateway::GatewayName;
 
 pub use bench::{BenchNoun, Handshake};
@@ -71,6 +72,22 @@ pub enum Verb {
         /// Its name.
         name: String,
     },
+    /// Tells clients to go to another member.
+    Redirect {
+        /// Which.
+        #[command(subcommand)]
+        which: WhichSa,
+        /// How many of them in a hundred.
+        #[arg(long, value_name = "PERCENT", default_value_t = 100, global = true,
+            value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        /// The member that they go to; where the cluster's table leads if absent.
+        #[arg(long, value_name = "MEMBER", global = true)]
+        to: Option<GatewayName>,
+        /// How long they have for it; as configured if absent.
+        #[arg(long, value_name = "DURATION", global = true)]
+        grace: Option<DurationText>,
+    },
     /// Lets the daemon read its configuration again.
     Reload,
     /// Checks a configuration file, without a daemon.
@@ -78,10 +95,13 @@ pub enum Verb {
         /// The file.
         file: PathBuf,
     },
-    /// Takes a member out of service: it keeps its clients and gets no new ones.
+    /// Takes a member out of service: it gets no new clients, and sends those that it has to others.
     Drain {
         /// Which; this node if absent.
         name: Option<GatewayName>,
+        /// Shows how far it has come, and ends when nobody is left.
+        #[arg(long)]
+        wait: bool,
     },
     /// Takes a member back into service.
     Undrain {
@@ -139,6 +159,8 @@ pub enum Noun {
         #[arg(long, value_name = "SEQUENCE")]
         since: Option<u64>,
     },
+    /// How far this node has come in losing its clients.
+    Drain,
     /// The least loaded gateway table.
     Llg,
     /// The fast path: interfaces, redirects, and why packets were passed.
@@ -265,8 +287,20 @@ fn run(args: &CtlArgs, check: Check, console: &mut Console<'_>) -> Result<(), Ex
         Verb::Connect { name } => ops::connect(&args.socket, name, console),
         Verb::Reload => ops::reload(&args.socket, console),
         Verb::Check { file } => ops::check(file, check, console),
-        Verb::Drain { name } => ops::drain(&args.socket, name.as_ref(), console),
-        Verb::Undrain { name } => ops::undrain(&args.socket, name.as_ref(), console),
+        Verb::Drain { name, wait } => {
+            drain::drain(&args.socket, name.as_ref(), console)?;
+            if *wait { drain::wait(&args.socket, name.as_ref(), console) } else { Ok(()) }
+        }
+        Verb::Redirect { which, percent, to, grace } => {
+            let request = Request::RedirectSa {
+                select: which.selector(),
+                percent: (*percent < 100).then_some(*percent),
+                to: to.as_ref().map(GatewayName::to_string),
+                grace_ms: grace.map(|grace| u64::try_from(grace.0.as_millis()).unwrap_or(u64::MAX)),
+            };
+            drain::redirect(&args.socket, request, console)
+        }
+        Verb::Undrain { name } => drain::undrain(&args.socket, name.as_ref(), console),
         Verb::Report { ike_sas, child_sas, valid } => {
             ops::report(&args.socket, *ike_sas, *child_sas, *valid, console)
         }

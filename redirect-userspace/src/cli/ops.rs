@@ -7,8 +7,7 @@ use super::daemon::now;
 use super::print::{Console, Exit, clean};
 use crate::config::{Config, DurationText};
 use crate::control::client::{self, AskError};
-use crate::control::{ClearView, DrainView, ReloadView, ReportView, Request, SaSelector, StartView};
-use crate::gateway::GatewayName;
+use crate::control::{ClearView, ReloadView, ReportView, Request, SaSelector, StartView};
 
 /// `reload`: the daemon reads its configuration again.
 pub(super) fn reload(socket: &Path, console: &mut Console<'_>) -> Result<(), Exit> {
@@ -46,34 +45,6 @@ pub(super) fn connect(socket: &Path, name: &str, console: &mut Console<'_>) -> R
     match client::ask(socket, Request::Connect { name: name.to_owned() }) {
         Ok(StartView { .. }) => {
             console.print(&format!("{} is being brought up: `show sa` tells.\n", clean(name, false)))
-        }
-        Err(error) => Err(failed(&error, console)),
-    }
-}
-
-/// `drain [NAME]`: a member gets no new clients.
-pub(super) fn drain(
-    socket: &Path,
-    name: Option<&GatewayName>,
-    console: &mut Console<'_>,
-) -> Result<(), Exit> {
-    set_draining(socket, Request::Drain { name: name.map(GatewayName::to_string) }, console)
-}
-
-/// `undrain [NAME]`: it gets new clients again.
-pub(super) fn undrain(
-    socket: &Path,
-    name: Option<&GatewayName>,
-    console: &mut Console<'_>,
-) -> Result<(), Exit> {
-    set_draining(socket, Request::Undrain { name: name.map(GatewayName::to_string) }, console)
-}
-
-fn set_draining(socket: &Path, request: Request, console: &mut Console<'_>) -> Result<(), Exit> {
-    match client::ask(socket, request) {
-        Ok(DrainView { name, draining }) => {
-            let what = if draining { "gets no new clients" } else { "gets clients again" };
-            console.print(&format!("{} {what}.\n", clean(&name, false)))
         }
         Err(error) => Err(failed(&error, console)),
     }

@@ -10,8 +10,8 @@ use super::print::fixtures::capture;
 use super::*;
 use crate::control::fixtures::{self, TempDir};
 use crate::control::{
-    Answer, ClearView, DrainView, Envelope, Overview, ReloadView, ReportView, Request, Response, SaPageView,
-    SaView, StartView, VersionView,
+    Answer, ClearView, DrainStatus, DrainView, Envelope, Overview, RedirectedView, ReloadView, ReportView,
+    Response, SaPageView, SaView, StartView, VersionView,
 };
 
 #[test]
@@ -208,6 +208,45 @@ fn members_are_drained_by_name_and_this_node_without_one() {
 }
 
 #[test]
+fn whoever_waits_for_a_drain_is_told_how_it_goes_on() {
+    let daemon = Daemon::start(4);
+
+    let (exit, out, _) = daemon.run(&["drain", "--wait"]);
+    assert_eq!((exit, out.as_str()), (Exit::Done, "gw1 gets no new clients.\nNobody is left.\n"));
+    let (exit, _, err) = daemon.run(&["drain", "gw1", "--wait"]);
+    assert_eq!(exit, Exit::Refused, "{err}");
+    assert!(err.contains("called off"), "{err}");
+
+    let gw1 = Some("gw1".to_owned());
+    let wanted = [
+        Request::Drain { name: None },
+        Request::ShowDrain,
+        Request::Drain { name: gw1 },
+        Request::ShowCluster,
+    ];
+    assert_eq!(daemon.finish(), wanted);
+}
+
+#[test]
+fn clients_are_chosen_and_sent_where_the_operator_says() {
+    let daemon = Daemon::start(2);
+
+    let (exit, out, _) = daemon.run(&["redirect", "all"]);
+    assert_eq!((exit, out.as_str()), (Exit::Done, "4 of 4 clients are told to go.\n"));
+    let words = ["redirect", "profile", "staff", "--percent", "50", "--to", "gw2", "--grace", "10s"];
+    let (_, out, _) = daemon.run(&words);
+    assert_eq!(out, "2 of 4 clients are told to go.\n");
+
+    let redirect = |select, percent, to, grace_ms| Request::RedirectSa { select, percent, to, grace_ms };
+    let staff = SaSelector::Profile("staff".to_owned());
+    let wanted = [
+        redirect(SaSelector::All, None, None, None),
+        redirect(staff, Some(50), Some("gw2".to_owned()), Some(10_000)),
+    ];
+    assert_eq!(daemon.finish(), wanted);
+}
+
+#[test]
 fn an_agent_reports_sessions_for_a_time() {
     let daemon = Daemon::start(2);
 
@@ -296,6 +335,11 @@ fn wrong_usage_has_exit_code_2() {
         &["top", "--count", "many"],
         &["drain", "gw 2"],
         &["drain", "gw2", "gw3"],
+        &["redirect"],
+        &["redirect", "all", "--percent", "0"],
+        &["redirect", "all", "--percent", "101"],
+        &["redirect", "all", "--to", "gw 2"],
+        &["redirect", "all", "--grace", "10"],
         &["clear"],
         &["clear", "sa"],
         &["clear", "sa", "7"],
@@ -388,9 +432,17 @@ fn answer(request: Request) -> Answer {
         Request::ClearSa { .. } => Answer::Clear(ClearView { cleared: 3 }),
         Request::Connect { .. } | Request::RekeySa { .. } => Answer::Start(StartView { started: true }),
         Request::Drain { name } => Answer::Drain(drained(name, true)),
+        Request::RedirectSa { percent, .. } => {
+            let selected = 4;
+            Answer::Redirected(RedirectedView {
+                selected,
+                redirected: selected * u64::from(percent.unwrap_or(100)) / 100,
+            })
+        }
         Request::Reload => Answer::Reload(ReloadView { reloaded: true }),
         Request::ReportSessions { .. } => Answer::Report(ReportView { reported: true }),
         Request::ShowCluster => Answer::Cluster(snapshot.cluster),
+        Request::ShowDrain => Answer::DrainStatus(DrainStatus { draining: true, ..DrainStatus::default() }),
         Request::ShowEvents { .. } => Answer::Events(vec![fixtures::event(1)]),
         Request::ShowLlg => Answer::Llg(snapshot.llg),
         Request::ShowOverview => Answer::Overview(Overview {

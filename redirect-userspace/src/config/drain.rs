@@ -31,6 +31,9 @@ impl Default for Drain {
 }
 
 impl Drain {
+    /// How long a client may have to go. Less would leave it no time to follow.
+    pub const GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+
     /// Time between two clients that are told to go, for one of `workers` that all tell theirs.
     #[must_use]
     pub fn pace(&self, workers: u32) -> Duration {
@@ -43,7 +46,7 @@ pub(super) fn drain(redirect: &mut Section<'_>, problems: &mut Problems) -> Drai
     let default = Drain::default();
     let mut section = redirect.section("drain", problems);
     let rate = section.number("rate", RATE, problems);
-    let grace = section.duration_in("grace", GRACE, problems);
+    let grace = section.duration_in("grace", Drain::GRACE, problems);
     let deadline = section.duration_in("deadline", DEADLINE, problems);
     let before_stop = section.flag("before-stop", problems);
     section.finish(problems);
@@ -56,6 +59,4 @@ pub(super) fn drain(redirect: &mut Section<'_>, problems: &mut Problems) -> Drai
 }
 
 const RATE: RangeInclusive<u32> = 1..=100_000;
-/// Less leaves a client no time to follow.
-const GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);

@@ -20,6 +20,7 @@ pub(crate) fn snapshot() -> Snapshot {
         counters.insert(reason.name().to_owned(), packets);
     }
     Snapshot {
+        drain: DrainStatus::default(),
         at: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)),
         redirect: RedirectView {
             attached: vec![

@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub standby: Vec<StandbyView>,
     /// The gateway's numbers, if this node is one. Its SAs are too many for a snapshot.
     pub ike: Option<IkeFigures>,
+    /// How far this node has come in losing its clients.
+    pub drain: DrainStatus,
 }
 
 /// Where the newest snapshot is read.
@@ -315,6 +317,36 @@ pub struct DrainView {
     pub name: String,
     /// Whether it is out of service now.
     pub draining: bool,
+}
+
+/// How far this node has come in losing its clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DrainStatus {
+    /// Whether it is to lose them.
+    pub draining: bool,
+    /// IKE SAs at the beginning.
+    pub sas: u64,
+    /// IKE SAs now.
+    pub left: u64,
+    /// Clients that were told to go to another member since.
+    pub redirected: u64,
+    /// Milliseconds since the beginning.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
+    /// Milliseconds from the beginning after which all that are left are deleted.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+/// What came of a `redirect`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RedirectedView {
+    /// IKE SAs that were meant.
+    pub selected: u64,
+    /// Clients that were told to go.
+    pub redirected: u64,
 }
 
 /// What `top` shows, at one moment.

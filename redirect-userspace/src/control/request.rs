@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ClearView, ClusterView, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RedirectView, ReloadView,
-    ReportView, SaPage, SaPageView, SaQuery, SaSelector, StandbyView, StartView, VersionView,
+    ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RedirectView,
+    RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery, SaSelector, StandbyView, StartView,
+    VersionView,
 };
 use crate::gateway::GatewayName;
 use crate::ike::config::Name;
-use crate::ike::{SaId, Selection};
+use crate::ike::{Redirected, SaId, Selection};
 
 /// One line from the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +38,25 @@ pub enum Request {
         /// Which.
         name: String,
     },
-    /// Takes a member out of service: it keeps the clients it has and gets no new ones.
+    /// Takes a member out of service: it gets no new clients, and sends those that it has to others.
     Drain {
         /// Which; this node if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+    },
+    /// Tells clients to go to another member.
+    RedirectSa {
+        /// Which.
+        select: SaSelector,
+        /// How many of them in a hundred; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+        /// The member that they go to; where the cluster's table leads if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Milliseconds that they have for it; as configured if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_ms: Option<u64>,
     },
     /// Gives an IKE SA, or its Child SAs, new keys.
     RekeySa {
@@ -71,6 +86,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<u64>,
     },
+    /// How far this node has come in losing its clients.
+    ShowDrain,
     /// The least loaded gateway table.
     ShowLlg,
     /// Fast path, cluster and standby groups at one moment.
@@ -121,6 +138,8 @@ pub enum Answer {
     Cluster(ClusterView),
     /// To [`Request::Drain`] and [`Request::Undrain`].
     Drain(DrainView),
+    /// To [`Request::ShowDrain`].
+    DrainStatus(DrainStatus),
     /// To [`Request::ShowEvents`].
     Events(Vec<EventEntry>),
     /// To [`Request::ShowLlg`].
@@ -129,6 +148,8 @@ pub enum Answer {
     Overview(Overview),
     /// To [`Request::ShowRedirect`].
     Redirect(RedirectView),
+    /// To [`Request::RedirectSa`].
+    Redirected(RedirectedView),
     /// To [`Request::Reload`].
     Reload(ReloadView),
     /// To [`Request::ReportSessions`].
@@ -159,6 +180,19 @@ pub enum CoreRequest {
         connection: Name,
         /// Told when it has begun.
         answer: CoreAnswer<()>,
+    },
+    /// To tell clients to go to another member.
+    RedirectSas {
+        /// Which.
+        selection: Selection,
+        /// How many of them in a hundred.
+        percent: u8,
+        /// The member that they go to; `None` = where the cluster's table leads.
+        to: Option<GatewayName>,
+        /// How long they have for it; `None` = as configured.
+        grace: Option<Duration>,
+        /// Told how many were meant, and how many were told.
+        answer: CoreAnswer<Redirected>,
     },
     /// To give an IKE SA new keys.
     RekeySa {
@@ -227,6 +261,7 @@ mod tests {
         let lines = [
             (Request::ShowRedirect, r#"{"version":1,"request":"show-redirect"}"#),
             (Request::ShowCluster, r#"{"version":1,"request":"show-cluster"}"#),
+            (Request::ShowDrain, r#"{"version":1,"request":"show-drain"}"#),
             (Request::ShowLlg, r#"{"version":1,"request":"show-llg"}"#),
             (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
             (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),
@@ -261,6 +296,19 @@ mod tests {
             (
                 Request::ClearSa { select: SaSelector::Identity("alice".to_owned()) },
                 r#"{"version":1,"request":"clear-sa","select":{"identity":"alice"}}"#,
+            ),
+            (
+                Request::RedirectSa { select: SaSelector::All, percent: None, to: None, grace_ms: None },
+                r#"{"version":1,"request":"redirect-sa","select":"all"}"#,
+            ),
+            (
+                Request::RedirectSa {
+                    select: SaSelector::Id(7),
+                    percent: Some(50),
+                    to: Some("gw2".to_owned()),
+                    grace_ms: Some(10_000),
+                },
+                r#"{"version":1,"request":"redirect-sa","select":{"id":7},"percent":50,"to":"gw2","grace-ms":10000}"#,
             ),
             (
                 Request::RekeySa { id: 7, children: true },

@@ -189,14 +189,7 @@ pub enum Command {
     },
     /// Clients are to go to another gateway: those that follow redirects and have not been told yet
     /// (`RFC 5685 §5`).
-    Redirect {
-        /// Which.
-        selection: Selection,
-        /// Where to; where the cluster's table leads if absent.
-        to: Option<GatewayAddress>,
-        /// How long they have for it, before their SA is deleted.
-        grace: Duration,
-    },
+    Redirect(Redirect),
     /// This node is to lose its clients: those that follow redirects are told one after the other,
     /// the others stay until the deadline.
     Drain(Drain),
@@ -210,6 +203,28 @@ pub enum Command {
     },
     /// The daemon ends: every peer is told that its SA is gone, no answer is waited for.
     Shutdown,
+}
+
+/// Clients that are to go to another gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Which.
+    pub selection: Selection,
+    /// How many of them in a hundred, at most 100.
+    pub percent: u8,
+    /// Where to; where the cluster's table leads if absent.
+    pub to: Option<GatewayAddresses>,
+    /// How long they have for it, before their SA is deleted.
+    pub grace: Duration,
+}
+
+/// What came of a [`Redirect`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redirected {
+    /// SAs that were meant.
+    pub selected: u64,
+    /// Those of them whose clients were told to go.
+    pub told: u64,
 }
 
 /// How a node loses its clients.
@@ -236,6 +251,8 @@ pub enum Selection {
     Identity(Id<'static>),
     /// Those of this profile.
     Profile(Name),
+    /// Those whose peers would be heard: not those of an address that another node has now.
+    Audible,
 }
 
 /// What an endpoint wants done.

@@ -43,8 +43,8 @@ pub use event::{
     SaLabel,
 };
 pub use io::{
-    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Request, SaId, Selection, Shard,
-    Usage, Way,
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Redirect, Redirected, Request,
+    SaId, Selection, Shard, Usage, Way,
 };
 pub use lease::{Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

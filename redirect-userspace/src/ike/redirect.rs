@@ -95,7 +95,7 @@ impl Targets {
         }
         let at = self.position(spi);
         let member = self.member((*self.slots.get(at)?)?)?;
-        if member.is_self { None } else { address(&member.addresses, seen) }
+        if member.is_self { None } else { member.addresses.for_peer_of(seen) }
     }
 
     /// Somewhere else than here for a client that has to go: the table's choice, or the next slot's
@@ -106,7 +106,7 @@ impl Targets {
         let (before, after) = self.slots.split_at_checked(at)?;
         after.iter().chain(before).flatten().find_map(|index| {
             let member = self.member(*index)?;
-            if member.is_self { None } else { address(&member.addresses, seen) }
+            if member.is_self { None } else { member.addresses.for_peer_of(seen) }
         })
     }
 
@@ -117,15 +117,6 @@ impl Targets {
             IpAddr::V6(address) => member.addresses.ipv6() == Some(address),
         })
     }
-}
-
-/// The address of a member for a client that came on an address like `seen`.
-fn address(addresses: &GatewayAddresses, seen: IpAddr) -> Option<GatewayAddress> {
-    let same = match seen {
-        IpAddr::V4(_) => addresses.ipv4().map(GatewayAddress::Ipv4),
-        IpAddr::V6(_) => addresses.ipv6().map(GatewayAddress::Ipv6),
-    };
-    same.or_else(|| addresses.fqdn().cloned().map(GatewayAddress::Fqdn))
 }
 
 #[cfg(test)]

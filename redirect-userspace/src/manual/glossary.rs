@@ -12,7 +12,7 @@
 //! | *weight* | a member's part of the table in relation to the others; 0 = no new clients |
 //! | *share* | the part of the table's slots that lead to a member, 0 to 1 |
 //! | *up*, *overloaded*, *draining*, *down* | whether a member gets clients; the last three do not. In this version every configured member is up |
-//! | *drain* | to take a member out of service: it keeps its clients and gets no new ones |
+//! | *drain* | to take a member out of service: it gets no new clients, and sends those that it has to others |
 //! | *load* | what a member reports of itself: the part of the SAs it takes that it has (crypto load), and the greater of processors and memory (system load) |
 //! | *session* | an IKE SA or a Child SA, where they are counted: `max-session` |
 //! | *policy* | how loads become shares: `balanced` or `least-loaded`. Without loads both go by weight |
@@ -108,6 +108,7 @@
 //! | `vip-conflict`, `vip-failed` | another host answers for the VIP; the kernel does not let us have it |
 //! | `listen-failed` | members cannot connect to this master |
 //! | `member-joined`, `member-left` | a member has registered with this master; it has not any more, and why |
+//! | `drain-began`, `drain-done`, `drain-cancelled` | this node is to lose its clients; nobody is left; it keeps those that are |
 //! | `member-registered`, `member-drained` | it has registered with other settings; the operator has drained it at this master, or taken that back |
 //! | `peer-refused` | peers were not let in, and why; at a limited rate |
 //! | `master-connected`, `master-lost` | this slave reports to a master; to none, and why |

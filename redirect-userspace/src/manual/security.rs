@@ -82,7 +82,7 @@
 //!
 //! **A hostile control client.** At most 16 connections, each for at most five seconds, and at most
 //! 64 KiB of request. Answers come from snapshots: a client can neither block nor slow down the core.
-//! `reload` loads root's file and nothing else. `drain` and `undrain` change where new clients go;
+//! `reload` loads root's file and nothing else. `drain`, `undrain` and `redirect` change where clients go, and only to members of the cluster;
 //! reported sessions change this node's own load, and are believed for one hour at most. SAs are told
 //! a page at a time, so that no question costs more for a full gateway than for an empty one. The socket
 //! has mode 0660: give its group to nobody who must not do that. A second daemon is refused while one answers; a file that is no socket is not

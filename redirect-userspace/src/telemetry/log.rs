@@ -118,6 +118,12 @@ pub fn write(event: &Event) {
         Event::Disarmed { reason } => line!(event, "requests go to the stack", "reason" = reason.name()),
         Event::Elected(event) => write_elected(event),
         Event::Ike(what) => super::ike::log::write(event, what),
+        Event::DrainBegan { sas } => line!(event, "node loses its clients", "sas" = sas),
+        Event::DrainCancelled { left } => line!(event, "node keeps its clients", "left" = left),
+        Event::DrainDone { took } => {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            line!(event, "node has lost its clients", "took-ms" = took_ms);
+        }
         Event::Lapsed { silent_for } => {
             let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
             line!(event, "the core was silent, the fast path let go", "silent-ms" = silent_ms);

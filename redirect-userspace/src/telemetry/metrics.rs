@@ -71,7 +71,7 @@ impl Collector for FromSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The reference is not kept: while it lives, the core cannot publish.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { at, redirect, cluster, llg: _, standby, ike } = &*snapshot;
+        let Snapshot { at, redirect, cluster, llg: _, standby, ike, drain } = &*snapshot;
         fast_path(&mut encoder, redirect)?;
         gauges(
             &mut encoder,
@@ -83,6 +83,12 @@ impl Collector for FromSnapshot {
         let own = cluster.gateways.iter().filter(|member| !member.told);
         members(&mut encoder, *at, &own.take(MAX_MEMBERS).collect::<Vec<_>>())?;
         groups(&mut encoder, standby)?;
+        gauge(
+            &mut encoder,
+            "draining",
+            "1 while this node is to lose its clients",
+            i64::from(drain.draining),
+        )?;
         ike.iter().try_for_each(|figures| ike::metrics::encode(&mut encoder, figures))
     }
 }

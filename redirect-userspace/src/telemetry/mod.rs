@@ -98,6 +98,21 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// This node begins to lose its clients.
+    DrainBegan {
+        /// IKE SAs there are.
+        sas: u64,
+    },
+    /// This node keeps the clients that it has still, and takes others again.
+    DrainCancelled {
+        /// IKE SAs there are.
+        left: u64,
+    },
+    /// This node has lost its clients.
+    DrainDone {
+        /// How long it took.
+        took: Duration,
+    },
     /// A gateway left the cluster.
     MemberRemoved {
         /// The gateway.
@@ -232,6 +247,9 @@ impl Event {
             Self::Detached { .. } => "detached",
             Self::Disarmed { .. } => "disarmed",
             Self::Clb(event) => clb::name(event),
+            Self::DrainBegan { .. } => "drain-began",
+            Self::DrainCancelled { .. } => "drain-cancelled",
+            Self::DrainDone { .. } => "drain-done",
             Self::Elected(event) => event.name(),
             Self::Ike(event) => ike::name(event),
             Self::Lapsed { .. } => "lapsed",
@@ -254,6 +272,9 @@ impl Event {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Armed
+            | Self::DrainBegan { .. }
+            | Self::DrainCancelled { .. }
+            | Self::DrainDone { .. }
             | Self::Attached { .. }
             | Self::Detached { .. }
             | Self::MemberAdded { .. }
@@ -297,6 +318,9 @@ impl Event {
             Self::Detached { interface } => vec![("interface", interface.clone())],
             Self::Disarmed { reason } => vec![("reason", reason.name().to_owned())],
             Self::Clb(event) => clb::fields(event),
+            Self::DrainBegan { sas } => vec![("sas", sas.to_string())],
+            Self::DrainCancelled { left } => vec![("left", left.to_string())],
+            Self::DrainDone { took } => vec![("took-ms", took.as_millis().to_string())],
             Self::Elected(event) => event.fields(),
             Self::Ike(event) => ike::fields(event),
             Self::Lapsed { silent_for } => vec![("silent-ms", silent_for.as_millis().to_string())],
@@ -332,6 +356,11 @@ impl fmt::Display for Event {
             Self::Detached { interface } => write!(f, "{interface}: detached"),
             Self::Disarmed { reason } => write!(f, "requests go to the stack: {}", reason.name()),
             Self::Clb(event) => clb::display(event, f),
+            Self::DrainBegan { sas } => write!(f, "this node loses its clients: {sas} SAs"),
+            Self::DrainCancelled { left } => write!(f, "this node keeps its clients: {left} SAs"),
+            Self::DrainDone { took } => {
+                write!(f, "this node has lost its clients, after {} ms", took.as_millis())
+            }
             Self::Elected(event) => event.fmt(f),
             Self::Ike(event) => ike::display(event, f),
             Self::Lapsed { silent_for } => {
@@ -402,6 +431,9 @@ pub(crate) mod fixtures {
             },
             Event::Detached { interface: interface() },
             Event::Disarmed { reason: DisarmReason::NoGateway },
+            Event::DrainBegan { sas: 12 },
+            Event::DrainCancelled { left: 5 },
+            Event::DrainDone { took: Duration::from_millis(4_321) },
             Event::Lapsed { silent_for: Duration::from_millis(1500) },
             Event::MemberAdded { gateway: gateway() },
             Event::MemberChanged { gateway: gateway(), change: MemberChange::Weight },

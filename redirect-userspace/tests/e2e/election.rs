@@ -47,7 +47,8 @@ pub(crate) fn answers(nodes: &mut Nodes) {
 /// The Active keeps clients for itself, maybe all of them, and these tests have no IKE daemon
 /// beside it: so it is drained meanwhile.
 pub(crate) fn answers_by(nodes: &mut Nodes, active: &str) {
-    nodes.node(active).unwrap().drain().unwrap();
+    // Not before it knows another one.
+    wait::until("the Active may be drained", PATIENCE, || nodes.node(active)?.drain()).unwrap();
     for vip in VIPS {
         let mut asker = asker(nodes, vip, 0);
         wait::until("the VIP redirects", PATIENCE, || {

@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod drain;
 mod election;
 mod failover;
 mod fault;

@@ -13,12 +13,13 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::drain;
 use super::print::{Console, Exit};
 use super::table::label;
 use super::{ClusterForm, Noun, SaForm, Show, StandbyForm, ops};
 use crate::control::{
-    ClusterView, EventEntry, LlgView, RedirectView, Request, SaSelector, StandbyView, VersionView, client,
-    client::AskError,
+    ClusterView, DrainStatus, EventEntry, LlgView, RedirectView, Request, SaSelector, StandbyView,
+    VersionView, client, client::AskError,
 };
 
 /// Asks and shows.
@@ -33,6 +34,7 @@ pub(super) fn run(show: &Show, socket: &Path, console: &mut Console<'_>) -> Resu
         Noun::Events { .. } => {
             ask(socket, noun).map(|entries: Vec<EventEntry>| events::render(&entries, width))
         }
+        Noun::Drain => ask(socket, noun).map(|status: DrainStatus| drain::render(&status)),
         Noun::Llg => ask(socket, noun).map(|view: LlgView| llg::render(&view, width)),
         Noun::Redirect { all } => {
             ask(socket, noun).map(|view: RedirectView| redirect::render(&view, *all, width))
@@ -81,6 +83,7 @@ fn request(noun: &Noun) -> Request {
     match noun {
         Noun::Cluster { .. } => Request::ShowCluster,
         Noun::Events { since } => Request::ShowEvents { since: *since },
+        Noun::Drain => Request::ShowDrain,
         Noun::Llg => Request::ShowLlg,
         Noun::Redirect { .. } => Request::ShowRedirect,
         Noun::Sa(sas) => Request::ShowSa { select: sas.selector(), after: None, limit: None },

@@ -304,6 +304,16 @@ const MISTAKES: &[(&str, &[&str])] = &[
             "6:45: \"lan\": neither an IP address nor ADDRESS/LENGTH",
         ],
     ),
+    (
+        "[redirect.drain]\nrate = 0\ngrace = \"10ms\"\ndeadline = \"30h\"\nbefore-stop = 1\nspeed = 3\n",
+        &[
+            "6:8: `rate` is 1 to 100000, not 0",
+            "7:9: `grace` is 1s to 1h, not 10ms",
+            "8:12: `deadline` is 1s to 24h, not 30h",
+            "9:15: `before-stop` is true or false, not an integer",
+            "10:1: unknown key `speed` in [redirect.drain]",
+        ],
+    ),
     ("[redirect]\naccept-from = [\"::/+1\"]\n", &["6:16: \"::/+1\": the length of this prefix is 0 to 128"]),
     (
         "[redirect.client]\nenabled = \"yes\"\nmax-redirects = 256\nperiod = \"0s\"\nmax = 3\n",

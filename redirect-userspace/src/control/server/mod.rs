@@ -24,12 +24,14 @@ use tracing::debug;
 use super::client::connect_within;
 use super::{
     Answer, ClearView, CoreAnswer, CoreRequest, CoreRequests, DEADLINE, DrainView, Envelope, EventLog,
-    MAX_CLIENTS, MAX_PAGE, MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, ReloadView, ReportView, Request,
-    Response, SaPageView, SaQuery, SaSelector, Snapshot, Snapshots, StartView, VersionView,
+    MAX_CLIENTS, MAX_PAGE, MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, RedirectedView, ReloadView,
+    ReportView, Request, Response, SaPageView, SaQuery, SaSelector, Snapshot, Snapshots, StartView,
+    VersionView,
 };
+use crate::config::Drain;
 use crate::gateway::GatewayName;
-use crate::ike::SaId;
 use crate::ike::config::Name;
+use crate::ike::{Redirected, SaId};
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, Error)]
@@ -303,6 +305,18 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
             Answer::Start(StartView { started: true })
         }
         Request::Drain { name } => set_draining(name, true, sources, limits).await?,
+        Request::RedirectSa { select, percent, to, grace_ms } => {
+            let selection = select.to_selection()?;
+            let percent = percent.unwrap_or(100);
+            if !(1..=100).contains(&percent) {
+                return Err(format!("percent is 1 to 100, not {percent}"));
+            }
+            let to = to.map(|to| member_name(&to)).transpose()?;
+            let grace = grace_ms.map(grace).transpose()?;
+            let redirect = |answer| CoreRequest::RedirectSas { selection, percent, to, grace, answer };
+            let Redirected { selected, told } = ask(sources, limits, redirect).await?;
+            Answer::Redirected(RedirectedView { selected, redirected: told })
+        }
         Request::RekeySa { id, children } => {
             let rekey = |answer| CoreRequest::RekeySa { sa: SaId(id), children, answer };
             ask(sources, limits, rekey).await?;
@@ -319,10 +333,11 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
             Answer::Report(ReportView { reported: true })
         }
         Request::ShowCluster => Answer::Cluster(newest().await.cluster.clone()),
+        Request::ShowDrain => Answer::DrainStatus(newest().await.drain.clone()),
         Request::ShowEvents { since } => Answer::Events(sources.events.entries(since)),
         Request::ShowLlg => Answer::Llg(newest().await.llg.clone()),
         Request::ShowOverview => {
-            let Snapshot { at: _, redirect, cluster, llg: _, standby, ike: _ } = &*newest().await;
+            let Snapshot { at: _, redirect, cluster, llg: _, standby, ike: _, drain: _ } = &*newest().await;
             Answer::Overview(Overview {
                 redirect: redirect.clone(),
                 cluster: cluster.clone(),
@@ -349,13 +364,24 @@ async fn set_draining(
     sources: &Sources,
     limits: Limits,
 ) -> Result<Answer, String> {
-    let gateway = match name {
-        Some(name) => Some(name.parse::<GatewayName>().map_err(|error| format!("{name:?}: {error}"))?),
-        None => None,
-    };
+    let gateway = name.map(|name| member_name(&name)).transpose()?;
     let request = |answer| CoreRequest::SetDraining { gateway, draining, answer };
     let name = ask(sources, limits, request).await?.to_string();
     Ok(Answer::Drain(DrainView { name, draining }))
+}
+
+fn member_name(name: &str) -> Result<GatewayName, String> {
+    name.parse().map_err(|error| format!("{name:?}: {error}"))
+}
+
+/// How long clients have to go.
+fn grace(millis: u64) -> Result<Duration, String> {
+    let grace = Duration::from_millis(millis);
+    if Drain::GRACE.contains(&grace) {
+        return Ok(grace);
+    }
+    let [least, most] = [Drain::GRACE.start(), Drain::GRACE.end()].map(Duration::as_millis);
+    Err(format!("grace-ms is {least} to {most}, not {millis}"))
 }
 
 /// Which page of SAs a client asks for.

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Endpoint;
-use crate::gateway::GatewayAddress;
 use crate::ike::event::RedirectReason;
 use crate::ike::io::{HandOver, Output, Path, Selection};
 use crate::ike::sa::Effects;
@@ -65,10 +64,7 @@ impl Endpoint {
         if sa.peer().is_none_or(|peer| peer.are_we_client) {
             return;
         }
-        let own = self.handed_over.own.as_ref().and_then(|own| match local {
-            IpAddr::V4(_) => own.ipv4().map(GatewayAddress::Ipv4),
-            IpAddr::V6(_) => own.ipv6().map(GatewayAddress::Ipv6),
-        });
+        let own = self.handed_over.own.as_ref().and_then(|own| own.for_peer_of(local));
         let to = own.or_else(|| self.targets.away(sa.names.spi_i, local));
         let grace = self.handed_over.grace;
         self.with(now, spi, out, |sa, ctx| {

@@ -31,7 +31,7 @@ use super::client::{Dials, News};
 use super::config::Settings;
 use super::cookie::Jar;
 use super::error;
-use super::event::{CloseReason, Counters, Discard, Event, Failure, RedirectReason};
+use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
@@ -404,10 +404,8 @@ impl Endpoint {
                     state.new_child(ctx, names, selectors, effects);
                 });
             }
-            Command::Redirect { selection, to, grace } => {
-                for spi in self.selected(&selection) {
-                    self.send_away(now, spi, to.clone(), grace, RedirectReason::Operator, out);
-                }
+            Command::Redirect(redirect) => {
+                self.redirect(now, &redirect, out);
             }
             Command::Drain(drain) => self.drain(now, drain, out),
             Command::Undrain => self.draining = None,
@@ -418,10 +416,7 @@ impl Endpoint {
                     if let Some(mut sa) = table.take(spi) {
                         let names = sa.names;
                         match sa.established() {
-                            Some(state) => {
-                                let reason = CloseReason::Shutdown;
-                                state.farewell(&mut ctx, names, reason, &mut Effects::default());
-                            }
+                            Some(state) => state.end(&mut ctx, names),
                             None => sa.drop_silently(&mut ctx, CloseReason::Shutdown),
                         }
                         table.remove(spi);
@@ -479,6 +474,7 @@ impl Endpoint {
     fn is_selected(&self, sa: &IkeSa, selection: &Selection) -> bool {
         match selection {
             Selection::All => true,
+            Selection::Audible => !sa.is_adrift(),
             Selection::Id(id) => sa.names.id == *id,
             Selection::Remote(address) => sa.remote().ip() == *address,
             Selection::Identity(id) => {

@@ -238,6 +238,14 @@ impl IkeSa {
         }
     }
 
+    /// Whether its peer speaks to an address that another node has now.
+    pub(crate) const fn is_adrift(&self) -> bool {
+        match &self.state {
+            State::Established(state) => state.is_adrift(),
+            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+        }
+    }
+
     /// Whether its client can be told to go elsewhere and has not been yet.
     pub(crate) fn may_be_sent_away(&self) -> bool {
         match &self.state {

@@ -1,5 +1,6 @@
 //! The gateway sends clients elsewhere: in IKE_SA_INIT, in IKE_AUTH, while the SA is up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use crate::ike::wire::{
     Direction, ExchangeType, Header, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole,
     Version, encode_message,
 };
-use crate::ike::{CloseReason, Command, Drain, Event, HandOver, Input, Path, SaSnapshot, SaState, Selection};
+use crate::ike::{
+    CloseReason, Command, Drain, Event, HandOver, Input, Path, Redirect, RedirectReason, Redirected,
+    SaSnapshot, SaState, Selection,
+};
 use crate::testing::pair::{End, Flying, Pair, Plan};
 
 const ELSEWHERE: &str = "192.0.2.3";
@@ -40,6 +44,10 @@ fn follow(pair: &mut Pair) {
         chain.plain(NotifyType::RedirectSupported)
     });
     *octets = changed.unwrap();
+}
+
+fn redirect(selection: Selection, grace: Duration) -> Command {
+    Command::Redirect(Redirect { selection, percent: 100, to: None, grace })
 }
 
 fn redirected(events: &[Event]) -> Option<&GatewayAddress> {
@@ -135,7 +143,7 @@ fn a_live_client_is_told_once_and_its_sa_ends_after_its_grace() {
     pair.settle();
     pair.events(End::Gateway);
     let grace = Duration::from_secs(20);
-    let command = Command::Redirect { selection: Selection::All, to: None, grace };
+    let command = redirect(Selection::All, grace);
 
     pair.command(End::Gateway, command.clone());
     pair.command(End::Gateway, command);
@@ -163,7 +171,7 @@ fn a_client_that_does_not_follow_is_not_told_and_stays_until_the_deadline_of_a_d
     pair.settle();
     let grace = Duration::from_secs(20);
 
-    pair.command(End::Gateway, Command::Redirect { selection: Selection::All, to: None, grace });
+    pair.command(End::Gateway, redirect(Selection::All, grace));
     assert!(pair.wire.is_empty());
     let drain = Drain { pace: Duration::from_millis(100), grace, deadline: Some(Duration::from_secs(60)) };
     pair.command(End::Gateway, Command::Drain(drain));
@@ -373,3 +381,80 @@ fn a_request_for_an_sa_that_nobody_has_is_answered_so_now_and_then_and_a_respons
 fn sa_path(sa: &SaSnapshot) -> Path {
     Path { local: sa.local, remote: sa.remote }
 }
+
+#[test]
+fn an_operator_chooses_who_goes_how_many_and_where() {
+    let mut pair = following(Plan::shared_key());
+    pair.step(End::Gateway, targets(1, &[]));
+    for _ in 0..4 {
+        pair.initiate();
+        pair.settle();
+    }
+    let ids: Vec<_> = pair.sas(End::Gateway).iter().map(|sa| sa.id).collect();
+    let mut go = |selection, percent, to: Option<&str>| {
+        let to = to.map(|to| GatewayAddresses::new([to.parse().unwrap()]).unwrap());
+        let redirect = Redirect { selection, percent, to, grace: Duration::from_secs(20) };
+        let mut out = crate::machine::Outbox::new();
+        let now = pair.now;
+        let result = pair.gateway.endpoint.redirect(now, &redirect, &mut out);
+        let told = out.drain().filter_map(|output| {
+            if let crate::ike::Output::Event(Event::Redirected { to, why, .. }) = output {
+                assert_eq!(why, RedirectReason::Operator);
+                Some(to.to_string())
+            } else {
+                None
+            }
+        });
+        (result, told.collect::<Vec<_>>())
+    };
+
+    let none = |selected| (Redirected { selected, told: 0 }, Vec::new());
+    assert_eq!(go(Selection::Id(crate::ike::SaId(999)), 100, None), none(0));
+    assert_eq!(go(Selection::All, 100, Some("192.0.2.1")), none(4), "they are there");
+    assert_eq!(go(Selection::All, 100, Some("fd50::9")), none(4), "no address of their family");
+    let first = go(Selection::Id(ids[3]), 100, Some("192.0.2.9"));
+    assert_eq!(first, (Redirected { selected: 1, told: 1 }, vec!["192.0.2.9".to_owned()]));
+    assert_eq!(go(Selection::Id(ids[3]), 100, None), none(1), "it was told already");
+    let half = go(Selection::Profile(crate::testing::pair::name("test")), 50, None);
+    assert_eq!(half, (Redirected { selected: 4, told: 2 }, vec![ELSEWHERE.to_owned(); 2]));
+    let rest = go(Selection::Remote("192.0.2.2".parse().unwrap()), 100, None);
+    assert_eq!(rest, (Redirected { selected: 4, told: 1 }, vec![ELSEWHERE.to_owned()]));
+}
+
+// test of RFC 5685 §5
+#[test]
+fn a_drain_tells_every_client_once_at_its_pace_and_loses_none() {
+    let mut pair = following(Plan::shared_key());
+    pair.step(End::Gateway, targets(1, &[]));
+    for _ in 0..CLIENTS {
+        pair.initiate();
+        pair.settle();
+    }
+    pair.events(End::Gateway);
+    let pace = Duration::from_millis(10);
+    let drain = Drain { pace, grace: Duration::from_secs(30), deadline: Some(Duration::from_secs(300)) };
+    let mut told = BTreeSet::new();
+
+    pair.command(End::Gateway, Command::Drain(drain));
+    for tick in 1..=CLIENTS {
+        for event in pair.events(End::Gateway) {
+            if let Event::Redirected { sa, to, why } = event {
+                assert_eq!((to, why), (ELSEWHERE.parse().unwrap(), RedirectReason::Drain));
+                assert!(told.insert(sa.id), "{} is told twice", sa.id);
+            }
+        }
+        assert_eq!(told.len(), tick);
+        assert_eq!(pair.sas(End::Gateway).len(), CLIENTS, "traffic goes on");
+        pair.pass(pace);
+    }
+    // They come back somewhere else, and delete what they have here.
+    pair.command(End::Client, Command::Clear(Selection::All));
+    pair.settle();
+
+    assert!(pair.sas(End::Gateway).is_empty());
+    assert_eq!(pair.closed(End::Gateway), vec![CloseReason::Redirected; CLIENTS]);
+    assert_eq!(pair.gateway.endpoint.counters().redirects, [0, 0, CLIENTS as u64]);
+}
+
+/// As many as a step of the laboratory may end.
+const CLIENTS: usize = 140;

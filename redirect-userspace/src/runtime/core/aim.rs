@@ -139,8 +139,8 @@ mod tests {
         let told = Told { master: "gw2".parse().unwrap(), age: std::time::Duration::ZERO, members };
         let targets = leaving(&told, 0x9e37_79b9_7f4a_7c15);
         let mut counts = [0; 3];
-        for number in 1..=1_000 {
-            let spi = SpiI(NonZeroU64::new(number * 0x0123_4567_89ab_cdef).unwrap());
+        for number in 1..=1_000_u64 {
+            let spi = SpiI(NonZeroU64::new(number.wrapping_mul(0x0123_4567_89ab_cdef)).unwrap());
             let seen: IpAddr = "10.50.0.11".parse().unwrap();
             assert_eq!(targets.choose(spi, seen), None);
             for (count, there) in counts.iter_mut().zip(["10.50.0.11", "10.50.0.12", "10.50.0.13"]) {

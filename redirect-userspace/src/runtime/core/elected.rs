@@ -18,7 +18,6 @@ use crate::cluster::{Election, Input, Peer};
 use crate::config::{Config, cluster_ip, vips_to_map};
 use crate::control::{ClusterView, CoreRequest, StandbyView};
 use crate::fastpath::FastPath as _;
-use crate::gateway::GatewayName;
 use crate::hsrp::{GroupName, State};
 use crate::ike::Command;
 use crate::net::schedule::Scheduling;
@@ -30,6 +29,7 @@ use crate::telemetry::{Elected, Event};
 use crate::time::Instant;
 
 use super::Core;
+use super::drain::told;
 
 /// Events of connections that wait for the core. A full channel slows the peers down.
 const EVENTS: usize = 256;
@@ -105,6 +105,11 @@ impl Elections {
     pub(super) fn held(&self) -> Vec<IpAddr> {
         let active = self.standing.values().filter(|standing| standing.state == State::Active);
         active.flat_map(|standing| standing.vips.iter().copied()).collect()
+    }
+
+    /// The speaker has ended, and with it what it has said.
+    pub(super) fn forget_standing(&mut self) {
+        self.standing.clear();
     }
 
     /// The virtual addresses that this node may hold one day, of whatever group.
@@ -378,6 +383,7 @@ impl Core {
             }
             self.step(Input::Local(report))?;
         }
+        self.follow_drain();
         Ok(())
     }
 
@@ -436,6 +442,12 @@ impl Core {
                 let result = self.gateway.as_ref().map_or_else(no_gateway, |it| it.connect(&connection));
                 let _gone = answer.send(result);
             }
+            CoreRequest::RedirectSas { selection, percent, to, grace, answer } => {
+                match self.redirect_sas(selection, percent, to.as_ref(), grace) {
+                    Ok(count) => drop(tokio::spawn(async move { answer.send(told(count.await)) })),
+                    Err(why) => drop(answer.send(Err(why))),
+                }
+            }
             CoreRequest::RekeySa { sa, children, answer } => match &self.gateway {
                 Some(gateway) => {
                     let is_there = gateway.has(sa);
@@ -479,29 +491,6 @@ impl Core {
         Ok(())
     }
 
-    fn set_draining(
-        &mut self,
-        gateway: Option<GatewayName>,
-        draining: bool,
-    ) -> Result<Result<GatewayName, String>> {
-        if self.config.cluster.election.is_none() {
-            return Ok(Err("members are configured here: set `weight = 0` and reload".to_owned()));
-        }
-        let own = self.config.node.name.clone();
-        let name = gateway.unwrap_or_else(|| own.clone());
-        let is_away = !draining && self.cluster.is_drained_away(&name);
-        if name != own && !is_away && !self.cluster.has_reporting(&name) {
-            return Ok(Err(match self.cluster.role() {
-                crate::cluster::Role::Master => format!("no member \"{name}\" reports to this master"),
-                crate::cluster::Role::Slave | crate::cluster::Role::None => {
-                    format!("this node is not the master: ask it, or {name} itself")
-                }
-            }));
-        }
-        self.step(Input::Drain { name: Some(name.clone()), is_drained: draining })?;
-        Ok(Ok(name))
-    }
-
     /// Leaves the cluster in order: the slaves are told, the groups resign, the hooks run.
     pub(super) async fn leave(&mut self) {
         // What is refused now is taken down all the same.
@@ -523,7 +512,7 @@ impl Core {
 }
 
 /// What whoever asks for IKE SAs is told.
-const NO_GATEWAY: &str = "this node has no gateway of its own: there is no [ike]";
+pub(super) const NO_GATEWAY: &str = "this node has no gateway of its own: there is no [ike]";
 
 const fn tcp_id(peer: PeerId) -> crate::net::tcp::ConnectionId {
     crate::net::tcp::ConnectionId::from_value(peer.0)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Core;
-use crate::ike::{Command, HandOver};
+use crate::ike::{Command, HandOver, Selection};
 use crate::runtime::clock::Ticker;
 use crate::runtime::gateway::GatewayNews;
 use crate::telemetry::Event;
@@ -32,16 +32,20 @@ impl Core {
     }
 
     /// Gives clients that were told to go the time for it: they delete their SAs when they have new
-    /// ones. Until then their traffic goes on.
+    /// ones. Those who came to the VIP are not heard any more; they have as long as a request that was
+    /// lost takes to be repeated.
     pub(super) async fn linger(&mut self) {
-        let end = self.clock.now().mono + LINGER;
+        let begin = self.clock.now().mono;
+        let held = self.elections.held();
+        self.elections.forget_standing();
+        self.hand_over(&held);
         let mut ticker = Ticker::every(LOOK);
         loop {
             let Some(gateway) = &mut self.gateway else { return };
             tokio::select! {
                 () = ticker.tick() => {
-                    let (sessions, _) = gateway.sessions();
-                    if sessions == 0 || self.clock.now().mono >= end {
+                    let took = self.clock.now().mono.since(begin);
+                    if took >= LINGER || (took >= REPEAT && gateway.count(&Selection::Audible).await == 0) {
                         return;
                     }
                     if let Some(guard) = &mut self.guard {
@@ -62,6 +66,7 @@ impl Core {
     /// now, whatever the configuration says of them.
     pub(super) fn hand_over(&mut self, gone: &[IpAddr]) {
         let held = self.elections.held();
+        let stays = !self.is_stopping && !self.is_drained();
         let elsewhere = &mut self.elsewhere;
         elsewhere.addresses.extend(gone);
         elsewhere.addresses.extend(self.elections.possible(&self.config));
@@ -69,7 +74,6 @@ impl Core {
             |address: &IpAddr| held.contains(address) || self.config.redirect.vips.contains(address);
         elsewhere.addresses.retain(|address| !is_here(address));
         let Some(gateway) = &self.gateway else { return };
-        let stays = !self.is_stopping && !self.cluster.is_draining();
         let hand_over = HandOver {
             addresses: elsewhere.addresses.iter().copied().collect(),
             own: self.config.node.addresses.clone().filter(|_| stays),
@@ -82,7 +86,10 @@ impl Core {
     }
 }
 
-/// How long clients have to go when the daemon ends: a handshake, and a request that was lost.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long clients have to go when the daemon ends: a handshake, with a request that was lost and
+/// that they repeat after some seconds.
+const LINGER: Duration = Duration::from_secs(6);
+/// How long those have who are not heard.
+const REPEAT: Duration = Duration::from_millis(1_200);
 /// Time between two looks at who is left.
 const LOOK: Duration = Duration::from_millis(50);

@@ -24,10 +24,12 @@ use crate::runtime::paths::Paths;
 use crate::runtime::signals::{Request, Signals};
 
 use self::aim::Aim;
+use self::drain::Draining;
 use self::elected::{Elections, spoken};
 use self::leaving::Elsewhere;
 
 mod aim;
+mod drain;
 mod elected;
 mod interfaces;
 mod leaving;
@@ -66,6 +68,10 @@ pub(super) struct Core {
     /// Where the gateway sends clients: as the fast path does.
     aim: Aim,
     elsewhere: Elsewhere,
+    /// While this node loses its clients.
+    draining: Option<Draining>,
+    /// Whether the operator drains a node that is in no elected cluster.
+    is_drained_alone: bool,
     /// Whether the daemon ends.
     is_stopping: bool,
     /// `Err` with the reason while requests are not answered.
@@ -110,6 +116,8 @@ impl Core {
             gateway: None,
             aim: Aim::new(multiplier),
             elsewhere: Elsewhere::default(),
+            draining: None,
+            is_drained_alone: false,
             is_stopping: false,
             counters: Counters::default(),
             armed: Err(DisarmReason::NotAttached),
@@ -129,7 +137,7 @@ impl Core {
         }
         self.paths.set_vips(&vips_to_map(&self.vips()))?;
         self.paths.set_clients(&self.config.redirect.clients_to_map())?;
-        self.step(Input::Members(self.config.members()))?;
+        self.step(Input::Members(self.members()))?;
         for name in self.config.fast_path.interfaces.clone() {
             let mode = self.config.fast_path.mode;
             let interface = attach(&name, mode, self.guard.as_mut(), self.paths.no_xdp.as_deref()).await?;
@@ -178,12 +186,16 @@ impl Core {
     ) -> Result<()> {
         let mut ticker = Ticker::every(BEAT);
         let mut beats = 0_u32;
+        // Whether it is drained, to end then.
+        let mut is_ending = false;
         loop {
             let deadline = self.cluster.deadline().map(|deadline| deadline.at);
             tokio::select! {
                 biased;
                 request = signals.next() => match request {
-                    Request::Stop => return Ok(()),
+                    // Whoever says it twice does not want to wait.
+                    Request::Stop if is_ending || !self.drain_before_stop()? => return Ok(()),
+                    Request::Stop => is_ending = true,
                     Request::Reload => {
                         // The event says how it went.
                         let _told = self.reload().await;
@@ -194,6 +206,9 @@ impl Core {
                 () = ticker.tick() => {
                     beats = beats.wrapping_add(1);
                     self.beat(beats).await?;
+                    if is_ending && self.has_drained() {
+                        return Ok(());
+                    }
                 }
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
@@ -284,6 +299,7 @@ impl Core {
             at: now.wall,
             standby: self.standby_views(),
             ike: self.gateway.as_ref().map(Gateway::figures),
+            drain: self.drain_status(),
         };
         self.aim(&cluster);
         self.snapshots.send_replace(Arc::new(snapshot));

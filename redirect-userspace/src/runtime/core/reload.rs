@@ -89,7 +89,7 @@ impl Core {
         self.paths.set_vips(&vips_to_map(&self.vips()))?;
         self.paths.set_clients(&self.config.redirect.clients_to_map())?;
         self.step(Input::Configure(self.config.cluster.settings))?;
-        self.step(Input::Members(self.config.members()))?;
+        self.step(Input::Members(self.members()))?;
         self.listen_if_needed()?;
         self.arm()?;
         self.entrust().await;

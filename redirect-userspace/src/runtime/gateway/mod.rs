@@ -32,8 +32,8 @@ use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId,
-    Selection, Shard,
+    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
+    Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::Port;
 use crate::net::steer::worker_of;
@@ -283,6 +283,28 @@ impl Gateway {
         }
     }
 
+    /// Tells clients to go elsewhere; how many, soon.
+    pub(super) fn redirect(&self, redirect: &Redirect) -> impl Future<Output = Redirected> + use<> {
+        let answers: Vec<oneshot::Receiver<Redirected>> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (answer, waiting) = oneshot::channel();
+                worker.order(Order::Redirect(redirect.clone(), answer));
+                waiting
+            })
+            .collect();
+        async move {
+            let mut sum = Redirected::default();
+            for answer in answers {
+                let Redirected { selected, told } = answer.await.unwrap_or_default();
+                sum.selected = sum.selected.saturating_add(selected);
+                sum.told = sum.told.saturating_add(told);
+            }
+            sum
+        }
+    }
+
     /// A page of SAs, soon.
     pub(super) fn page(&self, query: SaQuery) -> impl Future<Output = SaPage> + use<> {
         let answers: Vec<oneshot::Receiver<SaPage>> = self
@@ -308,6 +330,11 @@ impl Gateway {
     pub(super) fn has(&self, id: SaId) -> impl Future<Output = bool> + use<> {
         let count = self.count(&Selection::Id(id));
         async move { count.await > 0 }
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
     }
 
     /// IKE SAs and Child SAs, for the load report.

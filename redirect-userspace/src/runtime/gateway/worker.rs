@@ -31,8 +31,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Request,
-    Selection, Usage, Way,
+    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
+    Redirected, Request, Selection, Usage, Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -122,6 +122,8 @@ pub(super) enum Order {
     Command(Command),
     /// Clients have made new SAs with another worker.
     Supersede(Arc<[Arc<[u8]>]>),
+    /// An operator wants clients to go elsewhere.
+    Redirect(Redirect, oneshot::Sender<Redirected>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
     /// What of its SAs could be on a page.
@@ -383,6 +385,10 @@ impl Turn {
 
     fn step(&mut self, now: Now, input: Input<'_>) {
         self.parts.endpoint.step(now, input, &mut self.out);
+        self.carry_all_out();
+    }
+
+    fn carry_all_out(&mut self) {
         while let Some(output) = self.out.pop() {
             self.carry_out(output);
         }
@@ -439,6 +445,11 @@ impl Turn {
                 for holder in holders.iter().map(Arc::clone) {
                     self.step(now, Input::Supersede { holder });
                 }
+            }
+            Order::Redirect(redirect, answer) => {
+                let result = self.parts.endpoint.redirect(now, &redirect, &mut self.out);
+                self.carry_all_out();
+                let _gone = answer.send(result);
             }
             Order::Count(selection, answer) => {
                 let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();

@@ -245,6 +245,10 @@ impl Node {
     ///
     /// When the daemon refuses.
     pub fn drain(&mut self) -> Result<()> {
+        // It is refused a second time.
+        if self.is_drained {
+            return Ok(());
+        }
         self.control.run(&["drain"])?;
         self.is_drained = true;
         Ok(())

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,8 @@ pub const SHARED_KEY: &str = "the laboratory's shared key, which protects nothin
 /// One cheap suite on both sides: the laboratory measures redirects, not arithmetic.
 const IKE_PROPOSAL: &str = "aes128gcm16-prfsha256-x25519";
 const ESP_PROPOSAL: &str = "aes128gcm16";
+/// The next number of a tunnel.
+static REQID: AtomicU32 = AtomicU32::new(1);
 /// The one Child SA of every connection.
 pub(super) const CHILD: &str = "net";
 
@@ -128,6 +131,10 @@ pub struct ClientConfig {
     pub is_mobile: bool,
     /// When it asks for a new IKE SA, and for a new Child SA.
     pub rekey: Option<(Duration, Duration)>,
+    /// By which the daemon finds the SA of a packet. Left to itself it gives the number of a tunnel
+    /// that has moved to another gateway to the next tunnel as well, and sends one's packets through
+    /// the other.
+    pub reqid: u32,
 }
 
 impl ClientConfig {
@@ -151,6 +158,7 @@ impl ClientConfig {
             is_sole: false,
             is_mobile: false,
             rekey: None,
+            reqid: REQID.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -161,6 +169,7 @@ impl ClientConfig {
             .list("remote_ts", &self.inside)
             .list("esp_proposals", &self.esp_proposals)
             .text("mode", "tunnel")
+            .text("reqid", self.reqid)
             .text("dpd_action", if self.is_watchful { "start" } else { "none" })
             .text("close_action", if self.is_watchful { "start" } else { "none" });
         let mut connection = Section::new();

@@ -195,6 +195,11 @@ impl Established {
         self.path
     }
 
+    /// Whether its peer speaks to an address that another node has now.
+    pub(crate) const fn is_adrift(&self) -> bool {
+        self.is_adrift
+    }
+
     /// Whether another SA goes on in its place, or will.
     pub(crate) const fn is_remnant(&self) -> bool {
         match self.stage {

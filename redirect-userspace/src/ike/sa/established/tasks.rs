@@ -329,6 +329,16 @@ impl Established {
         self.shut(ctx, names, reason, effects);
     }
 
+    /// The daemon ends: tells the peer that the SA is gone. One that was told to go and cannot be
+    /// heard is on its way; that its old SA is gone would have it begin anew.
+    pub(crate) fn end(&mut self, ctx: &mut Context<'_>, names: Names) {
+        if self.is_adrift {
+            self.shut(ctx, names, CloseReason::Shutdown, &mut Effects::default());
+        } else {
+            self.farewell(ctx, names, CloseReason::Shutdown, &mut Effects::default());
+        }
+    }
+
     /// Begins the next task, if nothing is under way.
     pub(super) fn next_task(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         while !self.channel.window.is_waiting()

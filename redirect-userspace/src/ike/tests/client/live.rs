@@ -1,9 +1,10 @@
 //! Redirects of SAs in use (`RFC 5685 §5`).
 
 use super::*;
+use crate::gateway::GatewayAddresses;
 use crate::ike::config::Settings;
 use crate::ike::wire::{Attribute, ChainWriter, Delete, EncodeError, TrafficSelectors};
-use crate::ike::{CloseReason, Command, Discard, Input, SaState, Selection};
+use crate::ike::{CloseReason, Command, Discard, Input, Redirect, SaState, Selection};
 use crate::testing::pair::prefix;
 use crate::testing::world::{Who, at6};
 
@@ -19,8 +20,9 @@ fn up(plan: Plan, gateways: usize) -> World {
 }
 
 fn tell(world: &mut World, who: Who, to: &str) {
-    let (to, grace) = (Some(to.parse().unwrap()), Duration::from_secs(60));
-    world.command(who, Command::Redirect { selection: Selection::All, to, grace });
+    let to = GatewayAddresses::new([to.parse().unwrap()]).ok();
+    let grace = Duration::from_secs(60);
+    world.command(who, Command::Redirect(Redirect { selection: Selection::All, percent: 100, to, grace }));
 }
 
 fn send_away(world: &mut World, who: Who, to: &str) {
@@ -200,7 +202,9 @@ fn rdx_09_a_client_goes_to_a_name() {
 fn a_client_is_sent_to_the_same_gateway_by_another_address() {
     let mut world = up(plan(), 1);
 
-    send_away(&mut world, 1, &at6(1).to_string());
+    world.names.insert("six.example.net".to_owned(), vec![at6(1)]);
+
+    send_away(&mut world, 1, "six.example.net");
 
     world.assert_up_at(1);
     assert_eq!(sole(&world).remote.ip(), at6(1));
