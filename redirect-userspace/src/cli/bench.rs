@@ -160,3 +160,64 @@ fn handshake(wanted: &Handshake) -> Result<View> {
     };
     Ok(View::new(&run_client(client)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        noun: BenchNoun,
+    }
+
+    fn parse(words: &str) -> Result<Handshake, clap::Error> {
+        let line = format!("bench handshake 192.0.2.1 --local 192.0.2.2 {words}");
+        let Line { noun: BenchNoun::Handshake(wanted) } = Line::try_parse_from(line.split_whitespace())?;
+        Ok(wanted)
+    }
+
+    #[test]
+    fn a_key_or_a_certificate_with_all_that_belongs_to_it_is_wanted() {
+        let wanted = parse("--psk-file key").unwrap();
+        assert_eq!((wanted.count, wanted.in_flight, wanted.first, wanted.delete), (1000, 32, 1, false));
+        assert_eq!(wanted.ike, "aes128gcm16-prfsha256-x25519");
+        assert!(parse("--certificate c --private-key k --ca a --ike aes256gcm16-prfsha384-ecp384").is_ok());
+
+        assert!(parse("").is_err());
+        assert!(parse("--certificate c --private-key k").is_err());
+        assert!(parse("--certificate c --ca a").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_before_anything_is_sent() {
+        let refusal = |wanted: Handshake| format!("{:#}", handshake(&wanted).unwrap_err());
+        let wanted = || parse("--psk-file /nonexistent/key").unwrap();
+
+        assert!(refusal(Handshake { local: "::1".parse().unwrap(), ..wanted() }).contains("families"));
+        assert!(refusal(Handshake { count: 0, ..wanted() }).contains("nothing to do"));
+        assert!(refusal(Handshake { in_flight: 0, ..wanted() }).contains("nothing to do"));
+        assert!(refusal(wanted()).contains("/nonexistent/key"));
+    }
+
+    #[test]
+    fn the_figures_are_those_of_the_outcome() {
+        let millis = |millis: u64| std::time::Duration::from_millis(millis);
+        let view = View::new(&Outcome {
+            done: 4,
+            failed: 1,
+            reasons: vec!["timeout".to_owned()],
+            took: millis(2_000),
+            latencies: [1, 2, 3, 10].map(millis).to_vec(),
+        });
+
+        let json = serde_json::to_value(&view).unwrap();
+
+        assert_eq!(json["done"], 4);
+        assert_eq!(json["failed"], 1);
+        assert_eq!(json["per-second"], 2.0);
+        assert_eq!(json["latency-ms"]["max"], 10.0);
+    }
+}

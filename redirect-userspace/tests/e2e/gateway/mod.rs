@@ -10,6 +10,7 @@ mod foreign;
 mod fragments;
 mod hostile;
 mod libreswan;
+mod load;
 mod nat;
 mod refusal;
 mod rekey;
