@@ -1,7 +1,7 @@
 //! Loops, and how often redirects are followed (`RFC 5685 §7`).
 
 use super::*;
-use crate::ike::{Command, Selection};
+use crate::ike::Selection;
 
 /// Gateways by name, which know too little of each other to see that a client goes round.
 fn ring(plan: Plan, gateways: usize) -> World {

@@ -3,8 +3,7 @@
 use super::*;
 use crate::ike::config::Settings;
 use crate::ike::wire::{Attribute, ChainWriter, Delete, EncodeError, TrafficSelectors};
-use crate::ike::{CloseReason, Command, Discard, Input, SaState, Selection};
-use crate::testing::pair::prefix;
+use crate::ike::{CloseReason, Discard, Input, SaState, Selection};
 use crate::testing::world::{Who, at6};
 
 /// A client with an SA with the first of so many gateways.
@@ -548,7 +547,7 @@ fn the_sa_stays_when_the_target_gives_no_child_sa() {
     let mut world = up(plan(), 2);
     let mut other = plan();
     other.gateway_profile(|profile| profile.local_ts = vec![prefix("172.16.0.0/12")]);
-    world.step(2, Input::Configure(std::sync::Arc::new(other.gateway)));
+    world.step(2, Input::Configure(Arc::new(other.gateway)));
 
     send_away(&mut world, 1, "192.0.2.102");
 
@@ -565,7 +564,7 @@ fn the_sa_stays_when_whoever_it_is_sent_to_is_somebody_else() {
         profile.authentication.local_id =
             crate::ike::identity::Claim::Id(crate::ike::identity::parse("other.example.net").unwrap());
     });
-    world.step(2, Input::Configure(std::sync::Arc::new(other.gateway)));
+    world.step(2, Input::Configure(Arc::new(other.gateway)));
 
     send_away(&mut world, 1, "192.0.2.102");
 
