@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pair::{NAME, Plan, Side, name};
+use super::pair::{Fate, NAME, Plan, Side, name};
 use crate::gateway::{EmptySlot, GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
 use crate::ike::config::Settings;
 use crate::ike::pool::Pool;
@@ -55,6 +55,9 @@ pub struct World {
     pub dead: BTreeSet<Who>,
     /// Whether nobody answers the client's questions: they stay in [`Side::asked`].
     pub is_silent: bool,
+    /// What becomes of datagrams, by their position in `sent`.
+    pub fates: BTreeMap<usize, Fate>,
+    late: Vec<Packet>,
 }
 
 /// Where somebody is, over IPv4.
@@ -104,6 +107,8 @@ impl World {
             names: BTreeMap::new(),
             dead: BTreeSet::new(),
             is_silent: false,
+            fates: BTreeMap::new(),
+            late: Vec::new(),
         }
     }
 
@@ -129,9 +134,19 @@ impl World {
         }
         if let Some((path, octets)) = self.sides[who].carry_out(output) {
             let packet = Packet { path: Path { local: path.remote, remote: path.local }, octets };
+            let fate = self.fates.get(&self.sent.len()).copied();
             self.sent.push(packet.clone());
-            if !self.dead.contains(&who) {
-                self.wire.push_back(packet);
+            if self.dead.contains(&who) {
+                return;
+            }
+            match fate {
+                None => {
+                    self.wire.push_back(packet);
+                    self.wire.extend(self.late.drain(..));
+                }
+                Some(Fate::Lost) => {}
+                Some(Fate::Doubled) => self.wire.extend([packet.clone(), packet]),
+                Some(Fate::Late) => self.late.push(packet),
             }
         }
     }
@@ -248,6 +263,10 @@ impl World {
         let end = self.now.mono + time;
         loop {
             self.settle();
+            if !self.late.is_empty() {
+                self.wire.extend(self.late.drain(..));
+                continue;
+            }
             let deadlines = self.sides.iter().map(|side| side.endpoint.deadline().map(|it| it.at));
             let deadlines: Vec<_> = deadlines.collect();
             let next = deadlines.iter().flatten().min().copied();

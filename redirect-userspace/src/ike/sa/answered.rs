@@ -16,7 +16,7 @@ use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
 use crate::ike::config::Profile;
 use crate::ike::error;
-use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason};
+use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal};
 use crate::ike::identity::Shown;
 use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
@@ -24,7 +24,7 @@ use crate::ike::proposal::{EspExchange, IkeSuite};
 use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
-use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh};
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
@@ -181,6 +181,11 @@ impl Answered {
         let form = rules::check(ExchangeType::IkeAuth, Direction::Request, &chain)?;
         let id_i = payloads::required(&chain, PayloadType::IdI, Id::decode).map_err(unreadable)?;
         *identity = Some(Shown(&id_i).to_string().into());
+        if chain.notify(NotifyType::Redirect).is_some() {
+            // RFC 5685 §10: a client sends no gateway away.
+            let misdirected = Misdirected { connection: None, from: self.path.remote, to: None };
+            ctx.misdirected(RedirectRefusal::WrongSide, misdirected);
+        }
         if form != Form::AuthRequest {
             return Err(Refusal::new(Failure::NoProfile, "EAP is wanted, and no profile has it").into());
         }

@@ -227,6 +227,41 @@ fn rda_12_a_dead_target_leads_back_to_the_gateway_that_has_sent_us_there() {
     world.assert_up_at(1);
 }
 
+// RDA-13: as RDC-23.
+#[test]
+fn rda_13_two_connections_that_are_sent_to_the_same_gateway_have_an_sa_each() {
+    let mut plan = plan();
+    plan.gateway_profile(|profile| profile.redirect_auth = true);
+
+    let world = both(plan, |world| world.lead_known(1, Some("192.0.2.102")));
+
+    assert_eq!(world.with(), [2, 2]);
+    assert!(world.sas(1).is_empty());
+    assert_eq!((world.sides[2].plane.len(), world.sides[CLIENT].plane.len()), (2, 2));
+}
+
+// test of RFC 5685 §10
+#[test]
+fn a_client_that_sends_its_gateway_away_in_ike_auth_is_served_all_the_same() {
+    let mut world = World::new(open(), 2);
+    world.initiate();
+    world.deliver();
+    world.deliver();
+    let request = world.take(1);
+    let plain = Plain::open(&request.octets);
+    let gateway = "192.0.2.102".parse().unwrap();
+    let both = Plain::new(plain.header, |chain| {
+        plain.payloads().iter().try_for_each(|payload| chain.push(payload))?;
+        chain.notify(&NotifyContent::Redirect { gateway, nonce: None })
+    });
+
+    world.put(&Packet { path: request.path, octets: both.seal() });
+    world.settle();
+
+    assert_eq!(refused(&world.events(1)), [RedirectRefusal::WrongSide]);
+    world.assert_up_at(1);
+}
+
 // RDA-14
 #[test]
 fn rda_14_a_client_that_does_not_follow_has_an_sa_without_a_child_sa_at_most() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ike::config::Settings;
-use crate::ike::{CloseReason, Command, SaState, Selection};
+use crate::ike::{CloseReason, SaState};
 use crate::machine::Machine as _;
 use crate::testing::world::{Who, at6};
 
@@ -59,7 +59,7 @@ fn a_remote_that_refuses_is_no_reason_to_wait_for_the_next_one() {
         profile.authentication.local_id =
             crate::ike::identity::Claim::Id(crate::ike::identity::parse("other.example.net").unwrap());
     });
-    world.step(1, crate::ike::Input::Configure(std::sync::Arc::new(refusing.gateway)));
+    world.step(1, crate::ike::Input::Configure(Arc::new(refusing.gateway)));
 
     world.initiate();
     world.settle();

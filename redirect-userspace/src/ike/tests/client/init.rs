@@ -1,15 +1,11 @@
 //! Redirects in IKE_SA_INIT (`RFC 5685 §3`).
 
-use std::sync::Arc;
-
 use super::*;
-use crate::ike::config::{Connection, Encapsulation, LocalProof, RemoteProof};
+use crate::ike::config::Encapsulation;
 use crate::ike::following::Allowed;
 use crate::ike::identity::{Claim, parse};
 use crate::ike::wire::KeyExchangeMethod;
-use crate::ike::{Command, Discard, Input};
-use crate::secret::Secret;
-use crate::testing::pair::{name, prefix, profile};
+use crate::ike::{Discard, Input};
 use crate::testing::world::at6;
 
 /// A client whose first request is under way, and the request.
@@ -349,32 +345,10 @@ fn rdc_22_a_dead_target_leads_back_to_the_gateway_that_has_sent_us_there_and_it_
 // RDC-23: every connection has an SA of its own, by its own credentials (a deviation).
 #[test]
 fn rdc_23_two_connections_that_are_sent_to_the_same_gateway_have_an_sa_each() {
-    let mut plan = plan();
-    plan.connection(|connection| connection.remotes = vec![(at(1), 500).into()]);
-    let key = || Secret::from(&b"a shared key of some length"[..]);
-    let (ours, theirs) = (LocalProof::SharedKey(key()), RemoteProof::SharedKey(key()));
-    let mut twin = profile("bob@example.net", "vpn.example.net", ours, theirs);
-    twin.name = name("twin");
-    twin.remote_ts = vec![prefix("10.1.0.0/16")];
-    let twin = Connection {
-        profile: Arc::new(twin),
-        remotes: vec![(at(1), 500).into()],
-        wants_ipv4: true,
-        wants_ipv6: false,
-        upkeep: Upkeep::default(),
-    };
-    plan.client.connections.push(Arc::new(twin));
-    let mut world = World::new(plan, 2);
-    world.lead(1, Some("192.0.2.102"));
-
-    world.initiate();
-    world.settle();
-    let twin = Command::Initiate { connection: name("twin"), local: at(CLIENT) };
-    world.command(CLIENT, twin);
-    world.settle();
+    let world = both(plan(), |world| world.lead(1, Some("192.0.2.102")));
 
     assert_eq!(world.with(), [2, 2]);
-    assert_eq!((world.sides[2].plane.len(), world.client().plane.len()), (2, 2));
+    assert_eq!((world.sides[2].plane.len(), world.sides[CLIENT].plane.len()), (2, 2));
 }
 
 // RDC-24

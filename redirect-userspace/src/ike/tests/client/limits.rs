@@ -1,8 +1,6 @@
 //! Loops, and how often redirects are followed (`RFC 5685 §7`).
 
 use super::*;
-use crate::gateway::GatewayAddresses;
-use crate::ike::{Command, Redirect, Selection};
 
 /// Gateways by name, which know too little of each other to see that a client goes round.
 fn ring(plan: Plan, gateways: usize) -> World {
@@ -115,9 +113,7 @@ fn rdl_05_redirects_of_an_sa_in_use_and_of_its_beginning_are_counted_together() 
 }
 
 fn send_away(world: &mut World, who: usize, to: &str) {
-    let to = GatewayAddresses::new([to.parse().unwrap()]).ok();
-    let grace = Duration::from_secs(600);
-    world.command(who, Command::Redirect(Redirect { selection: Selection::All, percent: 100, to, grace }));
+    world.command(who, elsewhere(to, Duration::from_secs(600)));
     world.settle();
 }
 

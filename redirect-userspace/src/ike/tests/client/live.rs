@@ -1,11 +1,9 @@
 //! Redirects of SAs in use (`RFC 5685 §5`).
 
 use super::*;
-use crate::gateway::GatewayAddresses;
 use crate::ike::config::Settings;
 use crate::ike::wire::{Attribute, ChainWriter, Delete, EncodeError, TrafficSelectors};
-use crate::ike::{CloseReason, Command, Discard, Input, Redirect, SaState, Selection};
-use crate::testing::pair::prefix;
+use crate::ike::{CloseReason, Discard, Input, SaState};
 use crate::testing::world::{Who, at6};
 
 /// A client with an SA with the first of so many gateways.
@@ -20,9 +18,7 @@ fn up(plan: Plan, gateways: usize) -> World {
 }
 
 fn tell(world: &mut World, who: Who, to: &str) {
-    let to = GatewayAddresses::new([to.parse().unwrap()]).ok();
-    let grace = Duration::from_secs(60);
-    world.command(who, Command::Redirect(Redirect { selection: Selection::All, percent: 100, to, grace }));
+    world.command(who, elsewhere(to, Duration::from_secs(60)));
 }
 
 fn send_away(world: &mut World, who: Who, to: &str) {
@@ -552,7 +548,7 @@ fn the_sa_stays_when_the_target_gives_no_child_sa() {
     let mut world = up(plan(), 2);
     let mut other = plan();
     other.gateway_profile(|profile| profile.local_ts = vec![prefix("172.16.0.0/12")]);
-    world.step(2, Input::Configure(std::sync::Arc::new(other.gateway)));
+    world.step(2, Input::Configure(Arc::new(other.gateway)));
 
     send_away(&mut world, 1, "192.0.2.102");
 
@@ -569,7 +565,7 @@ fn the_sa_stays_when_whoever_it_is_sent_to_is_somebody_else() {
         profile.authentication.local_id =
             crate::ike::identity::Claim::Id(crate::ike::identity::parse("other.example.net").unwrap());
     });
-    world.step(2, Input::Configure(std::sync::Arc::new(other.gateway)));
+    world.step(2, Input::Configure(Arc::new(other.gateway)));
 
     send_away(&mut world, 1, "192.0.2.102");
 

@@ -7,20 +7,23 @@ mod dial;
 mod init;
 mod limits;
 mod live;
+mod loss;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::Provider;
-use crate::gateway::GatewayAddress;
+use crate::gateway::{GatewayAddress, GatewayAddresses};
 use crate::ike::client::LOCATING;
-use crate::ike::config::Upkeep;
+use crate::ike::config::{Connection, LocalProof, RemoteProof, Upkeep};
 use crate::ike::wire::{
     Direction, ExchangeType, Header, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole,
     Payload, PayloadType, Version,
 };
-use crate::ike::{Event, Failure, RedirectRefusal, SaSnapshot};
-use crate::testing::pair::Plan;
+use crate::ike::{Command, Event, Failure, Redirect, RedirectRefusal, SaSnapshot, Selection};
+use crate::secret::Secret;
+use crate::testing::pair::{Plan, name, prefix, profile};
 use crate::testing::plain::Plain;
 use crate::testing::world::{CLIENT, Packet, World, at};
 
@@ -28,6 +31,12 @@ use crate::testing::world::{CLIENT, Packet, World, at};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than the client ever waits between two rounds.
 const ROUND: Duration = Duration::from_secs(61);
+
+/// All clients of a gateway are to go elsewhere.
+fn elsewhere(to: &str, grace: Duration) -> Command {
+    let to = GatewayAddresses::new([to.parse().unwrap()]).ok();
+    Command::Redirect(Redirect { selection: Selection::All, percent: 100, to, grace })
+}
 
 /// A client that follows redirects, with a connection that is kept up, and a gateway.
 fn plan() -> Plan {
@@ -47,6 +56,36 @@ fn open() -> Plan {
 /// The client and so many gateways.
 fn world(gateways: usize) -> World {
     World::new(plan(), gateways)
+}
+
+/// A second connection of the same client, by other credentials, with the same list.
+fn twin() -> Connection {
+    let key = || Secret::from(&b"a shared key of some length"[..]);
+    let (ours, theirs) = (LocalProof::SharedKey(key()), RemoteProof::SharedKey(key()));
+    let mut twin = profile("bob@example.net", "vpn.example.net", ours, theirs);
+    twin.name = name("twin");
+    twin.remote_ts = vec![prefix("10.1.0.0/16")];
+    Connection {
+        profile: Arc::new(twin),
+        remotes: vec![(at(1), 500).into()],
+        wants_ipv4: true,
+        wants_ipv6: false,
+        upkeep: Upkeep::default(),
+    }
+}
+
+/// Lets a client with two connections bring both up.
+fn both(mut plan: Plan, lead: impl FnOnce(&mut World)) -> World {
+    plan.connection(|connection| connection.remotes = vec![(at(1), 500).into()]);
+    plan.client.connections.push(Arc::new(twin()));
+    let mut world = World::new(plan, 2);
+    lead(&mut world);
+    world.initiate();
+    world.settle();
+    let twin = Command::Initiate { connection: name("twin"), local: at(CLIENT) };
+    world.command(CLIENT, twin);
+    world.settle();
+    world
 }
 
 /// An answer to an IKE_SA_INIT request that has nothing but a REDIRECT with this data.
