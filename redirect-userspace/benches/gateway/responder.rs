@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 
 /// A gateway that runs.
 pub(crate) enum Responder {
-    Ours(Gateway),
+    Ours(Box<Gateway>),
     Charon(Charon),
 }
 
@@ -123,7 +123,7 @@ impl Stage {
             profiles: vec![Profile { local_ts: vec![INSIDE.to_owned()], ..profile }],
             ..Settings::default()
         };
-        Ok(Responder::Ours(self.scene.start(settings)?))
+        Ok(Responder::Ours(Box::new(self.scene.start(settings)?)))
     }
 
     fn charon(&self, suite: Suite) -> Result<Responder> {

@@ -70,7 +70,7 @@ fn candidates() -> Result<Vec<(&'static str, Operation, Protection)>> {
 /// The library alone, on the octets that it encrypts in an ESP packet.
 fn bare_aead(algorithm: &'static aead::Algorithm) -> Result<Operation> {
     let octets = vec![3; algorithm.key_len()];
-    let key = aead::UnboundKey::new(algorithm, &octets).map_err(|_| anyhow!("a key"))?;
+    let key = aead::UnboundKey::new(algorithm, &octets).map_err(|_unspecified| anyhow!("a key"))?;
     let (key, mut body, head) = (aead::LessSafeKey::new(key), vec![6; PACKET + 4], [0; 8]);
     Ok(Box::new(move || {
         // As below: what was written a moment ago takes longer to read.
@@ -79,7 +79,7 @@ fn bare_aead(algorithm: &'static aead::Algorithm) -> Result<Operation> {
         }
         let nonce = aead::Nonce::assume_unique_for_key([1; 12]);
         let tag = key.seal_in_place_separate_tag(nonce, aead::Aad::from(&head), &mut body);
-        black_box(tag.map_err(|_| anyhow!("the library fails"))?.as_ref());
+        black_box(tag.map_err(|_unspecified| anyhow!("the library fails"))?.as_ref());
         Ok(())
     }))
 }
@@ -90,12 +90,13 @@ where
     C: aes::cipher::BlockCipherEncrypt + aes::cipher::KeyInit + 'static,
 {
     use aes::cipher::{Block, InnerIvInit as _};
-    let cipher = C::new_from_slice(key).map_err(|_| anyhow!("a key"))?;
-    let mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&[4; 32]).map_err(|_| anyhow!("a key"))?;
+    let cipher = C::new_from_slice(key).map_err(|_unspecified| anyhow!("a key"))?;
+    let mac =
+        hmac::Hmac::<sha2::Sha256>::new_from_slice(&[4; 32]).map_err(|_unspecified| anyhow!("a key"))?;
     let mut body = vec![6; PACKET + 8];
     Ok(Box::new(move || {
-        let mut mode =
-            cbc::Encryptor::inner_iv_slice_init(&cipher, &[5; 16]).map_err(|_| anyhow!("an IV"))?;
+        let mut mode = cbc::Encryptor::inner_iv_slice_init(&cipher, &[5; 16])
+            .map_err(|_unspecified| anyhow!("an IV"))?;
         mode.encrypt_blocks(Block::<C>::slice_as_chunks_mut(&mut body).0);
         let mut mac = mac.clone();
         mac.update(&[0; 24]);
