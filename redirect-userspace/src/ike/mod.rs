@@ -3,7 +3,9 @@
 //! An [`Endpoint`] has all IKE SAs of one worker: datagrams and commands go in, datagrams, Child SAs
 //! and events come out. Below it, [`wire`] is octets to values and back, [`rules`] says which payloads
 //! each message may carry, [`proposal`] which algorithms are offered and chosen, [`authn`] who is
-//! believed. None of these knows states or clocks.
+//! believed. None of these knows states or clocks. Which gateway a connection of ours goes to, and
+//! when, is the matter of a private machine, `client`: it follows redirects, and [`following`] says
+//! how far.
 //!
 //! # References
 //!

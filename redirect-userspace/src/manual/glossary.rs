@@ -54,6 +54,7 @@
 //! | *ticket*, *resumption* | `RFC 5723`; requests of IKE_SESSION_RESUME pass |
 //! | *liveness check* | `RFC 7296 §2.4`. Not a *keepalive*: that is the NAT one (`RFC 3948 §2.3`) |
 //! | *profile*, *connection* | how those are dealt with who come to our gateway; to whom it goes itself |
+//! | *dial* | a connection on its way: which remote or redirect target is next, and when |
 //! | *half-open* | IKE_SA_INIT is answered, IKE_AUTH is not complete |
 //! | *rekey*, *reauthenticate* | new keys for an SA; a new SA with a new proof of identity |
 //! | *PAD* | Peer Authorization Database (`RFC 4301 §4.4.3`): whom the client accepts as the gateway |

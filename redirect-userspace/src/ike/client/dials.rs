@@ -21,6 +21,8 @@ pub(crate) struct Dials {
     deadlines: BTreeSet<(Instant, DialId)>,
     /// Those whose Child SAs are being moved.
     moving: BTreeSet<DialId>,
+    /// Those that wait for their next round.
+    waiting: BTreeSet<DialId>,
     last: u64,
 }
 
@@ -49,9 +51,9 @@ impl Dials {
 
     /// The one of this connection that waits for its next round.
     pub(crate) fn waiting(&self, name: &Name) -> Option<DialId> {
-        let is_it = |dial: &Dial| dial.is_waiting() && dial.connection().profile.name == *name;
-        let found = self.dials.iter().find(|(_, entry)| entry.dial.as_deref().is_some_and(is_it));
-        found.map(|(id, _)| *id)
+        let dial = |id: &DialId| self.dials.get(id)?.dial.as_deref();
+        let is_it = |id: &&DialId| dial(id).is_some_and(|dial| dial.connection().profile.name == *name);
+        self.waiting.iter().find(is_it).copied()
     }
 
     /// The one that an SA was begun for.
@@ -79,6 +81,7 @@ impl Dials {
             self.deadlines.remove(&(at, id));
         }
         self.moving.remove(&id);
+        self.waiting.remove(&id);
         if dial.is_over() {
             self.dials.remove(&id);
             return;
@@ -93,6 +96,9 @@ impl Dials {
         }
         if dial.moves_to().is_some() {
             self.moving.insert(id);
+        }
+        if dial.is_waiting() {
+            self.waiting.insert(id);
         }
         entry.dial = Some(dial);
     }

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::ike::config::Settings;
+use crate::ike::following::Allowed;
 use crate::ike::wire::{Attribute, ChainWriter, Delete, EncodeError, TrafficSelectors};
 use crate::ike::{CloseReason, Discard, Input, SaState};
+use crate::rng::Rng;
 use crate::testing::world::{Who, at6};
 
 /// A client with an SA with the first of so many gateways.
@@ -284,8 +286,8 @@ fn rdx_16_a_redirect_that_cannot_be_read_or_is_not_allowed_is_answered_and_the_s
     for (data, reason) in cases {
         let mut plan = open();
         plan.client.following.allow = vec![
-            crate::ike::following::Allowed::Prefix { network: [192, 0, 2, 0].into(), length: 24 },
-            crate::ike::following::Allowed::Name("no.exampless".parse().unwrap()),
+            Allowed::Prefix { network: [192, 0, 2, 0].into(), length: 24 },
+            Allowed::Name("no.exampless".parse().unwrap()),
         ];
         let mut world = up(plan, 2);
 
@@ -299,6 +301,44 @@ fn rdx_16_a_redirect_that_cannot_be_read_or_is_not_allowed_is_answered_and_the_s
         world.assert_up_at(1);
         assert_eq!(sole(&world).state, SaState::Established);
     }
+}
+
+#[test]
+fn whatever_a_redirect_says_the_sa_survives_it() {
+    const MESSAGES: u32 = 400;
+    let mut rng = Rng::from_number(7);
+    let mut plan = open();
+    // What can be read leads nowhere.
+    plan.client.following.allow = vec![Allowed::Name("gw.example.net".parse().unwrap())];
+    let mut world = up(plan, 2);
+    for number in 0..MESSAGES {
+        let mut data = vec![0; usize::try_from(rng.below(40)).unwrap()];
+        rng.fill(&mut data);
+        // Half of them have a type that is known, and half of those the right length.
+        match (rng.below(4), &mut data[..]) {
+            (0, [kind, ..]) => *kind = 1 + u8::try_from(rng.below(3)).unwrap(),
+            (1, [kind, length, rest @ ..]) => {
+                *kind = 1 + u8::try_from(rng.below(3)).unwrap();
+                *length = u8::try_from(rest.len()).unwrap();
+            }
+            _ => {}
+        }
+        let header = Plain::open(&informational(&world, &data).octets).header;
+        let header = Header { message_id: MessageId(number), ..header };
+        let notify = Notify { kind: NotifyType::Redirect, protocol: 0, spi: &[], data: &data };
+        let request = Plain::new(header, |chain| chain.push(&Payload::Notify(notify)));
+        let sa = sole(&world);
+        let path = crate::ike::Path { local: sa.local, remote: sa.remote };
+
+        world.put(&Packet { path, octets: request.seal() });
+
+        assert!(Plain::open(&world.take(1).octets).kinds().is_empty(), "{data:?}");
+        assert!(world.wire.is_empty(), "{data:?}");
+    }
+
+    world.assert_up_at(1);
+    let refused: u64 = world.client().endpoint.counters().redirects_refused.iter().sum();
+    assert_eq!(refused, u64::from(MESSAGES));
 }
 
 #[test]
