@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
-use common::maps::{SLOTS, slot};
+use common::maps::{Prefix, SLOTS, slot};
 
 use super::wire::SpiI;
-use crate::gateway::{GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
+use crate::gateway::{EmptySlot, GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
 
 /// The members of the cluster and which of them is least loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,23 @@ pub struct Targets {
     /// Addresses on which clients are redirected in IKE_SA_INIT: those of the cluster, while this
     /// node has them.
     vips: Vec<IpAddr>,
+    /// Clients that may be redirected; empty = all.
+    clients: Vec<Prefix>,
+    /// What becomes of a client whose slot leads nowhere.
+    empty: EmptySlot,
     /// Whether this node says who serves whom. Others only know where to send those who have to go.
     is_decisive: bool,
+}
+
+/// What becomes of an IKE_SA_INIT request that came from a client which follows redirects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnInit {
+    /// This node serves it.
+    Keep,
+    /// It gets no answer, and tries again later.
+    Refuse,
+    /// It is sent there.
+    To(GatewayAddress),
 }
 
 /// A member.
@@ -42,7 +57,7 @@ impl Targets {
     #[must_use]
     pub fn new(table: &LlgTable, members: Vec<Option<Target>>, multiplier: u64, vips: Vec<IpAddr>) -> Self {
         let slots = table.slots.iter().map(|slot| slot.map(GatewayIndex::value)).collect();
-        Self { slots, members, multiplier, vips, is_decisive: true }
+        Self { slots, members, multiplier, vips, clients: Vec::new(), empty: table.empty, is_decisive: true }
     }
 
     /// What a node knows that does not decide who serves whom: where those go who have to leave it.
@@ -53,7 +68,35 @@ impl Targets {
         multiplier: u64,
     ) -> Self {
         let slots = slots.iter().map(|slot| slot.map(GatewayIndex::value)).collect();
-        Self { slots, members, multiplier, vips: Vec::new(), is_decisive: false }
+        Self {
+            slots,
+            members,
+            multiplier,
+            vips: Vec::new(),
+            clients: Vec::new(),
+            empty: EmptySlot::Keep,
+            is_decisive: false,
+        }
+    }
+
+    /// Redirects no other clients than these while they begin; empty = all.
+    #[must_use]
+    pub fn only(self, clients: Vec<Prefix>) -> Self {
+        Self { clients, ..self }
+    }
+
+    /// Whether a client at this address may be redirected while it begins.
+    #[must_use]
+    pub fn accepts(&self, client: IpAddr) -> bool {
+        let (family, address) = match client {
+            IpAddr::V4(address) => (4, u128::from(address.to_bits()) << 96),
+            IpAddr::V6(address) => (6, address.to_bits()),
+        };
+        let is_within = |prefix: &Prefix| {
+            let [network, mask] = [prefix.address, prefix.mask].map(u128::from_be_bytes);
+            prefix.family == family && address & mask == network
+        };
+        self.clients.is_empty() || self.clients.iter().any(is_within)
     }
 
     /// Whether somebody who has to leave would find another node.
@@ -66,13 +109,19 @@ impl Targets {
         self.members.get(usize::from(index))?.as_ref()
     }
 
-    /// Where a client is sent whose IKE_SA_INIT request came to `to`, if it is. `from` is the
-    /// gateway that has sent it here, if one has.
+    /// What becomes of a client whose IKE_SA_INIT request came to `to`. `from` is the gateway that has
+    /// sent it here, if one has.
     #[must_use]
-    pub fn on_init(&self, spi: SpiI, to: IpAddr, from: Option<IpAddr>) -> Option<GatewayAddress> {
+    pub fn on_init(&self, spi: SpiI, to: IpAddr, client: IpAddr, from: Option<IpAddr>) -> OnInit {
         // Two members would send it to and fro.
         let is_sent = from.is_some_and(|from| self.is_of_cluster(from));
-        if self.vips.contains(&to) && !is_sent { self.choose(spi, to) } else { None }
+        if !self.vips.contains(&to) || is_sent || !self.accepts(client) {
+            return OnInit::Keep;
+        }
+        if self.empty == EmptySlot::Refuse && self.slots.get(self.position(spi)) == Some(&None) {
+            return OnInit::Refuse;
+        }
+        self.choose(spi, to).map_or(OnInit::Keep, OnInit::To)
     }
 
     /// Whether an address is the cluster's or a member's: whoever was sent here by it stays.
@@ -124,7 +173,6 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
-    use crate::gateway::EmptySlot;
 
     fn member(addresses: &[&str], is_self: bool) -> Option<Target> {
         let addresses = addresses.iter().map(|text| text.parse::<GatewayAddress>().unwrap());
@@ -186,14 +234,48 @@ mod tests {
 
     #[test]
     fn only_requests_to_the_vip_are_redirected_and_no_client_is_sent_back() {
-        let (targets, there) = (targets(&[Some(1)]), Some("10.50.0.12".parse().unwrap()));
-        let member = Some("10.50.0.12".parse().unwrap());
+        let there = OnInit::To("10.50.0.12".parse().unwrap());
+        let (member, client) = (Some("10.50.0.12".parse().unwrap()), "192.0.2.7".parse().unwrap());
+        let targets = targets(&[Some(1)]);
 
-        assert_eq!(targets.on_init(spi(7), V4, None), there);
-        assert_eq!(targets.on_init(spi(7), V4, Some("192.0.2.1".parse().unwrap())), there);
-        assert_eq!(targets.on_init(spi(7), "10.50.0.11".parse().unwrap(), None), None);
-        assert_eq!(targets.on_init(spi(7), V4, member), None);
-        assert_eq!(targets.on_init(spi(7), V4, Some(V4)), None);
+        assert_eq!(targets.on_init(spi(7), V4, client, None), there);
+        assert_eq!(targets.on_init(spi(7), V4, client, Some("192.0.2.1".parse().unwrap())), there);
+        assert_eq!(targets.on_init(spi(7), "10.50.0.11".parse().unwrap(), client, None), OnInit::Keep);
+        assert_eq!(targets.on_init(spi(7), V4, client, member), OnInit::Keep);
+        assert_eq!(targets.on_init(spi(7), V4, client, Some(V4)), OnInit::Keep);
+    }
+
+    #[test]
+    fn clients_that_are_not_accepted_are_kept() {
+        let prefix = |family, network: &[u8], mask: &[u8]| {
+            let octets = |from: &[u8]| {
+                let mut octets = [0; 16];
+                octets[..from.len()].copy_from_slice(from);
+                octets
+            };
+            Prefix { family, address: octets(network), mask: octets(mask) }
+        };
+        let clients =
+            vec![prefix(4, &[192, 0, 2, 0], &[255, 255, 255, 0]), prefix(6, &[0xfd, 0x50], &[0xff, 0xff])];
+        let targets = targets(&[Some(1)]).only(clients);
+        let becomes = |client: &str| targets.on_init(spi(7), V4, client.parse().unwrap(), None);
+
+        assert_eq!(becomes("192.0.2.7"), OnInit::To("10.50.0.12".parse().unwrap()));
+        assert_eq!(becomes("192.0.3.7"), OnInit::Keep);
+        assert!(targets.accepts("fd50::7".parse().unwrap()) && !targets.accepts("fd51::7".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_client_whose_slot_leads_nowhere_is_kept_or_refused_as_the_table_says() {
+        let kept = targets(&[None]);
+        let refused = Targets { empty: EmptySlot::Refuse, ..kept.clone() };
+        let client = "192.0.2.7".parse().unwrap();
+
+        assert_eq!(kept.on_init(spi(7), V4, client, None), OnInit::Keep);
+        assert_eq!(refused.on_init(spi(7), V4, client, None), OnInit::Refuse);
+        assert_eq!(refused.on_init(spi(7), "10.50.0.11".parse().unwrap(), client, None), OnInit::Keep);
+        let own = Targets { slots: targets(&[Some(0)]).slots, ..refused };
+        assert_eq!(own.on_init(spi(7), V4, client, None), OnInit::Keep);
     }
 
     #[test]

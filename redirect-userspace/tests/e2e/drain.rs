@@ -12,8 +12,12 @@ use crate::PATIENCE;
 use crate::visitors::{arrive_while, ping_through_all};
 
 /// A cluster of our own gateways, and clients that have come to all of them.
-fn populated() -> (Nodes, Client, Vec<Tunnel>) {
-    let mut nodes = Nodes::start(Options { gateways: Gateways::Own, ..Options::default() }).unwrap();
+fn populated(drains_before_stop: bool) -> (Nodes, Client, Vec<Tunnel>) {
+    let mut nodes = Nodes::build(Options { gateways: Gateways::Own, ..Options::default() }).unwrap();
+    for node in &mut nodes.nodes {
+        node.settings.drains_before_stop = drains_before_stop;
+    }
+    nodes.start_all().unwrap();
     let client = nodes.clients.remove(0);
     let tunnels = arrive_while(&client, || {
         wait::until("every gateway has clients", PATIENCE, || {
@@ -43,7 +47,7 @@ fn is_empty(nodes: &Nodes, name: &str) {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn every_client_of_a_drained_node_is_served_by_the_others_and_undrain_takes_it_back() {
-    let (mut nodes, client, tunnels) = populated();
+    let (mut nodes, client, tunnels) = populated(false);
     let master = nodes.active().unwrap();
     let slave = nodes.nodes.iter().map(|node| node.name.clone()).find(|name| *name != master).unwrap();
 
@@ -102,7 +106,7 @@ fn a_drain_that_makes_no_sense_is_refused_with_a_reason() {
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn an_operator_moves_one_client_and_a_part_of_the_others() {
-    let (mut nodes, client, tunnels) = populated();
+    let (mut nodes, client, tunnels) = populated(false);
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
     let [from, to] = [&names[1], &names[2]];
     let who = nodes.node(from).unwrap().control().sas().unwrap().remove(0).remote_id;
@@ -127,5 +131,20 @@ fn an_operator_moves_one_client_and_a_part_of_the_others() {
         assert!(error.contains("exit status: 1") && error.contains("there is no"), "{arguments:?}: {error}");
     }
 
+    ping_through_all(&client, &tunnels).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_node_that_is_drained_before_it_ends_has_no_clients_when_it_does() {
+    let (mut nodes, client, tunnels) = populated(true);
+    let master = nodes.active().unwrap();
+
+    nodes.node(&master).unwrap().stop().unwrap();
+
+    let log = nodes.node(&master).unwrap().log();
+    let at = |event: &str| log.find(&format!("event=\"{event}\"")).with_context(|| format!("{event}\n{log}"));
+    let [began, done, stopped] = ["drain-began", "drain-done", "stopped"].map(|event| at(event).unwrap());
+    assert!(began < done && done < stopped, "{log}");
     ping_through_all(&client, &tunnels).unwrap();
 }

@@ -18,6 +18,7 @@ use crate::ike::error;
 use crate::ike::event::{Discard, Failure, RedirectExchange};
 use crate::ike::io::{Output, Path};
 use crate::ike::proposal::{Choice, IkeProposal, IkeSuite, NoChoice};
+use crate::ike::redirect::OnInit;
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
 use crate::ike::sa::child::{NONCE_LENGTH, generate, offered};
 use crate::ike::sa::context::Refusal;
@@ -118,8 +119,14 @@ impl Endpoint {
         if from.is_none() && message.payloads.notify(NotifyType::RedirectSupported).is_none() {
             return false;
         }
-        let Some(to) = self.targets.on_init(message.header.spi_i, path.local.ip(), from) else {
-            return false;
+        let (local, client) = (path.local.ip(), path.remote.ip());
+        let to = match self.targets.on_init(message.header.spi_i, local, client, from) {
+            OnInit::Keep => return false,
+            OnInit::To(to) => to,
+            OnInit::Refuse => {
+                self.counters.discard(Discard::Limit);
+                return true;
+            }
         };
         let is_sent = self.refuse_clear(message, path, out, |chain| {
             chain.notify(&NotifyContent::Redirect { gateway: to, nonce: Some(ni.clone()) })

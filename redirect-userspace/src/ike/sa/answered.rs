@@ -291,7 +291,7 @@ impl Answered {
     fn redirect(&self, ctx: &Context<'_>, names: Names, profile: &Profile) -> Option<GatewayAddress> {
         let is_wanted = profile.redirect_auth && self.follows_redirects;
         let is_sent = self.redirected_from.is_some_and(|from| ctx.targets.is_of_cluster(from));
-        if !is_wanted || is_sent {
+        if !is_wanted || is_sent || !ctx.targets.accepts(self.path.remote.ip()) {
             return None;
         }
         ctx.targets.choose(names.spi_i, self.path.local.ip())

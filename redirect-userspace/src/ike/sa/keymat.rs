@@ -61,6 +61,7 @@ pub(crate) struct ChildKeys {
 
 /// Why there are no keys. It takes a bug or a lack of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(not(any(test, feature = "testing")), expect(unreachable_pub, reason = "tests of vectors see it"))]
 pub enum KeymatError {
     /// More than prf+ gives.
     #[error(transparent)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gateway::{EmptySlot, GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
+use crate::ike::config::LocalProof;
 use crate::ike::config::Settings;
 use crate::ike::redirect::{Target, Targets};
 use crate::ike::wire::{
@@ -12,9 +13,10 @@ use crate::ike::wire::{
     Version, encode_message,
 };
 use crate::ike::{
-    CloseReason, Command, Drain, Event, HandOver, Input, Path, Redirect, RedirectReason, Redirected,
+    CloseReason, Command, Drain, Event, Failure, HandOver, Input, Path, Redirect, RedirectReason, Redirected,
     SaSnapshot, SaState, Selection,
 };
+use crate::secret::Secret;
 use crate::testing::pair::{End, Flying, Pair, Plan};
 
 const ELSEWHERE: &str = "192.0.2.3";
@@ -113,6 +115,7 @@ fn following(mut plan: Plan) -> Pair {
 }
 
 // test of RFC 5685 §6
+// RDA-01 RDA-07
 #[test]
 fn a_client_is_redirected_in_ike_auth_once_it_is_known_and_gets_no_child_sa() {
     let mut plan = Plan::shared_key();
@@ -135,6 +138,7 @@ fn a_client_is_redirected_in_ike_auth_once_it_is_known_and_gets_no_child_sa() {
 }
 
 // test of RFC 5685 §5
+// RDX-01 RDX-07 RDX-11
 #[test]
 fn a_live_client_is_told_once_and_its_sa_ends_after_its_grace() {
     let mut pair = following(Plan::shared_key());
@@ -163,6 +167,7 @@ fn a_live_client_is_told_once_and_its_sa_ends_after_its_grace() {
     assert_eq!(closed, Some(CloseReason::Redirected));
 }
 
+// RDX-12
 #[test]
 fn a_client_that_does_not_follow_is_not_told_and_stays_until_the_deadline_of_a_drain() {
     let mut pair = Plan::shared_key().build();
@@ -382,6 +387,7 @@ fn sa_path(sa: &SaSnapshot) -> Path {
     Path { local: sa.local, remote: sa.remote }
 }
 
+// RDX-08 RDX-09 RDX-10
 #[test]
 fn an_operator_chooses_who_goes_how_many_and_where() {
     let mut pair = following(Plan::shared_key());
@@ -458,3 +464,134 @@ fn a_drain_tells_every_client_once_at_its_pace_and_loses_none() {
 
 /// As many as a step of the laboratory may end.
 const CLIENTS: usize = 140;
+
+// RDX-19
+#[test]
+fn a_client_that_is_told_to_go_during_a_rekey_goes_and_its_time_counts_from_then() {
+    let mut pair = following(Plan::shared_key());
+    pair.step(End::Gateway, targets(1, &[]));
+    pair.establish();
+    let id = pair.sas(End::Gateway)[0].id;
+    pair.command(End::Gateway, Command::RekeyIke(id));
+    let grace = Duration::from_secs(20);
+
+    pair.command(End::Gateway, redirect(Selection::All, grace));
+    assert_eq!(pair.wire.len(), 1, "one request at a time");
+    pair.settle();
+
+    let [sa] = &pair.sas(End::Gateway)[..] else { panic!("{:?}", pair.sas(End::Gateway)) };
+    assert_eq!((sa.id, sa.state), (id, SaState::Redirected));
+    assert_eq!(pair.gateway.endpoint.counters().redirects, [0, 0, 1]);
+    pair.command(End::Gateway, redirect(Selection::All, grace));
+    assert!(pair.wire.is_empty(), "it was told already");
+    pair.pass(Duration::from_secs(21));
+    assert!(pair.sas(End::Gateway).is_empty() && pair.sas(End::Client).is_empty());
+}
+
+// test of RFC 5685 §10
+// RDX-13 RDX-15
+#[test]
+fn only_the_side_that_was_asked_first_tells_the_other_to_go_whoever_has_rekeyed() {
+    for by in [End::Client, End::Gateway] {
+        let mut pair = following(Plan::shared_key());
+        pair.step(End::Gateway, targets(1, &[]));
+        pair.step(End::Client, targets(1, &[]));
+        pair.establish();
+        let id = pair.sas(by)[0].id;
+        pair.command(by, Command::RekeyIke(id));
+        pair.settle();
+
+        pair.command(End::Client, redirect(Selection::All, Duration::from_secs(20)));
+        assert!(pair.wire.is_empty(), "{by:?}");
+        pair.command(End::Gateway, redirect(Selection::All, Duration::from_secs(20)));
+
+        assert_eq!(pair.wire.len(), 1, "{by:?}");
+        assert_eq!(pair.sas(End::Gateway)[0].state, SaState::Redirected);
+    }
+}
+
+// test of RFC 5685 §10
+// RDX-14
+#[test]
+fn a_client_that_tells_the_gateway_to_go_is_answered_and_nothing_moves() {
+    let mut pair = following(super::open());
+    pair.establish();
+    let before = pair.sas(End::Gateway);
+    let gateway: GatewayAddress = ELSEWHERE.parse().unwrap();
+    let flying =
+        super::made_up(&pair, End::Client, ExchangeType::Informational, (Direction::Request, 2), |chain| {
+            chain.notify(&NotifyContent::Redirect { gateway, nonce: None })
+        });
+
+    pair.put(&flying);
+
+    assert_eq!(pair.wire.len(), 1, "an answer");
+    assert_eq!(pair.sas(End::Gateway), before);
+    assert_eq!(redirected(&pair.events(End::Gateway)), None);
+}
+
+/// A pair whose gateway redirects in IKE_AUTH.
+fn at_auth() -> Plan {
+    let mut plan = Plan::shared_key();
+    plan.gateway_profile(|profile| profile.redirect_auth = true);
+    plan
+}
+
+// test of RFC 5685 §6
+// RDA-04
+#[test]
+fn a_client_that_is_not_who_it_says_is_refused_and_not_redirected() {
+    let mut plan = at_auth();
+    plan.client_profile(|profile| {
+        profile.authentication.local =
+            LocalProof::SharedKey(Secret::from(&b"another key of some length"[..]));
+    });
+    let mut pair = following(plan);
+    pair.step(End::Gateway, targets(1, &[]));
+
+    pair.initiate();
+    pair.settle();
+
+    let events = pair.events(End::Gateway);
+    let is_refused = |event: &Event| matches!(event, Event::Refused { failure: Failure::Authentication, .. });
+    assert!(events.iter().any(is_refused), "{events:?}");
+    assert_eq!(redirected(&events), None);
+    assert_eq!(pair.gateway.endpoint.counters().redirects, [0; 3]);
+}
+
+// test of RFC 5685 §3
+// RDA-08
+#[test]
+fn a_client_that_does_not_follow_or_was_sent_here_is_not_redirected_in_ike_auth() {
+    let mut pair = at_auth().build();
+    pair.step(End::Gateway, targets(1, &[]));
+    pair.establish();
+    assert_eq!(pair.gateway.endpoint.counters().redirects, [0; 3]);
+
+    // The table leads here, or there is none.
+    for targets in [targets(0, &[]), Input::Targets(Arc::default())] {
+        let mut pair = following(at_auth());
+        pair.step(End::Gateway, targets);
+        pair.establish();
+        assert_eq!(pair.gateway.endpoint.counters().redirects, [0; 3]);
+    }
+}
+
+// test of RFC 5685 §6
+#[test]
+fn a_client_that_is_redirected_in_ike_auth_has_ended_its_other_sas_by_initial_contact() {
+    let mut pair = following(at_auth());
+    pair.establish();
+    let old = pair.sas(End::Gateway)[0].id;
+    // It has begun anew, and knows of nothing.
+    pair.client = following(Plan { seed: 7, ..Plan::shared_key() }).client;
+    pair.step(End::Gateway, targets(1, &[]));
+
+    pair.initiate();
+    pair.settle();
+
+    let [sa] = &pair.sas(End::Gateway)[..] else { panic!("{:?}", pair.sas(End::Gateway)) };
+    assert!(sa.id != old && sa.state == SaState::Redirected, "{sa:?}");
+    assert_eq!(pair.gateway.endpoint.counters().redirects, [0, 1, 0]);
+    assert!(pair.gateway.plane.is_empty());
+}

@@ -62,7 +62,8 @@ impl Core {
             }
         }
         let vips = if self.armed.is_ok() { self.vips() } else { Vec::new() };
-        Targets::new(table, members, self.aim.multiplier, vips)
+        let clients = self.config.redirect.clients_to_map();
+        Targets::new(table, members, self.aim.multiplier, vips).only(clients)
     }
 }
 

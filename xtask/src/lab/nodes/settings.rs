@@ -70,6 +70,8 @@ pub struct Settings {
     pub mode: String,
     /// Hook, called at every change of state.
     pub notify: Option<String>,
+    /// Whether it is drained before it ends.
+    pub drains_before_stop: bool,
     /// The gateway that the daemon itself is, if it is one.
     pub ike: Option<gateway::Settings>,
 }
@@ -94,6 +96,7 @@ impl Settings {
             policy: String::from("balanced"),
             mode: String::from("auto"),
             notify: None,
+            drains_before_stop: false,
             ike: None,
         }
     }
@@ -179,6 +182,9 @@ max-session = {max_session}
         update = settings.update.as_millis(),
         max_session = settings.max_session,
     )?;
+    if settings.drains_before_stop {
+        text.push_str("\n[redirect.drain]\nbefore-stop = true\n");
+    }
     if let Some(ike) = &settings.ike {
         text.push_str(&gateway::sections(ike)?);
     }

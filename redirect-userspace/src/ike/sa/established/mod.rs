@@ -116,6 +116,9 @@ pub(crate) struct Estate {
     leases: Vec<Lease>,
     given: Vec<IpAddr>,
     tasks: VecDeque<Task>,
+    /// Until when the client has time to go, if it was told to.
+    leaving: Option<Instant>,
+    is_adrift: bool,
     /// Whose it was.
     sa: SaLabel,
     made_at: Instant,
@@ -124,7 +127,7 @@ pub(crate) struct Estate {
 impl Estate {
     /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        let Self { children, leases, given: _, tasks, sa, made_at } = self;
+        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, sa, made_at } = self;
         for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
@@ -481,6 +484,11 @@ impl Established {
             leases: std::mem::take(&mut self.leases),
             given: std::mem::take(&mut self.given),
             tasks,
+            leaving: match self.stage {
+                Stage::Leaving { patience } => Some(patience),
+                Stage::Active | Stage::Contending | Stage::Replaced { .. } | Stage::Closing { .. } => None,
+            },
+            is_adrift: self.is_adrift,
             sa: self.label(names),
             made_at: self.made_at,
         }
@@ -491,7 +499,11 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate { children, leases, given, tasks, sa: _, made_at: _ } = estate;
+        let Estate { children, leases, given, tasks, leaving, is_adrift, sa: _, made_at: _ } = estate;
+        if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
+            self.stage = Stage::Leaving { patience };
+        }
+        self.is_adrift = is_adrift;
         let reserved = tasks.iter().filter_map(Task::reserved);
         for spi in children.iter().map(|child| child.inbound).chain(reserved) {
             ctx.spis.transfer(spi, names.ours());
