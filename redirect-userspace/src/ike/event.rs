@@ -215,6 +215,24 @@ named! {
         Temporary = "temporary-failure",
         /// Something of our own failed.
         Local = "local-error",
+        /// A ticket, and there are no reconnect keys.
+        TicketsOff = "tickets-off",
+        /// What should be a ticket is none.
+        TicketMalformed = "ticket-malformed",
+        /// A ticket of another version.
+        TicketVersion = "ticket-version",
+        /// A ticket of another cluster.
+        TicketCluster = "ticket-of-another-cluster",
+        /// A ticket whose key is not here: it was removed, or never was here.
+        TicketKey = "ticket-key-unknown",
+        /// A ticket that somebody without the key has made or changed.
+        TicketForged = "ticket-forged",
+        /// A ticket whose time is over, or has not come.
+        TicketExpired = "ticket-expired",
+        /// A ticket of a client that is to authenticate itself anew.
+        TicketRevoked = "ticket-revoked",
+        /// A ticket that has been used already, or whose session has been ended.
+        TicketUsed = "ticket-used",
     }
 }
 

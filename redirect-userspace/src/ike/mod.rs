@@ -30,6 +30,7 @@ pub mod rules;
 mod sa;
 pub mod selector;
 mod snapshot;
+pub mod ticket;
 pub mod wire;
 
 #[cfg(test)]

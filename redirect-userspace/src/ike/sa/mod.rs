@@ -39,6 +39,7 @@ pub(crate) mod payloads;
 pub(crate) mod peer;
 pub(crate) mod proof;
 pub(crate) mod suite;
+pub(crate) mod wallet;
 pub(crate) mod window;
 
 use std::num::NonZeroU64;

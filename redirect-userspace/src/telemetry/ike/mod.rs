@@ -52,6 +52,10 @@ const fn of_failure(failure: Failure) -> Severity {
     match failure {
         // The peer tries again, or has gone away.
         Failure::OtherGroup | Failure::Temporary | Failure::Timeout => Severity::Info,
+        // The client goes on without its ticket.
+        Failure::TicketsOff | Failure::TicketKey | Failure::TicketExpired | Failure::TicketRevoked => {
+            Severity::Info
+        }
         Failure::NoProposal
         | Failure::BadPublicValue
         | Failure::NoProfile
@@ -66,7 +70,12 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::SourceLimit
         | Failure::SaLimit
         | Failure::ChildLimit
-        | Failure::PeerRefused => Severity::Warn,
+        | Failure::PeerRefused
+        | Failure::TicketMalformed
+        | Failure::TicketVersion
+        | Failure::TicketCluster
+        | Failure::TicketForged
+        | Failure::TicketUsed => Severity::Warn,
         Failure::Local => Severity::Error,
     }
 }
