@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
+use super::ticket::Sealer;
 use super::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
 use crate::crypto::Legacy;
 use crate::crypto::sign::PrivateKey;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub legacy: Option<Legacy>,
     /// Whether we, as a client, follow redirects, and say so.
     pub follows_redirects: bool,
+    /// What tickets are made and opened with; `None` = there are none.
+    pub tickets: Option<Arc<Sealer>>,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             nat_keepalive: Duration::from_secs(20),
             legacy: None,
             follows_redirects: false,
+            tickets: None,
         }
     }
 }
@@ -211,6 +215,8 @@ pub struct Profile {
     pub lifetimes: Lifetimes,
     /// Whether it is redirected in IKE_AUTH (`RFC 5685 §6`).
     pub redirect_auth: bool,
+    /// Whether sessions are resumed: a gateway gives tickets, a client asks for them (`RFC 5723`).
+    pub resumes: bool,
 }
 
 /// How long keys are used before they are replaced. A tenth of it is taken off at random, so that

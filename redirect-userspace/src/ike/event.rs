@@ -25,6 +25,8 @@ pub enum Event {
         took: Duration,
         /// Addresses that the client was given.
         addresses: Vec<IpAddr>,
+        /// Whether it goes on with an earlier session, by a ticket.
+        is_resumed: bool,
     },
     /// Somebody did not get an IKE SA. At most every ten seconds per reason.
     Refused {
@@ -108,6 +110,13 @@ pub enum Event {
         sa: SaLabel,
         /// Where it was.
         from: SocketAddr,
+    },
+    /// A gateway does not take the ticket that we have presented: we begin anew.
+    TicketRefused {
+        /// Which connection.
+        connection: Name,
+        /// Where the gateway is.
+        gateway: SocketAddr,
     },
     /// Cookies are asked for from now on, or no longer.
     CookiesChanged {
@@ -263,6 +272,8 @@ named! {
         Redirected = "redirected",
         /// The node was to lose its clients, and its time was over.
         Drained = "drained",
+        /// The client has gone on with its session in another one, by a ticket.
+        Resumed = "resumed",
     }
 }
 
@@ -307,10 +318,18 @@ pub struct Counters {
     pub failures: [u64; Failure::ALL.len()],
     /// IKE_SA_INIT requests that were taken in.
     pub init_requests: u64,
+    /// IKE_SESSION_RESUME requests that were taken in.
+    pub resume_requests: u64,
     /// IKE SAs that came up with us as responder.
     pub established_responder: u64,
     /// IKE SAs that came up with us as initiator.
     pub established_initiator: u64,
+    /// Those of all of them that go on with an earlier session.
+    pub resumed: u64,
+    /// Tickets that clients of ours were given.
+    pub tickets_granted: u64,
+    /// Clients that asked for one and got none.
+    pub tickets_refused: u64,
     /// Cookies that were asked for.
     pub cookies: u64,
     /// Requests of ours that were repeated.
@@ -331,8 +350,12 @@ impl Default for Counters {
             discards: [0; Discard::ALL.len()],
             failures: [0; Failure::ALL.len()],
             init_requests: 0,
+            resume_requests: 0,
             established_responder: 0,
             established_initiator: 0,
+            resumed: 0,
+            tickets_granted: 0,
+            tickets_refused: 0,
             cookies: 0,
             retransmissions: 0,
             redirects: 0,

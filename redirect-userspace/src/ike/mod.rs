@@ -38,8 +38,10 @@ mod tests;
 
 pub use endpoint::Endpoint;
 pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
-pub use io::{Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage};
-pub use lease::{Lease, LeaseRequest, Leases, Pools};
+pub use io::{
+    Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage, UsedTicket,
+};
+pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]
 pub use sa::keymat::{Derived, KeymatError, derive};
 pub use snapshot::{ChildSnapshot, CountSnapshot, SaSnapshot, SaState};

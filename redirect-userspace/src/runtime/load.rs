@@ -260,7 +260,8 @@ impl Generator<'_> {
                 | Output::Switch { .. }
                 | Output::Move { .. }
                 | Output::Remove { .. }
-                | Output::Supersede { .. } => {}
+                | Output::Supersede { .. }
+                | Output::TicketUsed(_) => {}
             }
         }
         if !is_over {
@@ -368,6 +369,7 @@ pub fn run_client(client: Client) -> Result<Outcome> {
             dpd: None,
             lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
             redirect_auth: false,
+            resumes: false,
         }
     };
     let settings = Settings {

@@ -18,10 +18,11 @@ use crate::ike::config::{
 };
 use crate::ike::identity::{Claim, parse, parse_pattern};
 use crate::ike::pool::Pool;
+use crate::ike::ticket::Used;
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, SaSnapshot, Selection, Shard,
+    Pools, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -122,6 +123,8 @@ pub struct Side {
     pub keepalives: Vec<Path>,
     /// Clients of which it has told other workers.
     pub superseded: Vec<Arc<[u8]>>,
+    /// Tickets of which it has told them.
+    pub used: Vec<UsedTicket>,
     out: Outbox<Output>,
 }
 
@@ -235,6 +238,7 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         dpd: None,
         lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
         redirect_auth: false,
+        resumes: false,
     }
 }
 
@@ -345,6 +349,7 @@ impl Plan {
                 events: Vec::new(),
                 keepalives: Vec::new(),
                 superseded: Vec::new(),
+                used: Vec::new(),
                 out: Outbox::new(),
             }
         };
@@ -398,6 +403,7 @@ impl Pair {
             Output::Transmit { path, octets } => self.send(end, path, octets),
             Output::Keepalive { path } => side.keepalives.push(path),
             Output::Supersede { holder } => side.superseded.push(holder),
+            Output::TicketUsed(used) => side.used.push(*used),
             Output::Install(child) => {
                 if child.is_outbound {
                     side.leave_through(child.inbound);
@@ -498,6 +504,33 @@ impl Pair {
             if let Event::Closed { reason, .. } = event { Some(*reason) } else { None }
         };
         events.iter().filter_map(reason).collect()
+    }
+
+    /// Another gateway is where the one was, which has died without a word: it has these settings and
+    /// this number of its run, and pools of its own. Its primitives come from `provider`.
+    ///
+    /// # Panics
+    ///
+    /// Not.
+    pub fn fail_over(&mut self, provider: Provider, settings: Settings, run: u64) {
+        let mut pools = Pools::new();
+        pools.add(name("ra4"), Pool::new([10, 99, 0, 0].into(), 24).expect("a pool"));
+        let pools = Shared(Arc::new(Mutex::new(pools)));
+        let side = &mut self.gateway;
+        side.endpoint = Endpoint::with_provider(
+            provider,
+            self.now,
+            Shard::SOLE,
+            Arc::new(settings),
+            Box::new(pools.clone()),
+            Rng::from_number(run),
+        )
+        .with_used_tickets(Box::new(Used::new(run)));
+        side.pools = pools;
+        side.plane.clear();
+        side.outbounds.clear();
+        side.outbound = None;
+        self.wire.clear();
     }
 
     /// Wants something of one of them.

@@ -108,6 +108,7 @@ struct Own {
     esp_proposals: Vec<EspProposal>,
     dpd: Option<Duration>,
     lifetimes: Lifetimes,
+    resumes: bool,
 }
 
 impl Own {
@@ -119,7 +120,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes } = self;
         Profile {
             name,
             authentication,
@@ -131,6 +132,7 @@ impl Own {
             dpd,
             lifetimes,
             redirect_auth: false,
+            resumes,
         }
     }
 }
@@ -159,6 +161,7 @@ fn own(
     let ike = section.duration_or_false("rekey-ike", REKEY, problems);
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
+    let reconnect = section.flag("reconnect", problems);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -169,6 +172,7 @@ fn own(
             child: child.map_or(default.child, |child| child.value),
             grace: grace.map_or(default.grace, |grace| grace.value),
         },
+        resumes: reconnect.is_none_or(|flag| flag.value),
     })
 }
 

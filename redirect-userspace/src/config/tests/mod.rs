@@ -7,6 +7,7 @@ use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
 
 mod elected;
 mod gateway;
+mod reconnect;
 
 /// 2027-01-01
 const NOW: UnixTime = UnixTime::from_epoch(std::time::Duration::from_secs(1_798_761_600));
@@ -190,7 +191,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[runtime]\n\"so\\ncket\" = 1\n",
         &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
     ),
-    ("[reconnect]\n", &["5:2: [reconnect] is not supported by this version"]),
     ("[redirect.client]\n", &["5:11: [redirect.client] is not supported by this version"]),
     // Types.
     ("[runtime]\nsocket = 1\n", &["6:10: `socket` is a string, not an integer"]),

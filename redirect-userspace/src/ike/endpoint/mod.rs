@@ -18,6 +18,7 @@
 mod audit;
 mod drain;
 mod init;
+mod resume;
 mod table;
 
 use std::net::IpAddr;
@@ -32,11 +33,14 @@ use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, Input, NAT_T_PORT, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
-use super::rules::{self, Outside};
+use super::rules::{self, Form, Outside};
 use super::sa::await_init::AwaitInit;
+use super::sa::await_resume::{self, AwaitResume};
 use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
+use super::sa::wallet::{Tickets, Wallet};
 use super::sa::{Effects, IkeSa, Names, RivalFate, State};
 use super::snapshot::{CountSnapshot, SaSnapshot};
+use super::ticket::{Used, UsedTickets};
 use super::wire::{
     Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, SpiI, TrafficSelectors,
     Version, encode_message,
@@ -61,6 +65,7 @@ pub struct Endpoint {
     spis: Spis,
     table: Table,
     jar: Jar,
+    tickets: Tickets,
     are_cookies_wanted: bool,
     next_id: u64,
 }
@@ -102,9 +107,17 @@ impl Endpoint {
             spis: Spis::new(shard),
             table: Table::default(),
             jar,
+            tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             are_cookies_wanted: false,
             next_id: 0,
         }
+    }
+
+    /// The same, with a memory of used tickets that others have as well.
+    #[must_use]
+    pub fn with_used_tickets(mut self, used: Box<dyn UsedTickets>) -> Self {
+        self.tickets.used = used;
+        self
     }
 
     /// How often things happened.
@@ -153,6 +166,7 @@ impl Endpoint {
             spis,
             table,
             jar: _,
+            tickets,
             are_cookies_wanted: _,
             next_id: _,
         } = self;
@@ -166,6 +180,7 @@ impl Endpoint {
             counters,
             refusals,
             spis,
+            tickets,
             out,
         };
         (table, ctx)
@@ -227,13 +242,14 @@ impl Endpoint {
             }
         };
         let header = &message.header;
-        let is_first = header.exchange == ExchangeType::IkeSaInit
+        let begins = matches!(header.exchange, ExchangeType::IkeSaInit | ExchangeType::IkeSessionResume)
             && header.direction == Direction::Request
             && header.message_id == MessageId::FIRST;
-        if !is_first {
+        if !begins {
             return self.counters.discard(Discard::UnknownSpi);
         }
         match rules::outside(&message) {
+            Ok(Outside::Clear(Form::ResumeRequest)) => self.resume(now, path, &message, out),
             Ok(Outside::Clear(_)) => self.init(now, path, &message, out),
             Ok(Outside::Encrypted(_) | Outside::Fragment(_) | Outside::Hint) => {
                 self.counters.discard(Discard::Syntax);
@@ -261,7 +277,7 @@ impl Endpoint {
 
     /// Puts an SA back after its step, and does what the step means for others.
     fn settle(&mut self, now: Now, spi: u64, sa: Box<IkeSa>, effects: Effects, out: &mut Outbox<Output>) {
-        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers } = effects;
+        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers, resumes } = effects;
         if let Some(holder) = registers {
             self.table.register(spi, holder);
         }
@@ -324,6 +340,10 @@ impl Endpoint {
                 }
                 effects
             });
+        }
+        if let Some(used) = resumes {
+            self.retire(now, &used, out);
+            out.push(Output::TicketUsed(used));
         }
         if let Some(holder) = supersedes {
             self.supersede(now, &holder, Some(spi), out);
@@ -472,9 +492,17 @@ impl Endpoint {
         let spi = self.spis.ike(&mut self.rng);
         let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
         let (table, mut ctx) = self.split(now, out);
-        match AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path, is_sole) {
+        // The session of a ticket goes on when it has been interrupted, and not beside itself.
+        let is_alive = |id| table.iter().any(|sa| sa.names.id == id && !sa.is_half_open());
+        let begun = match await_resume::usable(&mut ctx, &connection, path, is_alive) {
+            Some(kept) => AwaitResume::start(&mut ctx, names, Arc::clone(&connection), path, is_sole, kept)
+                .map(|state| State::AwaitResume(Box::new(state))),
+            None => AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path, is_sole)
+                .map(|state| State::AwaitInit(Box::new(state))),
+        };
+        match begun {
             Ok(state) => {
-                let sa = IkeSa { names, state: State::AwaitInit(Box::new(state)) };
+                let sa = IkeSa { names, state };
                 table.insert(now, spi.get(), Box::new(sa));
             }
             Err(refusal) => super::sa::await_init::fail(&mut ctx, &connection, &refusal),
@@ -515,6 +543,10 @@ impl Machine for Endpoint {
             Input::Targets(targets) => self.targets = targets,
             Input::Command(command) => self.command(now, command, out),
             Input::Supersede { holder } => self.supersede(now, &holder, None, out),
+            Input::TicketUsed(used) => {
+                self.tickets.used.use_up(now.wall, used.id, used.expires_at);
+                self.retire(now, used, out);
+            }
             Input::Moved { inbound, path } => {
                 if let Some(spi) = self.spis.owner(inbound) {
                     self.with(now, spi, out, |sa, ctx| {

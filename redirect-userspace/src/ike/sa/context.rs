@@ -11,6 +11,7 @@ use crate::ike::event::{Counters, Event, Failure, SaLabel};
 use crate::ike::io::{Output, Shard};
 use crate::ike::lease::Leases;
 use crate::ike::redirect::Targets;
+use crate::ike::sa::wallet::Tickets;
 use crate::ike::wire::ChildSpi;
 use crate::machine::Outbox;
 use crate::rng::Rng;
@@ -28,6 +29,7 @@ pub(crate) struct Context<'a> {
     pub(crate) counters: &'a mut Counters,
     pub(crate) refusals: &'a mut Refusals,
     pub(crate) spis: &'a mut Spis,
+    pub(crate) tickets: &'a mut Tickets,
     pub(crate) out: &'a mut Outbox<Output>,
 }
 

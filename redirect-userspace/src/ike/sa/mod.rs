@@ -14,6 +14,8 @@
 //! responder                                     initiator
 //! ─── IKE_SA_INIT request ──▶ Answered          AwaitInit ── IKE_SA_INIT request ──▶
 //!                                │                  │ ◀── cookie, other group: again
+//! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
+//!                                │                  │ ◀── cookie: again; no: AwaitInit
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
 //!                  ┌─────────────┤                  │
 //!               Refused     Established ◀───────────┘
@@ -28,16 +30,19 @@
 pub(crate) mod answered;
 pub(crate) mod await_auth;
 pub(crate) mod await_init;
+pub(crate) mod await_resume;
 pub(crate) mod child;
 pub(crate) mod configuration;
 pub(crate) mod context;
 pub(crate) mod established;
 pub(crate) mod fragment;
+pub(crate) mod grant;
 pub(crate) mod keymat;
 pub(crate) mod natt;
 pub(crate) mod payloads;
 pub(crate) mod peer;
 pub(crate) mod proof;
+pub(crate) mod resumption;
 pub(crate) mod suite;
 pub(crate) mod wallet;
 pub(crate) mod window;
@@ -47,6 +52,7 @@ use std::num::NonZeroU64;
 use self::answered::{Answered, Refused};
 use self::await_auth::AwaitAuth;
 use self::await_init::AwaitInit;
+use self::await_resume::AwaitResume;
 use self::context::Context;
 use self::established::{Established, Estate};
 use super::event::{CloseReason, Discard};
@@ -104,6 +110,8 @@ pub(crate) enum State {
     Refused(Box<Refused>),
     /// The IKE_SA_INIT response.
     AwaitInit(Box<AwaitInit>),
+    /// The IKE_SESSION_RESUME response.
+    AwaitResume(Box<AwaitResume>),
     /// The IKE_AUTH response.
     AwaitAuth(Box<AwaitAuth>),
     /// Whatever either side wants.
@@ -128,6 +136,8 @@ pub(crate) struct Effects {
     pub(crate) supersedes: Option<std::sync::Arc<[u8]>>,
     /// The peer is to be found by its name from now on.
     pub(crate) registers: Option<std::sync::Arc<[u8]>>,
+    /// A ticket was used: the SA that it is of is void.
+    pub(crate) resumes: Option<Box<super::io::UsedTicket>>,
 }
 
 /// What becomes of an IKE SA that the peer has made while we were making one.
@@ -161,6 +171,7 @@ impl IkeSa {
             State::Answered(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
             State::Refused(state) => state.datagram(ctx, path, message, outside),
             State::AwaitInit(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
+            State::AwaitResume(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
             State::AwaitAuth(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::Established(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
         };
@@ -178,6 +189,7 @@ impl IkeSa {
             State::Answered(state) => state.timeout(ctx, &mut effects),
             State::Refused(state) => effects.is_gone = state.expires_at <= ctx.now.mono,
             State::AwaitInit(state) => state.timeout(ctx, &mut effects),
+            State::AwaitResume(state) => state.timeout(ctx, &mut effects),
             State::AwaitAuth(state) => state.timeout(ctx, &mut effects),
             State::Established(state) => state.timeout(ctx, self.names, &mut effects),
         }
@@ -197,6 +209,7 @@ impl IkeSa {
             State::Answered(state) => Some(Deadline { at: state.expires_at, why: "a half-open SA ends" }),
             State::Refused(state) => Some(Deadline { at: state.expires_at, why: "a refused SA ends" }),
             State::AwaitInit(state) => state.deadline(),
+            State::AwaitResume(state) => state.deadline(),
             State::AwaitAuth(state) => state.deadline(),
             State::Established(state) => state.deadline(),
         }
@@ -208,6 +221,7 @@ impl IkeSa {
             State::Answered(state) => state.path.remote,
             State::Refused(state) => state.path.remote,
             State::AwaitInit(state) => state.remote(),
+            State::AwaitResume(state) => state.remote(),
             State::AwaitAuth(state) => state.remote(),
             State::Established(state) => state.remote(),
         }
@@ -217,7 +231,11 @@ impl IkeSa {
     pub(crate) const fn peer(&self) -> Option<&std::sync::Arc<peer::Peer>> {
         match &self.state {
             State::Established(state) => Some(state.peer()),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
@@ -225,7 +243,11 @@ impl IkeSa {
     pub(crate) const fn is_remnant(&self) -> bool {
         match &self.state {
             State::Established(state) => state.is_remnant(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => false,
         }
     }
 
@@ -233,14 +255,22 @@ impl IkeSa {
     pub(crate) fn may_be_sent_away(&self) -> bool {
         match &self.state {
             State::Established(state) => state.may_be_sent_away(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => false,
         }
     }
 
     /// Whether the peer has not proved yet who it is.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => true,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => true,
             State::Established(_) => false,
         }
     }
@@ -249,7 +279,11 @@ impl IkeSa {
     pub(crate) const fn established(&mut self) -> Option<&mut Established> {
         match &mut self.state {
             State::Established(state) => Some(state),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
@@ -259,6 +293,7 @@ impl IkeSa {
             // Whatever the peer has made beside it is in the table on its own.
             State::Established(state) => state.shut(ctx, self.names, reason, &mut Effects::default()),
             State::AwaitAuth(state) => state.release(ctx),
+            State::AwaitResume(state) => state.put_back(ctx),
             State::Answered(_) | State::Refused(_) | State::AwaitInit(_) => {}
         }
     }
@@ -269,6 +304,7 @@ impl IkeSa {
             State::Answered(state) => Some(state.snapshot(self.names, now)),
             State::Refused(_) => None,
             State::AwaitInit(state) => Some(state.snapshot(self.names, now)),
+            State::AwaitResume(state) => Some(state.snapshot(self.names, now)),
             State::AwaitAuth(state) => Some(state.snapshot(self.names, now)),
             State::Established(state) => state.snapshot(self.names, now),
         }

@@ -1,4 +1,5 @@
-//! The tickets that we, as a client, were given, and what has to be remembered with each.
+//! What is remembered of tickets: those that we, as a client, were given, with what has to be known with
+//! each; and which ones of ours have been used.
 //!
 //! # References
 //!
@@ -13,9 +14,16 @@ use crate::ike::config::Name;
 use crate::ike::io::SaId;
 use crate::ike::proposal::IkeSuite;
 use crate::ike::sa::keymat::DerivationKey;
+use crate::ike::ticket::UsedTickets;
 use crate::ike::wire::Id;
 use crate::secret::Secret;
 use crate::time::Instant;
+
+/// Both.
+pub(crate) struct Tickets {
+    pub(crate) used: Box<dyn UsedTickets>,
+    pub(crate) wallet: Wallet,
+}
 
 /// A ticket, and the session that it is of.
 #[derive(Clone)]
@@ -72,8 +80,8 @@ impl Wallet {
         }
     }
 
-    /// Whether there is a ticket of this SA.
-    pub(crate) fn has(&self, connection: &Name, sa: SaId) -> bool {
-        self.tickets.get(connection).is_some_and(|kept| kept.sa == sa)
+    /// The SA that the ticket of a connection is of.
+    pub(crate) fn session(&self, connection: &Name) -> Option<SaId> {
+        self.tickets.get(connection).map(|kept| kept.sa)
     }
 }

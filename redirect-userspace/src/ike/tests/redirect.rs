@@ -12,7 +12,7 @@ use crate::testing::pair::{End, Flying, Pair, Plan};
 const ELSEWHERE: &str = "192.0.2.3";
 
 /// A table of two members, this node and another one; every slot leads to the one with this index.
-fn targets(index: u16, vips: &[&str]) -> Input<'static> {
+pub(super) fn targets(index: u16, vips: &[&str]) -> Input<'static> {
     let slots = vec![GatewayIndex::new(index); common::maps::SLOTS].into();
     let table = LlgTable { generation: 1, slots, empty: EmptySlot::Keep };
     let member = |text: &str, is_self| {

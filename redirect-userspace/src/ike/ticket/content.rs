@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! issued at 8 │ expires at 8 │ authenticated at 8 │ valid until 8 (0 = for ever)
-//! run 8 │ SA 8 │ SPIi 8 │ SPIr 8
+//! run 8 │ SPIi 8 │ SPIr 8
 //! cipher 2 │ key bits 2 (0 = fixed) │ integrity 2 (0 = none) │ PRF 2 │ key exchange 2
 //! means 1 │ length 1, issuer │ length 1, profile │ length 1, SK_d
 //! length 2, IDi │ length 2, IDr │ length 2, EAP identity (empty = IDi)
@@ -22,7 +22,6 @@ use super::{Address, Basis, MAX_ADDRESSES, MAX_LENGTH, Origin, Ticket};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ike::authn::Means;
 use crate::ike::config::Name;
-use crate::ike::io::SaId;
 use crate::ike::proposal::{Cipher, IkeSuite};
 use crate::ike::wire::{Encryption, Id, Integrity, KeyExchangeMethod, Prf, SpiI, SpiR};
 use crate::secret::Secret;
@@ -32,7 +31,7 @@ use crate::time::UnixTime;
 #[must_use]
 pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
     let Ticket {
-        origin: Origin { issuer, run, sa, spis: (spi_i, spi_r) },
+        origin: Origin { issuer, run, spis: (spi_i, spi_r) },
         issued_at,
         expires_at,
         profile,
@@ -51,7 +50,7 @@ pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
     for time in [*issued_at, *expires_at, *authenticated_at, valid_until.unwrap_or_default()] {
         out.octets(&time.since_epoch().as_secs().to_be_bytes());
     }
-    for number in [*run, sa.0, spi_i.0.get(), spi_r.0.get()] {
+    for number in [*run, spi_i.0.get(), spi_r.0.get()] {
         out.octets(&number.to_be_bytes());
     }
     out.u16((*algorithm).into());
@@ -117,7 +116,6 @@ pub(super) fn decode(octets: &[u8]) -> Result<Ticket, DecodeError> {
     };
     let (issued_at, expires_at, authenticated_at, valid_until) = (time()?, time()?, time()?, time()?);
     let run = reader.u64("run in a ticket")?;
-    let sa = SaId(reader.u64("SA in a ticket")?);
     let spis = (SpiI(spi(&mut reader)?), SpiR(spi(&mut reader)?));
     let suite = suite(&mut reader)?;
     let means = match reader.u8("means in a ticket")? {
@@ -142,7 +140,7 @@ pub(super) fn decode(octets: &[u8]) -> Result<Ticket, DecodeError> {
     reader.finish("ticket")?;
     let valid_until = (valid_until != UnixTime::EPOCH).then_some(valid_until);
     Ok(Ticket {
-        origin: Origin { issuer, run, sa, spis },
+        origin: Origin { issuer, run, spis },
         issued_at,
         expires_at,
         profile,

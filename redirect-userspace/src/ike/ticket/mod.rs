@@ -47,7 +47,6 @@ use std::sync::Arc;
 use super::authn::Means;
 use super::config::Name;
 use super::event::Failure;
-use super::io::SaId;
 use super::proposal::IkeSuite;
 use super::wire::{Id, SpiI, SpiR};
 use crate::secret::Secret;
@@ -111,9 +110,7 @@ pub struct Origin {
     pub issuer: Arc<str>,
     /// Which run of the node's daemon: numbers of SAs and leases begin anew with each.
     pub run: u64,
-    /// The SA's number there.
-    pub sa: SaId,
-    /// Its SPIs.
+    /// The SA's SPIs.
     pub spis: (SpiI, SpiR),
 }
 

@@ -37,7 +37,6 @@ fn ticket() -> Ticket {
         origin: Origin {
             issuer: "gw1".into(),
             run: 0x0102_0304_0506_0708,
-            sa: SaId(77),
             spis: (SpiI(spi(0x11)), SpiR(spi(0x22))),
         },
         issued_at: at(ISSUED),

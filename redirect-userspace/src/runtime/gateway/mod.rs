@@ -28,6 +28,7 @@ use crate::fastpath::userspace::{Keep, Kept};
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
+use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
     Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
 };
@@ -36,6 +37,7 @@ use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
 pub(super) struct Gateway {
@@ -73,6 +75,24 @@ impl Leases for SharedPools {
     }
 }
 
+/// Which tickets have been used, for all workers. Held for as long as it takes to find one.
+#[derive(Clone, Debug)]
+struct SharedTickets(Arc<Mutex<Used>>);
+
+impl UsedTickets for SharedTickets {
+    fn run(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).run()
+    }
+
+    fn is_used(&self, id: TicketId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_used(id)
+    }
+
+    fn use_up(&mut self, now: UnixTime, id: TicketId, expires_at: UnixTime) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).use_up(now, id, expires_at)
+    }
+}
+
 impl Gateway {
     /// Opens the sockets, makes the data plane and starts the workers.
     ///
@@ -103,6 +123,7 @@ impl Gateway {
         let settings = for_data_plane(&config.settings, is_userspace);
         let mut queues = queues.into_iter();
         let mut rng = random()?;
+        let tickets = SharedTickets(Arc::new(Mutex::new(Used::new(rng.u64()))));
         let mut workers = Vec::new();
         for (number, own) in (0..count).zip(ports.drain(..)) {
             let plane = match (&shared, queues.next()) {
@@ -113,7 +134,8 @@ impl Gateway {
             };
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
-            let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork());
+            let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
+                .with_used_tickets(Box::new(tickets.clone()));
             let parts = Parts {
                 number: number.into(),
                 clock,
@@ -317,6 +339,13 @@ impl Gateway {
                     for (number, worker) in self.workers.iter().enumerate() {
                         if number != from {
                             worker.order(Order::Supersede(Arc::clone(&holder)));
+                        }
+                    }
+                }
+                Some(Heard::TicketUsed(from, used)) => {
+                    for (number, worker) in self.workers.iter().enumerate() {
+                        if number != from {
+                            worker.order(Order::TicketUsed(Arc::clone(&used)));
                         }
                     }
                 }

@@ -30,6 +30,7 @@ use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
     Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Selection, Usage,
+    UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -79,6 +80,8 @@ pub(super) enum Order {
     Command(Command),
     /// A client has made a new SA with another worker.
     Supersede(Arc<[u8]>),
+    /// A ticket was used with another worker.
+    TicketUsed(Arc<UsedTicket>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
     /// What of its SAs could be on a page.
@@ -94,6 +97,8 @@ pub(super) enum Heard {
     Event(Event),
     /// A client has made a new SA with this worker.
     Supersede(usize, Arc<[u8]>),
+    /// A ticket was used with this worker.
+    TicketUsed(usize, Arc<UsedTicket>),
     /// The thread has ended, and nobody told it to.
     Ended,
 }
@@ -360,6 +365,7 @@ impl Turn {
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.say(Heard::Supersede(self.parts.number, holder)),
+            Output::TicketUsed(used) => self.say(Heard::TicketUsed(self.parts.number, used.into())),
             Output::Event(event) => self.say(Heard::Event(event)),
         }
     }
@@ -391,6 +397,7 @@ impl Turn {
             }
             Order::Command(command) => self.step(now, Input::Command(command)),
             Order::Supersede(holder) => self.step(now, Input::Supersede { holder }),
+            Order::TicketUsed(used) => self.step(now, Input::TicketUsed(&used)),
             Order::Count(selection, answer) => {
                 let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();
                 let _gone = answer.send(u64::try_from(count).unwrap_or(u64::MAX));

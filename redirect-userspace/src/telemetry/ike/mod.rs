@@ -27,6 +27,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::Rekeyed { .. } => "sa-rekeyed",
         Event::Redirected { .. } => "sa-redirected",
         Event::Moved { .. } => "sa-moved",
+        Event::TicketRefused { .. } => "ticket-refused",
         Event::CookiesChanged { .. } => "cookies-changed",
     }
 }
@@ -39,6 +40,7 @@ pub(super) const fn severity(event: &Event) -> Severity {
         | Event::Rekeyed { .. }
         | Event::Redirected { .. }
         | Event::Moved { .. }
+        | Event::TicketRefused { .. }
         | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
         Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
         Event::Refused { failure, .. }
@@ -91,7 +93,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::WithIkeSa
         | CloseReason::Shutdown
         | CloseReason::Redirected
-        | CloseReason::Drained => Severity::Info,
+        | CloseReason::Drained
+        | CloseReason::Resumed => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -99,13 +102,14 @@ const fn of_end(reason: CloseReason) -> Severity {
 /// Its details by name.
 pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
     match event {
-        Event::Established { sa, is_initiator, suite, took, addresses } => of(
+        Event::Established { sa, is_initiator, suite, took, addresses, is_resumed } => of(
             sa,
             [
                 ("role", role(*is_initiator).to_owned()),
                 ("suite", suite.to_string()),
                 ("took-ms", millis(*took).to_string()),
                 ("addresses", or_nothing(&list(addresses)).to_owned()),
+                ("by", means(*is_resumed).to_owned()),
             ],
         ),
         Event::Refused { peer, identity, failure, detail, count } => vec![
@@ -141,6 +145,9 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
         Event::Redirected { sa, to } => of(sa, [("to", to.to_string())]),
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
+        Event::TicketRefused { connection, gateway } => {
+            vec![("connection", connection.to_string()), ("gateway", gateway.to_string())]
+        }
         Event::CookiesChanged { are_wanted, half_open } => {
             vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
         }
@@ -163,10 +170,11 @@ fn of<const N: usize>(sa: &SaLabel, rest: [(&'static str, String); N]) -> Vec<(&
 /// In words, for a person who reads one line.
 pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match event {
-        Event::Established { sa, is_initiator, suite, took, addresses } => write!(
+        Event::Established { sa, is_initiator, suite, took, addresses, is_resumed } => write!(
             f,
-            "{sa} is up after {} ms, we are its {}: {suite}, addresses {}",
+            "{sa} is up after {} ms by {}, we are its {}: {suite}, addresses {}",
             millis(*took),
+            means(*is_resumed),
             role(*is_initiator),
             or_nothing(&list(addresses))
         ),
@@ -194,6 +202,9 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
         Event::Redirected { sa, to } => write!(f, "{sa} was told to go to {to}"),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
+        Event::TicketRefused { connection, gateway } => {
+            write!(f, "{connection} begins anew: {gateway} does not take its ticket")
+        }
         Event::CookiesChanged { are_wanted, half_open } => {
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
         }
@@ -202,6 +213,11 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 
 const fn role(is_initiator: bool) -> &'static str {
     if is_initiator { "initiator" } else { "responder" }
+}
+
+/// What an IKE SA has come up by.
+pub(super) const fn means(is_resumed: bool) -> &'static str {
+    if is_resumed { "ticket" } else { "credentials" }
 }
 
 const fn side(is_us: bool) -> &'static str {
@@ -246,6 +262,7 @@ pub(super) mod fixtures {
                 suite: "aes256gcm16-prfsha384-ecp384".into(),
                 took: Duration::from_millis(35),
                 addresses: vec!["10.98.0.1".parse().unwrap(), "fd98::1".parse().unwrap()],
+                is_resumed: false,
             },
             Event::Refused {
                 peer: "192.0.2.9:500".parse().unwrap(),
@@ -266,6 +283,10 @@ pub(super) mod fixtures {
             Event::Rekeyed { sa: sa(), by_us: true },
             Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap() },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
+            Event::TicketRefused {
+                connection: Name::new("hq").unwrap(),
+                gateway: "10.50.0.12:500".parse().unwrap(),
+            },
             Event::CookiesChanged { are_wanted: true, half_open: 501 },
         ]
     }
@@ -283,8 +304,8 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is up after 35 ms, we are its \
-                 responder: aes256gcm16-prfsha384-ecp384, addresses 10.98.0.1, fd98::1",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is up after 35 ms by credentials, we \
+                 are its responder: aes256gcm16-prfsha384-ecp384, addresses 10.98.0.1, fd98::1",
                 "12 peers refused: no-proposal-chosen, the last one 192.0.2.9:500, identity none: offered \
                  aes128-sha1-modp1024, wanted aes256gcm16-prfsha384-ecp384",
                 "hq does not come up: peer-refused: AUTHENTICATION_FAILED",
@@ -298,6 +319,7 @@ mod tests {
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
+                "hq begins anew: 10.50.0.12:500 does not take its ticket",
                 "cookies are asked for: true, with 501 half-open SAs",
             ]
         );
@@ -311,7 +333,15 @@ mod tests {
 
         assert_eq!(
             worrying(Severity::Info).collect::<Vec<_>>(),
-            ["other-group-wanted", "timeout", "temporary-failure"]
+            [
+                "other-group-wanted",
+                "timeout",
+                "temporary-failure",
+                "tickets-off",
+                "ticket-key-unknown",
+                "ticket-expired",
+                "ticket-revoked"
+            ]
         );
         assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
         let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);
