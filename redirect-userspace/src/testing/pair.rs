@@ -18,7 +18,7 @@ use crate::ike::config::{
 };
 use crate::ike::identity::{Claim, parse, parse_pattern};
 use crate::ike::pool::Pool;
-use crate::ike::ticket::Used;
+use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
@@ -285,6 +285,20 @@ impl Plan {
             seed: 1,
             start: Now { wall: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)), ..Now::default() },
         }
+    }
+
+    /// The same, with a gateway that gives tickets and a client that asks for them.
+    ///
+    /// # Panics
+    ///
+    /// A profile is shared already.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self.client_profile(|profile| profile.resumes = true);
+        self.gateway_profile(|profile| profile.resumes = true);
+        let key = TicketKey::new(&Secret::new(vec![1; 32])).expect("a key");
+        self.gateway.tickets = Some(Arc::new(Sealer::new("gw1", "group1", Some(key), Vec::new())));
+        self
     }
 
     /// Changes the client's connection.

@@ -27,7 +27,7 @@ use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::established::{Established, Fresh};
-use crate::ike::sa::grant;
+use crate::ike::sa::grant::{self, Grant};
 use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
@@ -38,8 +38,8 @@ use crate::ike::sa::window::{Requested, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
 use crate::ike::wire::{
-    Chain, ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId,
-    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
+    ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId, NotifyContent,
+    NotifyType, OriginalRole, Payload, PayloadType,
 };
 use crate::time::{Instant, Now};
 
@@ -262,7 +262,9 @@ impl Answered {
             Fresh { channel, derivation, suite: self.suite, peer, path: self.path, nat: self.nat },
         );
         if let Some(to) = self.redirect(ctx, names, &profile) {
-            return self.send_away(ctx, names, sa, &chain, ours, to, effects);
+            // With a ticket it need not say again who it is.
+            let grant = sa.grant(ctx, names, &chain);
+            return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
         let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
 
@@ -334,14 +336,11 @@ impl Answered {
         ctx: &mut Context<'_>,
         names: Names,
         mut sa: Established,
-        request: &Chain<'_>,
-        ours: Introduction<'_>,
+        (ours, grant): (Introduction<'_>, Option<Grant>),
         to: GatewayAddress,
         effects: &mut Effects,
     ) -> Result<(), Denial> {
         sa.leave(ctx, names, to.clone(), ctx.settings.half_open_timeout);
-        // With a ticket it need not say again who it is.
-        let grant = sa.grant(ctx, names, request);
         let result = sa.respond(ctx, names, self.path, ExchangeType::IkeAuth, |chain| {
             ours.write(chain)?;
             if let Some(grant) = grant {

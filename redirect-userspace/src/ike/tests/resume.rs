@@ -36,13 +36,9 @@ fn plan() -> Plan {
     with_tickets(Plan::shared_key())
 }
 
-fn with_tickets(mut plan: Plan) -> Plan {
-    plan.client_profile(|profile| {
-        profile.resumes = true;
-        profile.dpd = Some(Duration::from_secs(10));
-    });
-    plan.gateway_profile(|profile| profile.resumes = true);
-    plan.gateway.tickets = Some(Arc::new(sealer("gw1", &[1])));
+fn with_tickets(plan: Plan) -> Plan {
+    let mut plan = plan.resuming();
+    plan.client_profile(|profile| profile.dpd = Some(Duration::from_secs(10)));
     plan
 }
 
@@ -119,7 +115,7 @@ fn assert_resumed(pair: &mut Pair) {
 }
 
 /// Both have one SA, which was made as if there had been no ticket; the gateway says why.
-fn assert_anew(pair: &mut Pair, why: Failure) {
+fn assert_anew(pair: &Pair, why: Failure) {
     pair.assert_in_step();
     assert_eq!(exchanges(pair), ANEW);
     for end in ENDS {
@@ -608,7 +604,7 @@ fn a_ticket_whose_key_was_rotated_away_is_refused_and_the_client_begins_anew() {
     pair.initiate();
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketKey);
+    assert_anew(&pair, Failure::TicketKey);
 }
 
 // RES-20
@@ -664,7 +660,7 @@ fn a_gateway_refuses_a_ticket_whose_time_is_over_by_its_own_clock() {
     pair.initiate();
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketExpired);
+    assert_anew(&pair, Failure::TicketExpired);
 }
 
 #[test]
@@ -677,7 +673,7 @@ fn a_ticket_of_another_cluster_is_refused() {
     pair.initiate();
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketCluster);
+    assert_anew(&pair, Failure::TicketCluster);
 }
 
 #[test]
@@ -691,7 +687,7 @@ fn a_client_that_has_to_authenticate_itself_anew_is_told_so_by_a_refusal() {
     pair.initiate();
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketRevoked);
+    assert_anew(&pair, Failure::TicketRevoked);
     // What it has now is of today.
     assert_eq!(pair.gateway.endpoint.counters().tickets_granted, 1);
 }
@@ -804,7 +800,7 @@ fn another_member_that_was_told_refuses_a_used_ticket() {
 
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketUsed);
+    assert_anew(&pair, Failure::TicketUsed);
 }
 
 // RES-28
@@ -887,7 +883,7 @@ fn a_client_that_keeps_its_ticket_after_its_goodbye_is_refused() {
     other.initiate();
     other.settle();
 
-    assert_anew(&mut other, Failure::TicketUsed);
+    assert_anew(&other, Failure::TicketUsed);
 }
 
 // RES-30
@@ -1096,7 +1092,7 @@ fn a_gateway_without_keys_refuses_every_ticket_and_the_client_begins_anew() {
     pair.initiate();
     pair.settle();
 
-    assert_anew(&mut pair, Failure::TicketsOff);
+    assert_anew(&pair, Failure::TicketsOff);
 }
 
 // RES-41
