@@ -37,7 +37,7 @@ pub const REDIRECTS: &str = "REDIRECTS";
 /// Slots in a table. A power of two.
 pub const SLOTS: usize = 1024;
 /// Most gateways.
-pub const MAX_GATEWAYS: usize = 512;
+pub const MAX_GATEWAYS: usize = 544;
 /// Most VIPs.
 pub const MAX_VIPS: usize = 16;
 /// Most `accept-from` prefixes.

@@ -39,6 +39,12 @@ const BENCHES: &[Bench] = &[
         needs_release: true,
         groups: &[Group::Lab, Group::Bench],
     },
+    Bench {
+        name: "gateway",
+        what: "what our gateway costs, beside strongSwan's",
+        needs_release: true,
+        groups: &[Group::Lab],
+    },
     Bench { name: "ike", what: "time of a handshake, memory of an SA", needs_release: false, groups: &[] },
 ];
 

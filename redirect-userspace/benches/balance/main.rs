@@ -163,7 +163,7 @@ fn queues(report: &mut Report) {
 
 /// What one look at the counters costs the master: a decision and a table.
 fn cost(report: &mut Report) {
-    for count in [8, 100, 480] {
+    for count in [8, 100, 512] {
         let members: Vec<_> = (0..count).map(member).collect();
         let mut balancer = Balancer::new(MasterSettings::default());
         let mut slots = llg::fill(&[], &[]);

@@ -1,13 +1,14 @@
 //! What many slaves cost their master: real connections of the real machine, all in this process.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd as _;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant as Clock};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use redirect_userspace::clb::{
@@ -29,6 +30,8 @@ const SLAVES: usize = 500;
 const UPDATE: Duration = Duration::from_secs(1);
 /// Slaves that connect at a time: the master takes few strangers from one address at once.
 const AT_ONCE: usize = 4;
+/// Slaves at one address: the master takes few connections from one.
+const AT_ONE_ADDRESS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
@@ -47,19 +50,42 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
         registered: AtomicUsize::new(0),
     };
     let client = nodes.clients.first().context("no client")?;
+    let addresses = (0..SLAVES.div_ceil(AT_ONE_ADDRESS)).map(|number| source(number * AT_ONE_ADDRESS));
+    let batch: String = addresses.map(|address| format!("addr add {address}/24 dev eth0\n")).collect();
+    client.charon.namespace().ip(&batch)?;
     let busy = std::thread::scope(|scope| -> Result<f64> {
         let running = scope.spawn(|| client.charon.namespace().enter(|| Ok(fleet.sail())));
         let measured = fleet.measure(master, time);
+        let shown = node.cluster();
         fleet.is_over.store(true, Ordering::Relaxed);
         running.join().map_err(|_panic| anyhow::anyhow!("the slaves panicked"))???;
-        measured
+        let busy = measured.with_context(|| node.log())?;
+        let shown = shown?.gateways.len();
+        ensure!(shown == SLAVES + 1, "the master shows {shown} members");
+        Ok(busy)
     })?;
-    let shown = node.cluster()?.gateways.len();
-    ensure!(shown > 1, "the master shows {shown} members");
     let case = format!("{SLAVES}, updates 1 s");
     report.figure("slaves: share of a core", &case, "%", &Samples::one(busy * 100.0), 5.0, 2.0);
     report.figure("slaves: the same without any", "none", "%", &Samples::one(alone * 100.0), 5.0, 1.0);
     Ok(())
+}
+
+/// Where a slave is.
+fn source(number: usize) -> Ipv4Addr {
+    let [a, b, c, _] = VIP4.octets();
+    // Beyond the nodes and the clients; 32 of them.
+    let host = u8::try_from(200 + number / AT_ONE_ADDRESS).unwrap_or(u8::MAX);
+    Ipv4Addr::new(a, b, c, host)
+}
+
+/// Connects a slave from where it is.
+fn connect(number: usize, to: SocketAddr) -> Result<TcpStream> {
+    let SocketAddr::V4(to) = to else { bail!("{to} is not IPv4") };
+    let kind = SockType::Stream;
+    let socket = socket::socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source(number), 0)))?;
+    socket::connect(socket.as_raw_fd(), &SockaddrIn::from(to))?;
+    Ok(TcpStream::from(socket))
 }
 
 /// The part of one core that a process uses.
@@ -82,6 +108,7 @@ struct Fleet {
 
 /// One slave and its connection.
 struct Member {
+    number: usize,
     slave: Slave,
     open: Option<(ConnectionId, TcpStream)>,
     next_report: Instant,
@@ -145,7 +172,7 @@ impl Fleet {
         };
         let seed = Rng::from_number(u64::try_from(number)?);
         let slave = Slave::new(settings, slave, GROUP.parse()?, registration, load(0), seed, now);
-        Ok(Member { slave, open: None, next_report: now.mono })
+        Ok(Member { number, slave, open: None, next_report: now.mono })
     }
 }
 
@@ -205,7 +232,7 @@ impl Member {
         while let Some(output) = out.pop() {
             match output {
                 SlaveOutput::Dial { connection, to } => {
-                    let input = match TcpStream::connect(to) {
+                    let input = match connect(self.number, to) {
                         Ok(stream) => {
                             stream.set_nodelay(true)?;
                             stream.set_nonblocking(true)?;
@@ -217,10 +244,11 @@ impl Member {
                     self.slave.step(now, input, out);
                 }
                 SlaveOutput::Write { connection, octets } => {
-                    if let Some((at, stream)) = &mut self.open
-                        && *at == connection
-                    {
-                        stream.write_all(&octets).context("writing to the master")?;
+                    let open = self.open.as_mut().filter(|(at, _)| *at == connection);
+                    if open.is_some_and(|(_, stream)| stream.write_all(&octets).is_err()) {
+                        // The slave says so, and its master why.
+                        self.open = None;
+                        self.slave.step(now, SlaveInput::Closed { connection }, out);
                     }
                 }
                 SlaveOutput::Close { connection, reason: _ } => {

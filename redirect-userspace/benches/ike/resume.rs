@@ -10,7 +10,7 @@ use redirect_userspace::crypto::x509::builder::{KeyKind, Owner, Recipe};
 use redirect_userspace::crypto::x509::{AltName, Revocation, TrustStore};
 use redirect_userspace::ike::config::{
     Authentication, Connection, Credential, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof,
-    Settings,
+    Settings, Upkeep,
 };
 use redirect_userspace::ike::identity::{Claim, Pattern, parse};
 use redirect_userspace::ike::pool::Pool;
@@ -143,6 +143,7 @@ impl World {
                 remotes: vec!["192.0.2.1:500".parse().unwrap()],
                 wants_ipv4: true,
                 wants_ipv6: false,
+                upkeep: Upkeep::default(),
             })
         });
         let settings = Settings { connections: connections.collect(), ..settings() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use redirect_userspace::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings,
+    Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings, Upkeep,
 };
 use redirect_userspace::ike::identity::{Claim, Pattern, parse};
 use redirect_userspace::ike::pool::Pool;
@@ -42,6 +42,7 @@ impl Rig {
                 remotes: vec!["192.0.2.1:500".parse().unwrap()],
                 wants_ipv4: true,
                 wants_ipv6: false,
+                upkeep: Upkeep::default(),
             })
         });
         let mut gateway = profile("vpn.example.net");

@@ -233,7 +233,7 @@
 //!
 //! View. `generation` numbers the views of a connection, from 1 and ever greater; `part` counts
 //! from 0 to `parts` - 1. The parts of a view come in order, with no part of another one between
-//! them, and are used once the last one is there. All of them together have at most 512 members,
+//! them, and are used once the last one is there. All of them together have at most 544 members,
 //! the master and the slave itself included, no two with the same name:
 //!
 //! ```text
@@ -286,7 +286,8 @@
 //!   predecessor have no connection; they are gone when they do not register in what is left of
 //!   the hold time.
 //! - Views are sent when members change and every third of the hold time, but not more of them
-//!   than 4 MB per second, so in a large cluster less often. Alive is sent in any case.
+//!   than 4 MB per second, and than 1 MB per second to slaves that know the members already, so in
+//!   a large cluster less often. Alive is sent in any case.
 //!
 //! # Versions
 //!

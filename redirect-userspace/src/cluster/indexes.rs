@@ -124,9 +124,9 @@ mod tests {
         indexes.rest(first, 1);
         assert_eq!(indexes.wake(3), [first]);
 
-        let others: Vec<_> = (0..511).filter_map(|_| indexes.take(&owner)).collect();
+        let others: Vec<_> = (0..543).filter_map(|_| indexes.take(&owner)).collect();
 
-        assert_eq!(others.len(), 511);
+        assert_eq!(others.len(), 543);
         assert!(!others.contains(&first));
         assert_eq!(indexes.take(&owner), Some(first));
         assert_eq!(indexes.take(&owner), None);

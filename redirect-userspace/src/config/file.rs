@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use common::maps::{MAX_CLIENTS, MAX_VIPS};
 use toml::de::DeTable;
 
+use crate::config::client::client;
 use crate::config::cluster::cluster;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
@@ -241,9 +242,9 @@ fn redirect(
     let vips = vips(&mut section, cluster, groups, owners, problems);
     let (on_init, on_auth) = exchanges(&mut section, is_gateway, problems);
     let accept_from = accept_from(&mut section, problems);
-    section.unsupported(&["client"], problems);
+    let client = client(&mut section, problems);
     section.finish(problems);
-    Redirect { vips, on_init, on_auth, accept_from }
+    Redirect { vips, on_init, on_auth, accept_from, client }
 }
 
 fn vips(

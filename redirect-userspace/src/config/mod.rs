@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod cluster;
 mod duration;
 mod error;
@@ -32,6 +33,7 @@ use std::str::FromStr;
 use common::inet::Address;
 use common::maps;
 
+pub use self::client::{MAX_ALLOWED, PERIOD};
 pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::ike::{AddressPool, Dataplane, Engine, Ike, Tun};
@@ -41,6 +43,7 @@ use crate::clb::{Settings as ClbSettings, SlaveSettings};
 use crate::cluster::{Member, MemberState, Settings};
 use crate::gateway::{AddressError, GatewayAddresses, GatewayName, Weight, unicast};
 use crate::hsrp::{GroupName, Settings as HsrpSettings};
+use crate::ike::following::Following;
 use crate::time::UnixTime;
 
 /// The configuration of the daemon.
@@ -211,6 +214,23 @@ pub struct Redirect {
     pub on_auth: bool,
     /// Only these clients are redirected; empty = all.
     pub accept_from: Vec<ClientPrefix>,
+    /// `[redirect.client]`: the connections of `[ike]` have it as well.
+    pub client: RedirectClient,
+}
+
+/// What we, as a client, make of redirects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectClient {
+    /// Whether they are followed, and gateways are told so.
+    pub is_enabled: bool,
+    /// How far.
+    pub following: Following,
+}
+
+impl Default for RedirectClient {
+    fn default() -> Self {
+        Self { is_enabled: true, following: Following::default() }
+    }
 }
 
 impl Redirect {
@@ -242,7 +262,8 @@ pub fn vips_to_map(vips: &[IpAddr]) -> Vec<maps::Vip> {
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() }
+        let client = RedirectClient::default();
+        Self { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new(), client }
     }
 }
 

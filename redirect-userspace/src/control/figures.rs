@@ -37,6 +37,8 @@ impl IkeFigures {
             cookies,
             retransmissions,
             redirects,
+            redirects_followed,
+            redirects_refused,
             ike_rekeys,
             children,
             child_rekeys,
@@ -46,6 +48,9 @@ impl IkeFigures {
             *sum = sum.saturating_add(*count);
         }
         for (sum, count) in own.failures.iter_mut().zip(failures) {
+            *sum = sum.saturating_add(*count);
+        }
+        for (sum, count) in own.redirects_refused.iter_mut().zip(redirects_refused) {
             *sum = sum.saturating_add(*count);
         }
         for (sum, count) in [
@@ -59,6 +64,7 @@ impl IkeFigures {
             (&mut own.cookies, cookies),
             (&mut own.retransmissions, retransmissions),
             (&mut own.redirects, redirects),
+            (&mut own.redirects_followed, redirects_followed),
             (&mut own.ike_rekeys, ike_rekeys),
             (&mut own.children, children),
             (&mut own.child_rekeys, child_rekeys),
@@ -113,7 +119,7 @@ impl Durations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ike::{Discard, Failure};
+    use crate::ike::{Discard, Failure, RedirectRefusal};
 
     #[test]
     fn the_numbers_of_workers_add_up() {
@@ -121,6 +127,7 @@ mod tests {
         let mut counters = Counters { cookies: 4, child_rekeys: 5, init_requests: 6, ..Counters::default() };
         counters.discard(Discard::Integrity);
         counters.failure(Failure::NoProfile);
+        counters.redirect_refused(RedirectRefusal::TooMany);
         let mut figures = IkeFigures::default();
 
         figures.add(&counts, &counters);
@@ -129,6 +136,7 @@ mod tests {
         assert_eq!(figures.counts, CountSnapshot { half_open: 2, established: 4, children: 6 });
         assert_eq!(figures.counters.discards[Discard::Integrity.position()], 2);
         assert_eq!(figures.counters.failures[Failure::NoProfile.position()], 2);
+        assert_eq!(figures.counters.redirects_refused[RedirectRefusal::TooMany.position()], 2);
         assert_eq!((figures.counters.cookies, figures.counters.child_rekeys), (8, 10));
         assert_eq!((figures.counters.init_requests, figures.counters.children), (12, 0));
     }

@@ -1,10 +1,12 @@
 //! Child SAs at work.
 //!
-//! [`esp`] seals and opens packets, [`replay`] keeps count of them. Both are pure. [`DataPlane`] is
+//! [`esp`] seals and opens packets, [`replay`] keeps count of them, [`bulk`] cuts and joins them. All
+//! are pure. [`DataPlane`] is
 //! what the IKE endpoints see of whoever carries the packets.
 
 #![forbid(unsafe_code)]
 
+pub mod bulk;
 pub mod esp;
 pub mod none;
 pub mod packet;

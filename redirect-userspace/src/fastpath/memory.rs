@@ -487,7 +487,7 @@ mod tests {
             shared.set_clients(&[Prefix::EMPTY; MAX_CLIENTS + 1]),
             Err(TableError::TooManyClients { count: 65 })
         );
-        assert_eq!(shared.set_gateway(512, Gateway::EMPTY), Err(TableError::GatewayIndex { index: 512 }));
+        assert_eq!(shared.set_gateway(544, Gateway::EMPTY), Err(TableError::GatewayIndex { index: 544 }));
         let control = shared.current().control().copied().unwrap();
         assert_eq!((control.armed, control.vips, control.clients), (0, 1, 0));
     }

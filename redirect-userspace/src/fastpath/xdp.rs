@@ -4,6 +4,7 @@
 //! [`common::maps`] need no unsafe code here.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::{Array, MapData, PerCpuArray};
@@ -51,6 +52,8 @@ pub struct XdpMaps {
     /// Entries of `REDIRECTS` that can be other than zero: reading all of them costs a system
     /// call each.
     gateways_used: u32,
+    /// What was counted when [`FastPath::counters`] was asked last.
+    last: Mutex<Counters>,
     lines: Option<EbpfLogger<Lines>>,
 }
 
@@ -97,6 +100,7 @@ impl XdpMaps {
             controls: open(&mut ebpf, maps::CONTROL)?,
             counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
             redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
+            last: Mutex::default(),
             vip_places: Vec::new(),
             client_places: Vec::new(),
             gateways_used: 0,
@@ -214,10 +218,18 @@ impl FastPath for XdpMaps {
         for (reason, packets) in Reason::ALL.iter().zip(&mut counters.packets) {
             *packets = self.packets(*reason)?;
         }
-        for index in 0..self.gateways_used {
-            let redirects = self.redirects.get(&index, 0).context("reading REDIRECTS")?.iter().sum();
-            counters.redirects.push(redirects);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = |counters: &Counters| counters.packets.get(Reason::Redirected.index() as usize).copied();
+        // It was read before them: one that comes in between is found the next time.
+        if total(&last) == total(&counters) && last.redirects.len() == self.gateways_used as usize {
+            counters.redirects.clone_from(&last.redirects);
+        } else {
+            for index in 0..self.gateways_used {
+                let redirects = self.redirects.get(&index, 0).context("reading REDIRECTS")?.iter().sum();
+                counters.redirects.push(redirects);
+            }
         }
+        last.clone_from(&counters);
         Ok(counters)
     }
 }

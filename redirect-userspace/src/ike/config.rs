@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::following::Following;
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
 use super::ticket::Sealer;
@@ -48,6 +49,11 @@ pub struct Settings {
     pub legacy: Option<Legacy>,
     /// Whether we, as a client, follow redirects, and say so.
     pub follows_redirects: bool,
+    /// Whether we, as a client, say of a first SA that it is the only one (`RFC 7296 §2.4`). Not
+    /// right where others come with the same identity.
+    pub is_sole_client: bool,
+    /// How far.
+    pub following: Following,
     /// What tickets are made and opened with; `None` = there are none.
     pub tickets: Option<Arc<Sealer>>,
 }
@@ -67,6 +73,8 @@ impl Default for Settings {
             nat_keepalive: Duration::from_secs(20),
             legacy: None,
             follows_redirects: false,
+            is_sole_client: true,
+            following: Following::default(),
             tickets: None,
         }
     }
@@ -317,4 +325,25 @@ pub struct Connection {
     pub wants_ipv4: bool,
     /// Whether we ask for an IPv6 address.
     pub wants_ipv6: bool,
+    /// What is done for it without being asked.
+    pub upkeep: Upkeep,
+}
+
+/// What is done for a connection without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Whether it is brought up again whenever it is down.
+    pub is_kept_up: bool,
+    /// How long one remote is tried before the next one has its turn;
+    /// [`Retransmission::patience`] if absent.
+    pub patience: Option<Duration>,
+}
+
+impl Upkeep {
+    /// How the first requests of an SA are repeated.
+    #[must_use]
+    pub(crate) fn retransmission(&self, settings: Retransmission) -> Retransmission {
+        let patience = self.patience.map_or(settings.patience, |ours| ours.min(settings.patience));
+        Retransmission { patience, ..settings }
+    }
 }

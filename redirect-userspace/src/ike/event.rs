@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::config::Name;
 use super::io::SaId;
-use super::wire::ChildSpi;
+use super::wire::{ChildSpi, ExchangeType};
 use crate::gateway::GatewayAddress;
 
 /// Something that happened. Whatever is not yet authenticated is said now and then, with a count.
@@ -103,6 +103,30 @@ pub enum Event {
         sa: SaLabel,
         /// Where to.
         to: GatewayAddress,
+    },
+    /// A gateway has sent us to another one, and there we go (`RFC 5685`).
+    RedirectFollowed {
+        /// For which connection.
+        connection: Name,
+        /// Who has sent us.
+        from: SocketAddr,
+        /// Where we go.
+        to: GatewayAddress,
+        /// In which exchange we were sent.
+        exchange: ExchangeType,
+    },
+    /// Somebody wanted us elsewhere, and we do not go there. At most every ten seconds per reason.
+    RedirectRefused {
+        /// For which connection, or with which profile, as far as it is known.
+        connection: Option<Name>,
+        /// The last one who wanted it, or who seems to.
+        from: SocketAddr,
+        /// Where we should have gone, as far as it can be read.
+        to: Option<GatewayAddress>,
+        /// Why we do not.
+        reason: RedirectRefusal,
+        /// How many since it was said last.
+        count: u64,
     },
     /// The peer of an IKE SA is elsewhere.
     Moved {
@@ -278,6 +302,38 @@ named! {
 }
 
 named! {
+    /// Why a redirect is not followed. Each is counted.
+    pub enum RedirectRefusal {
+        /// We do not follow redirects, and have not said that we do.
+        Disabled = "disabled",
+        /// A client sends no gateway away (`RFC 5685 §10`).
+        WrongSide = "wrong-side",
+        /// In this message there is none.
+        WrongTime = "wrong-time",
+        /// A type of gateway identity that is not known.
+        BadType = "bad-type",
+        /// A length that cannot be.
+        BadLength = "bad-length",
+        /// A name that cannot be.
+        BadName = "bad-name",
+        /// An address that no gateway has, such as a multicast address.
+        BadAddress = "bad-address",
+        /// Not our nonce, or one where none may be.
+        BadNonce = "bad-nonce",
+        /// It leads to ourselves.
+        OwnAddress = "own-address",
+        /// It leads where we are not to go.
+        NotAllowed = "not-allowed",
+        /// There were as many as may be: a loop.
+        TooMany = "too-many",
+        /// There is no such host, or no way to it.
+        Unresolved = "unresolved",
+        /// The one before is still being followed.
+        AlreadyMoving = "already-moving",
+    }
+}
+
+named! {
     /// Why a datagram is not acted upon. Each is counted.
     pub enum Discard {
         /// It is not an IKEv2 message.
@@ -336,6 +392,10 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Clients that were told to go elsewhere, in whatever exchange.
     pub redirects: u64,
+    /// Redirects that we, as a client, have followed.
+    pub redirects_followed: u64,
+    /// Those that we have not, by [`RedirectRefusal::position`].
+    pub redirects_refused: [u64; RedirectRefusal::ALL.len()],
     /// IKE SAs with new keys.
     pub ike_rekeys: u64,
     /// Child SAs that came up.
@@ -359,6 +419,8 @@ impl Default for Counters {
             cookies: 0,
             retransmissions: 0,
             redirects: 0,
+            redirects_followed: 0,
+            redirects_refused: [0; RedirectRefusal::ALL.len()],
             ike_rekeys: 0,
             children: 0,
             child_rekeys: 0,
@@ -370,6 +432,13 @@ impl Counters {
     /// Counts a datagram that is not acted upon.
     pub fn discard(&mut self, discard: Discard) {
         if let Some(count) = self.discards.get_mut(discard.position()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts a redirect that is not followed.
+    pub fn redirect_refused(&mut self, reason: RedirectRefusal) {
+        if let Some(count) = self.redirects_refused.get_mut(reason.position()) {
             *count = count.saturating_add(1);
         }
     }

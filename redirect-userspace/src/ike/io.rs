@@ -86,6 +86,22 @@ impl Shard {
     }
 }
 
+/// A question to the world, to be answered with the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub(super) dial: u64,
+    pub(super) turn: u64,
+}
+
+/// How a gateway is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Our address on the way there, as the system routes it.
+    pub local: IpAddr,
+    /// The gateway's.
+    pub remote: IpAddr,
+}
+
 /// A fact for an endpoint.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -123,6 +139,14 @@ pub enum Input<'a> {
         /// The SA, by the SPI that leads to us.
         inbound: ChildSpi,
     },
+    /// Where a gateway is: the answer to [`Output::Locate`].
+    Located {
+        /// The question.
+        request: Request,
+        /// Its addresses, the preferred one first, as far as there is a way to them; none if there is
+        /// no such host, or no way.
+        ways: Vec<Way>,
+    },
     /// The deadline has come.
     Timeout,
 }
@@ -134,7 +158,8 @@ pub enum Command {
     Initiate {
         /// Which.
         connection: Name,
-        /// Our address on the way to its peer, as the system routes it.
+        /// Our address on the way to its first remote, as the system routes it; unspecified if there
+        /// is none, or it is not known: then it is asked for.
         local: IpAddr,
     },
     /// IKE SAs are to be deleted, and the peers told.
@@ -239,6 +264,14 @@ pub enum Output {
     },
     /// A ticket was used, or is void: the other workers are to know, and whoever else has to.
     TicketUsed(Box<UsedTicket>),
+    /// It is asked where a gateway is, and what our address is on the way there:
+    /// [`Input::Located`] is the answer. Names are resolved for it. It is not waited for for ever.
+    Locate {
+        /// The question.
+        request: Request,
+        /// Which gateway.
+        host: GatewayAddress,
+    },
     /// Something happened.
     Event(Event),
 }

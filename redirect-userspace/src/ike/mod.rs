@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 
 pub mod authn;
+mod client;
 pub mod config;
 mod cookie;
 mod endpoint;
 mod error;
 mod event;
+pub mod following;
 pub mod identity;
 mod io;
 mod lease;
@@ -37,9 +39,10 @@ pub mod wire;
 mod tests;
 
 pub use endpoint::Endpoint;
-pub use event::{CloseReason, Counters, Discard, Event, Failure, SaLabel};
+pub use event::{CloseReason, Counters, Discard, Event, Failure, RedirectRefusal, SaLabel};
 pub use io::{
-    Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, SaId, Selection, Shard, Usage, UsedTicket,
+    Command, Drain, Input, InstallChild, NAT_T_PORT, Output, Path, Request, SaId, Selection, Shard, Usage,
+    UsedTicket, Way,
 };
 pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

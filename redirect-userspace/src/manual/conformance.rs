@@ -19,7 +19,23 @@
 //! | §9.2 | protocol ID and SPI size are zero | yes |
 //! | §9.3 | REDIRECTED_FROM has an IPv4 or IPv6 address | else `notify-malformed` |
 //! | §10 | only the original responder redirects | responses and requests without the Initiator flag are never answered |
-//! | §5, §6 | redirect of an established SA, redirect in IKE_AUTH | not in this version: both need the keys of an IKE SA |
+//! | §5, §6 | redirect of an established SA, redirect in IKE_AUTH | both need the keys of an IKE SA: not by the fast path |
+//!
+//! # RFC 5685, the client
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §3, §9.1 | REDIRECT_SUPPORTED in the first request | in IKE_SA_INIT alone, unless `[redirect.client]` says no |
+//! | §3 | a REDIRECT without our nonce is discarded, and the true answer waited for | yes: `bad-nonce`, and nothing changes |
+//! | §3 | the new request says REDIRECTED_FROM | the address of the gateway that sent us last, in every repetition; REDIRECT_SUPPORTED is left out, as the RFC allows |
+//! | §3 | PAD and SPD stay those of the original gateway | `remote-id`, proof and selectors are the connection's, whoever answers |
+//! | §5 | a redirect of an SA in use is acknowledged, then the SA deleted | the answer first; the SA when the new one has its Child SAs |
+//! | §6 | the gateway's AUTH is verified before a redirect counts, and none counts in a round in between | else `wrong-time` |
+//! | §6 | the SA of an IKE_AUTH redirect is deleted | yes; the answer is not waited for before the next gateway is asked |
+//! | §7 | at most MAX_REDIRECTS in a period | `max-redirects` in `period`, 5 in 300 s; a window that goes along, of the connection and not of an SA |
+//! | §9.2 | no nonce in IKE_AUTH and INFORMATIONAL | one that is there makes the redirect `bad-nonce`, as in libreswan; strongSwan ignores it |
+//! | §10 | only the original responder redirects | whoever began the first SA is the client, however often it is rekeyed; else `wrong-side` |
+//! | §12 | unknown types of identity | `bad-type`; in INFORMATIONAL the request is answered with nothing, and the SA stays |
 //!
 //! # RFC 7296, IKEv2
 //!
@@ -119,6 +135,17 @@
 //! refuse it. A gateway that nobody believes is better not started, or not reloaded, than found out
 //! by its clients.
 //!
+//! **A redirect beside an answer is no answer.** An IKE_SA_INIT response with both a REDIRECT and the
+//! payloads of an answer contradicts itself and is dropped; the one or the other may still come.
+//!
+//! **Every connection has an SA of its own.** libreswan lets a second connection that is sent to the
+//! same gateway ride on the first one's IKE SA. Ours have credentials of their own, so each proves
+//! itself.
+//!
+//! **After too many redirects the list is asked again**, after the pause between two rounds. The RFC
+//! does not say what then; libreswan pauses for the whole period. The gateway may have mended, and
+//! what it must not do meanwhile, send us round again, is still refused.
+//!
 //! # How it is checked
 //!
 //! | what | by |
@@ -128,6 +155,8 @@
 //! | a decoder that is not ours finds nothing wrong | `tshark_finds_nothing_wrong_with_any_reply` |
 //! | strongSwan follows the redirect, over IPv4, IPv6 and port 4500 | `a_strongswan_client_that_knows_only_the_vip_lands_on_a_gateway`, `a_strongswan_client_that_knows_only_the_ipv6_vip_lands_on_a_gateway`, `a_strongswan_client_on_port_4500_lands_on_a_gateway` |
 //! | retransmissions meet the same gateway | `a_retransmission_gets_the_same_gateway` |
+//! | our client does what the table says, case by case | the tests in `ike::tests::client`, which are named after the cases |
+//! | our client follows strongSwan, libreswan and ourselves | `a_client_of_ours_that_knows_only_the_vip_lands_on_a_gateway_of_ours`, `a_live_redirect_by_strongswan_moves_our_client_and_no_packet_is_lost`, `a_client_of_ours_follows_libreswan_in_ike_sa_init`, `a_client_of_ours_follows_libreswan_in_ike_auth` |
 //! | VLAN tags come back | `a_client_behind_a_vlan_is_answered_with_its_tag` |
 //! | userspace mode sends the same octets | `a_reply_has_the_octets_it_would_have_on_ethernet` |
 //! | certificates and keys are judged when they are read | `credentials_that_do_not_fit_are_named_with_the_reason`, `a_certificate_is_for_ike_and_for_its_owner`, `certificates_are_judged_by_the_time_that_is_given` |

@@ -95,6 +95,12 @@
 //! `clear sa id N` ends it on both sides. Our own connections come back by themselves
 //! (`start = "auto"`), others by `redirectctl connect NAME`.
 //!
+//! **A connection does not come up, or goes where it should not.** `show events`: `connect-failed`
+//! has a line for every remote that was tried; `redirected` says by whom the client was sent where, and
+//! in which exchange; `redirect-refused` why it has not gone. `too-many` is a loop between gateways, or
+//! a gateway that sends to a dead one: the `remote` list is tried all the same. `not-allowed` needs
+//! `allow` in `[redirect.client]`, `unresolved` a name server.
+//!
 //! **A flood of half-open SAs.** `cookies-changed` in the log, `redirectd_ike_sas{state="half-open"}`
 //! at the threshold: cookies are asked for, which genuine clients answer. If `half-open-limit` or
 //! `source-limit` counts among the handshakes that failed, raise the limit in `[ike.limits]` or
@@ -136,10 +142,11 @@ mod tests {
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
     const PAGES: [&str; 2] = [include_str!("security.rs"), include_str!("conformance.rs")];
-    const TESTS: [&str; 8] = [
+    const TESTS: [&str; 9] = [
         include_str!("../../tests/decide/main.rs"),
         include_str!("../../tests/decide/vectors.rs"),
         include_str!("../../tests/xdp/main.rs"),
+        include_str!("../../tests/e2e/client.rs"),
         include_str!("../../tests/e2e/fault.rs"),
         include_str!("../../tests/e2e/redirect.rs"),
         include_str!("../../tests/e2e/reload.rs"),
@@ -152,13 +159,16 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 6] = [
+    const UNIT_TESTS: [&str; 9] = [
         include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
         include_str!("../config/tests/gateway.rs"),
         include_str!("../control/sa/mod.rs"),
         include_str!("../fastpath/userspace/tests.rs"),
+        include_str!("../ike/tests/client/auth.rs"),
+        include_str!("../ike/tests/client/init.rs"),
+        include_str!("../ike/tests/client/limits.rs"),
     ];
 
     #[test]

@@ -37,6 +37,14 @@
 //! client is the authentication of the gateway it ends at: with the configuration for the VIP, not
 //! with anything from the REDIRECT.
 //!
+//! **Our own client** believes a redirect as little: in IKE_SA_INIT only with its nonce, in IKE_AUTH
+//! only beside a proof that holds, later only under the keys of the SA. What it is told is where, and
+//! `allow` says where at most; multicast, loopback and the like, and this machine itself, are refused
+//! also when a name leads there, and a name that is not allowed is not even looked up. A flood of
+//! forged redirects is a counter and one event in ten seconds. More than `max-redirects` in a period
+//! are not followed, whoever sends them. Nothing that a redirect does ends an SA in use before there is
+//! another one.
+//!
 //! **Malformed packets.** Every read and write is checked against the packet's end. In the kernel
 //! the verifier proves it, on the host the same code runs over slices. Lengths from the packet are
 //! compared, never added without a limit. What is not certainly well-formed is not answered and not
@@ -119,6 +127,7 @@
 //! | only the VIP is answered for | `only_the_vip_is_answered_for` |
 //! | a client that does not announce support is kept | `a_client_without_redirect_support_is_kept_by_the_node_it_reached` |
 //! | a swap of tables is whole, and a removed gateway gets nothing more | `a_published_table_counts_for_the_next_packet_and_a_removed_gateway_gets_nothing`, `a_reload_under_load_loses_no_request_and_a_removed_member_gets_none` |
+//! | our client follows no redirect that it should not | `rdc_07_to_10_a_redirect_without_our_nonce_is_nothing_and_the_true_answer_is_taken`, `rda_05_a_gateway_that_is_not_believed_sends_nobody_anywhere`, `rdl_09_a_flood_of_forged_redirects_begins_nothing_counts_as_nothing_and_is_told_once`, `a_name_that_leads_to_no_gateways_address_is_refused` |
 //! | a dead or hanging daemon stops answering within a second | `a_killed_daemon_answers_no_more_within_a_second_and_leaves_nothing`, `a_daemon_that_hangs_answers_no_more_within_a_second` |
 //! | a killed guard is replaced | `a_guard_that_was_killed_is_replaced` |
 //! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |

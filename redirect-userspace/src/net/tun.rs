@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "making a TUN interface has no safe wrapper")]
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -39,6 +39,64 @@ pub struct Tun {
 /// packets to the kernel. Never blocks.
 #[derive(Debug)]
 pub struct Queue(OwnedFd);
+
+/// What the kernel leaves to us in a packet that it hands over, or we to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// The checksum is not complete: where what it covers begins, and where in that it stands.
+    pub checksum: Option<(u16, u16)>,
+    /// It is to be cut.
+    pub segment: Option<Segment>,
+    /// Octets of headers of a packet that is to be cut.
+    pub headers: u16,
+}
+
+/// How a TCP packet is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Which family it is of.
+    pub is_ipv6: bool,
+    /// Octets of the stream in each part.
+    pub size: u16,
+}
+
+impl Offload {
+    /// Octets of it in front of a packet: `struct virtio_net_hdr`.
+    const LENGTH: usize = 10;
+    const NEEDS_CHECKSUM: u8 = 1;
+    const TCP4: u8 = 1;
+    const TCP6: u8 = 4;
+
+    fn to_octets(self) -> [u8; Self::LENGTH] {
+        let (flags, (start, at)) = match self.checksum {
+            Some(place) => (Self::NEEDS_CHECKSUM, place),
+            None => (0, (0, 0)),
+        };
+        let (kind, size) = match self.segment {
+            Some(Segment { is_ipv6, size }) => (if is_ipv6 { Self::TCP6 } else { Self::TCP4 }, size),
+            None => (0, 0),
+        };
+        let [h0, h1] = self.headers.to_ne_bytes();
+        let [z0, z1] = size.to_ne_bytes();
+        let [s0, s1] = start.to_ne_bytes();
+        let [a0, a1] = at.to_ne_bytes();
+        [flags, kind, h0, h1, z0, z1, s0, s1, a0, a1]
+    }
+
+    /// `None` when it is to be cut in a way that we have not asked for.
+    fn from_octets(octets: [u8; Self::LENGTH]) -> Option<Self> {
+        let [flags, kind, h0, h1, z0, z1, s0, s1, a0, a1] = octets;
+        let number = u16::from_ne_bytes;
+        let segment = match kind {
+            0 => None,
+            Self::TCP4 | Self::TCP6 => Some(Segment { is_ipv6: kind == Self::TCP6, size: number([z0, z1]) }),
+            _ => return None,
+        };
+        let needs = flags & Self::NEEDS_CHECKSUM != 0;
+        let checksum = needs.then_some((number([s0, s1]), number([a0, a1])));
+        Some(Self { checksum, segment, headers: number([h0, h1]) })
+    }
+}
 
 /// Addresses that share their first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,26 +223,32 @@ impl Tun {
 }
 
 impl Queue {
-    /// The next packet; `None` when there is none at the moment.
+    /// The next packet, and what is left to us in it; `None` when there is none at the moment.
     ///
     /// # Errors
     ///
     /// Those of the system call.
-    pub fn read(&self, packet: &mut [u8]) -> nix::Result<Option<usize>> {
-        match nix::unistd::read(&self.0, packet) {
-            Ok(length) => Ok(Some(length)),
+    pub fn read(&self, packet: &mut [u8]) -> nix::Result<Option<(Offload, usize)>> {
+        let mut head = [0; Offload::LENGTH];
+        let parts = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(packet)];
+        match nix::sys::uio::readv(&self.0, parts) {
+            Ok(length) => {
+                let offload = Offload::from_octets(head).ok_or(Errno::EPROTO)?;
+                Ok(Some((offload, length.saturating_sub(Offload::LENGTH))))
+            }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives a packet to the kernel.
+    /// Gives a packet to the kernel, and what is left to it.
     ///
     /// # Errors
     ///
     /// Those of the system call: the packet is lost.
-    pub fn write(&self, packet: &[u8]) -> nix::Result<()> {
-        nix::unistd::write(&self.0, packet).map(drop)
+    pub fn write(&self, offload: Offload, packet: &[u8]) -> nix::Result<()> {
+        let head = offload.to_octets();
+        nix::sys::uio::writev(&self.0, &[IoSlice::new(&head), IoSlice::new(packet)]).map(drop)
     }
 }
 
@@ -204,13 +268,32 @@ fn open(name: &str) -> anyhow::Result<Queue> {
     for (place, octet) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *place = libc::c_char::from_ne_bytes([octet]);
     }
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = i16::try_from(flags)?;
     // SAFETY: `request` lives beyond the call, which reads and writes one `ifreq`.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     Errno::result(result)?;
+    let offloads = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6);
+    // SAFETY: the argument is a number. A kernel that refuses hands over what is complete.
+    let _refused = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, offloads) };
     Ok(Queue(file.into()))
 }
 
 /// Marks our routes: `RTPROT_STATIC` and those below are others'.
 const ROUTE_PROTOCOL: u8 = 79;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_the_kernel_is_read_back() {
+        let segment = Some(Segment { is_ipv6: true, size: 1_348 });
+        let offload = Offload { checksum: Some((40, 16)), segment, headers: 72 };
+
+        assert_eq!(Offload::from_octets(offload.to_octets()), Some(offload));
+        assert_eq!(Offload::default().to_octets(), [0; 10]);
+        // `VIRTIO_NET_HDR_GSO_UDP`
+        assert_eq!(Offload::from_octets([0, 3, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+}

@@ -23,7 +23,7 @@ use crate::crypto::sign::PrivateKey;
 use crate::crypto::x509::{Certificate, Revocation, TrustStore};
 use crate::ike::config::{
     Authentication, Connection, Credential, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof,
-    Settings,
+    Settings, Upkeep,
 };
 use crate::ike::identity::{Claim, Pattern};
 use crate::ike::wire::{AddressRange, Id, Ports, Span, TrafficSelector};
@@ -175,6 +175,7 @@ impl Generator<'_> {
             remotes: vec![self.load.gateway],
             wants_ipv4: true,
             wants_ipv6: false,
+            upkeep: Upkeep::default(),
         };
         let name: Name = connection.profile.name.clone();
         let settings = Settings { connections: vec![Arc::new(connection)], ..self.load.settings.clone() };
@@ -261,7 +262,8 @@ impl Generator<'_> {
                 | Output::Move { .. }
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
-                | Output::TicketUsed(_) => {}
+                | Output::TicketUsed(_)
+                | Output::Locate { .. } => {}
             }
         }
         if !is_over {
@@ -375,6 +377,8 @@ pub fn run_client(client: Client) -> Result<Outcome> {
     let settings = Settings {
         ike_proposals: vec![client.ike.parse().context("the IKE proposal")?],
         esp_proposals: vec![client.esp.parse().context("the ESP proposal")?],
+        // Each would end the one before where they share a certificate.
+        is_sole_client: has_names,
         ..Settings::default()
     };
     run(&Load {

@@ -26,6 +26,8 @@ pub struct Journal {
 struct Ring {
     recorded: u64,
     entries: VecDeque<Entry>,
+    /// How many entries there are of each name.
+    names: BTreeMap<&'static str, usize>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl Journal {
         if ring.entries.len() >= CAPACITY {
             ring.make_room();
         }
+        *ring.names.entry(event.name()).or_default() += 1;
         ring.entries.push_back(Entry { sequence, at, count: 1, event: event.clone() });
     }
 
@@ -63,14 +66,12 @@ impl Journal {
 
 impl Ring {
     fn make_room(&mut self) {
-        let mut entries_by_name: BTreeMap<&str, usize> = BTreeMap::new();
-        for entry in &self.entries {
-            *entries_by_name.entry(entry.event.name()).or_default() += 1;
-        }
-        let commonest = entries_by_name.iter().max_by_key(|(_, entries)| **entries).map(|(name, _)| *name);
+        let commonest = self.names.iter().max_by_key(|(_, entries)| **entries).map(|(name, _)| *name);
         let oldest = self.entries.iter().position(|entry| Some(entry.event.name()) == commonest);
-        if let Some(oldest) = oldest {
-            self.entries.remove(oldest);
+        if let Some(entry) = oldest.and_then(|oldest| self.entries.remove(oldest))
+            && let Some(entries) = self.names.get_mut(entry.event.name())
+        {
+            *entries = entries.saturating_sub(1);
         }
     }
 }

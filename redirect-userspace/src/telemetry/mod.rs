@@ -493,6 +493,7 @@ mod tests {
                 ("connect-failed", Severity::Warn),
                 ("sa-closed", Severity::Warn),
                 ("child-refused", Severity::Warn),
+                ("redirect-refused", Severity::Warn),
                 ("cookies-changed", Severity::Warn),
                 ("hsrp-different-vip", Severity::Warn),
                 ("hsrp-discarded", Severity::Warn),

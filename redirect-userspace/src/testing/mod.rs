@@ -11,3 +11,4 @@ pub mod packets;
 pub mod pair;
 pub mod plain;
 pub mod sessions;
+pub mod world;

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::crypto::Provider;
+use crate::gateway::GatewayAddress;
 use crate::ike::NAT_T_PORT;
 use crate::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings,
+    Authentication, Connection, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Settings, Upkeep,
 };
 use crate::ike::identity::{Claim, parse, parse_pattern};
 use crate::ike::pool::Pool;
@@ -22,7 +23,7 @@ use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, SaSnapshot, Selection, Shard, UsedTicket,
+    Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -125,6 +126,8 @@ pub struct Side {
     pub superseded: Vec<Arc<[u8]>>,
     /// Tickets of which it has told them.
     pub used: Vec<UsedTicket>,
+    /// What it has asked the world for: nobody answers.
+    pub asked: Vec<(Request, GatewayAddress)>,
     out: Outbox<Output>,
 }
 
@@ -277,6 +280,7 @@ impl Plan {
             remotes: vec![GATEWAY.parse().expect("an address")],
             wants_ipv4: true,
             wants_ipv6: false,
+            upkeep: Upkeep::default(),
         };
         Self {
             client: Settings { connections: vec![Arc::new(connection)], ..settings() },
@@ -344,28 +348,7 @@ impl Plan {
         pools.add(name("ra4"), Pool::new([10, 99, 0, 0].into(), 24).expect("a pool"));
         let side = |address: &str, settings: Settings, pools: Pools, seed| {
             let address: SocketAddr = address.parse().expect("an address");
-            let pools = Shared(Arc::new(Mutex::new(pools)));
-            Side {
-                endpoint: Endpoint::with_provider(
-                    provider,
-                    start,
-                    Shard::SOLE,
-                    Arc::new(settings),
-                    Box::new(pools.clone()),
-                    Rng::from_number(seed),
-                ),
-                address: address.ip(),
-                nat: None,
-                pools,
-                plane: BTreeMap::new(),
-                outbound: None,
-                outbounds: Vec::new(),
-                events: Vec::new(),
-                keepalives: Vec::new(),
-                superseded: Vec::new(),
-                used: Vec::new(),
-                out: Outbox::new(),
-            }
+            Side::new((provider, start, seed), address.ip(), settings, pools)
         };
         Pair {
             now: start,
@@ -401,44 +384,15 @@ impl Pair {
     /// Gives one of them a fact.
     pub fn step(&mut self, end: End, input: Input<'_>) {
         let now = self.now;
-        let side = self.side(end);
-        side.endpoint.step(now, input, &mut side.out);
-        let outputs: Vec<Output> = side.out.drain().collect();
-        assert!(outputs.len() <= MAX_OUTPUTS, "{} outputs of one step", outputs.len());
-        for output in outputs {
+        for output in self.side(end).step(now, input) {
             self.carry_out(end, output);
         }
         self.side(end).audit();
     }
 
     fn carry_out(&mut self, end: End, output: Output) {
-        let side = self.side(end);
-        match output {
-            Output::Transmit { path, octets } => self.send(end, path, octets),
-            Output::Keepalive { path } => side.keepalives.push(path),
-            Output::Supersede { holder } => side.superseded.push(holder),
-            Output::TicketUsed(used) => side.used.push(*used),
-            Output::Install(child) => {
-                if child.is_outbound {
-                    side.leave_through(child.inbound);
-                }
-                let before = side.plane.insert(child.inbound, child);
-                assert!(before.is_none(), "an SPI is used twice");
-            }
-            Output::Switch { inbound } => {
-                assert!(side.plane.contains_key(&inbound), "traffic is to leave through nothing");
-                side.leave_through(inbound);
-            }
-            Output::Move { inbound, path } => {
-                side.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
-            }
-            Output::Remove { inbound } => {
-                let removed = side.plane.remove(&inbound);
-                assert!(removed.is_some(), "what is removed was installed");
-                side.outbounds.retain(|spi| *spi != inbound);
-                side.outbound = side.outbounds.last().copied();
-            }
-            Output::Event(event) => side.events.push(event),
+        if let Some((path, octets)) = self.side(end).carry_out(output) {
+            self.send(end, path, octets);
         }
     }
 
@@ -667,6 +621,79 @@ impl Pair {
 }
 
 impl Side {
+    /// One with these settings and pools, at this place.
+    pub(super) fn new(
+        (provider, start, seed): (Provider, Now, u64),
+        address: IpAddr,
+        settings: Settings,
+        pools: Pools,
+    ) -> Self {
+        let pools = Shared(Arc::new(Mutex::new(pools)));
+        Self {
+            endpoint: Endpoint::with_provider(
+                provider,
+                start,
+                Shard::SOLE,
+                Arc::new(settings),
+                Box::new(pools.clone()),
+                Rng::from_number(seed),
+            ),
+            address,
+            nat: None,
+            pools,
+            plane: BTreeMap::new(),
+            outbound: None,
+            outbounds: Vec::new(),
+            events: Vec::new(),
+            keepalives: Vec::new(),
+            superseded: Vec::new(),
+            used: Vec::new(),
+            asked: Vec::new(),
+            out: Outbox::new(),
+        }
+    }
+
+    /// Gives it a fact; gives what it wants done.
+    pub(super) fn step(&mut self, now: Now, input: Input<'_>) -> Vec<Output> {
+        self.endpoint.step(now, input, &mut self.out);
+        let outputs: Vec<Output> = self.out.drain().collect();
+        assert!(outputs.len() <= MAX_OUTPUTS, "{} outputs of one step", outputs.len());
+        outputs
+    }
+
+    /// Does what it wants done; gives back what is to be sent.
+    pub(super) fn carry_out(&mut self, output: Output) -> Option<(Path, Vec<u8>)> {
+        match output {
+            Output::Transmit { path, octets } => return Some((path, octets)),
+            Output::Keepalive { path } => self.keepalives.push(path),
+            Output::Supersede { holder } => self.superseded.push(holder),
+            Output::TicketUsed(used) => self.used.push(*used),
+            Output::Install(child) => {
+                if child.is_outbound {
+                    self.leave_through(child.inbound);
+                }
+                let before = self.plane.insert(child.inbound, child);
+                assert!(before.is_none(), "an SPI is used twice");
+            }
+            Output::Switch { inbound } => {
+                assert!(self.plane.contains_key(&inbound), "traffic is to leave through nothing");
+                self.leave_through(inbound);
+            }
+            Output::Move { inbound, path } => {
+                self.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
+            }
+            Output::Remove { inbound } => {
+                let removed = self.plane.remove(&inbound);
+                assert!(removed.is_some(), "what is removed was installed");
+                self.outbounds.retain(|spi| *spi != inbound);
+                self.outbound = self.outbounds.last().copied();
+            }
+            Output::Locate { request, host } => self.asked.push((request, host)),
+            Output::Event(event) => self.events.push(event),
+        }
+        None
+    }
+
     fn leave_through(&mut self, inbound: ChildSpi) {
         self.outbounds.retain(|spi| *spi != inbound);
         self.outbounds.push(inbound);
@@ -674,7 +701,7 @@ impl Side {
     }
 
     /// Checks that the endpoint's books are in order, and agree with the data plane and the pools.
-    fn audit(&self) {
+    pub(super) fn audit(&self) {
         let installed = self.endpoint.audit();
         let plane: BTreeSet<ChildSpi> = self.plane.keys().copied().collect();
         assert_eq!(plane, installed, "the data plane has the Child SAs that the endpoint has");

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod client;
 mod election;
 mod failover;
 mod fault;
@@ -17,6 +18,7 @@ mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod ticket;
 mod userspace;
 mod visitors;
 mod vlan;

@@ -212,6 +212,34 @@ impl Pluto {
         ]
     }
 
+    /// Settings of a gateway at an address, of identity `gw1`, for whoever knows the key of
+    /// [`Pluto::add_shared_key`].
+    #[must_use]
+    pub fn gateway(local: IpAddr) -> Vec<(&'static str, String)> {
+        let (family, everything) = if local.is_ipv4() { ("ipv4", "0.0.0.0/0") } else { ("ipv6", "::/0") };
+        vec![
+            ("ikev2", String::from("insist")),
+            ("hostaddrfamily", family.to_owned()),
+            ("left", local.to_string()),
+            ("leftid", String::from("@gw1")),
+            ("leftsubnet", everything.to_owned()),
+            ("right", String::from("%any")),
+            ("rightaddresspool", String::from("10.98.1.1-10.98.1.99")),
+            ("authby", String::from("secret")),
+            ("narrowing", String::from("yes")),
+        ]
+    }
+
+    /// Has it send every client that follows redirects to another gateway, in IKE_SA_INIT.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses.
+    pub fn send_all_to(&self, gateway: IpAddr) -> Result<()> {
+        self.whack(&["--global-redirect", "yes", "--global-redirect-to", &gateway.to_string()])?;
+        Ok(())
+    }
+
     /// Has it keep IKE SAs although no Child SA can be installed: it ignores the answer's part about
     /// the Child SA.
     ///

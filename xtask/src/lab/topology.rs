@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Lab;
+use super::gateway::{Place, on_the_wire};
 use super::netns::{Namespace, Switch};
 use super::strongswan::{Charon, ClientConfig, GatewayConfig, Settings, first_host};
 
@@ -132,6 +133,31 @@ impl Cluster {
             })
             .collect::<Result<_>>()?;
         Ok(Self { clients, gateways, balancer, switch, lab })
+    }
+
+    /// Makes the place of another gateway, with networks behind it and without a daemon: its
+    /// number is not that of a gateway there is.
+    ///
+    /// # Errors
+    ///
+    /// When a link cannot be made.
+    pub fn site(&self, number: u8) -> Result<Namespace> {
+        let site = Site::build(&self.lab, &self.switch, number)?.namespace;
+        furnish(&site, number)?;
+        Ok(site)
+    }
+
+    /// Makes a place for another client, without a daemon: its number is not that of a client there
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// When a link cannot be made.
+    pub fn place(&self, number: u8) -> Result<Place> {
+        let (address4, address6) = on_the_wire(number);
+        let namespace = self.lab.namespace(&format!("c{number}"))?;
+        self.switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
+        Ok(Place { address4, address6, namespace })
     }
 
     /// The gateway with an address.

@@ -406,11 +406,10 @@ impl Master {
     fn send_views(&mut self, now: Instant, out: &mut Outbox<MasterOutput>) {
         let peers = &mut self.peers;
         self.views.slice(now, &self.roster, |id, generation, parts| {
-            let Some(Peer { stage: Stage::Member(member), .. }) = peers.get_mut(&id) else { return false };
+            let Some(Peer { stage: Stage::Member(member), .. }) = peers.get_mut(&id) else { return None };
             member.waits_for_view = false;
-            member.view = generation;
             seal_parts(id, &mut member.channel, parts, out);
-            true
+            Some(std::mem::replace(&mut member.view, generation))
         });
     }
 

@@ -2,7 +2,9 @@
 //!
 //! The more members there are, the longer a view is and the more slaves want it. So that this
 //! stays cheap, views are sent at [`RATE`] at most, in slices; a view is encoded and hashed once
-//! per slice. A cluster of ten is told everything at once, one of 500 within some seconds.
+//! per slice. A cluster of ten is told everything at once, one of 500 within some seconds. Where
+//! the members are those that a slave knows already, only their loads and ages are news, which it
+//! needs to show them: that goes at [`REFRESH_RATE`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use super::roster::Roster;
 
 /// Octets of views that are sent per second.
 pub(crate) const RATE: u64 = 4_000_000;
+/// The same, to slaves that know the members.
+pub(crate) const REFRESH_RATE: u64 = 1_000_000;
 /// Octets after which a slice ends.
 const SLICE: usize = 256 * 1_024;
 /// How long what was encoded may be sent: the ages in it are those of the encoding.
@@ -66,12 +70,12 @@ impl Views {
     }
 
     /// Sends a slice if it is time: `send` gets everyone whose turn it is, the number of the view
-    /// and its parts, and says whether there is still somebody.
+    /// and its parts, and says which view they had before, if there is still somebody.
     pub(super) fn slice(
         &mut self,
         now: Instant,
         roster: &Roster,
-        mut send: impl FnMut(PeerId, u64, &[Part]) -> bool,
+        mut send: impl FnMut(PeerId, u64, &[Part]) -> Option<u64>,
     ) {
         if now < self.next_at || self.queue.is_empty() {
             return;
@@ -90,15 +94,17 @@ impl Views {
         }
         let Some((_, parts)) = &self.encoded else { return };
         let length: usize = parts.iter().map(|part| HEADER + SEAL + part.body.octets().len()).sum();
-        let mut sent = 0;
+        let (mut sent, mut rate) = (0, REFRESH_RATE);
         while sent < SLICE
             && let Some(peer) = self.queue.pop_front()
         {
-            if send(peer, self.generation, parts) {
-                sent += length;
+            let Some(before) = send(peer, self.generation, parts) else { continue };
+            sent += length;
+            if !self.is_current(before) {
+                rate = RATE;
             }
         }
         let sent = u64::try_from(sent).unwrap_or(u64::MAX);
-        self.next_at = now + Duration::from_nanos(sent.saturating_mul(1_000_000_000 / RATE));
+        self.next_at = now + Duration::from_nanos(sent.saturating_mul(1_000_000_000 / rate));
     }
 }

@@ -443,7 +443,7 @@ mod balanced {
 
     #[test]
     fn every_one_of_many_equal_members_has_a_slot() {
-        let mut cluster = Cluster::new(Policy::Balanced).reporting(&[100; 480]);
+        let mut cluster = Cluster::new(Policy::Balanced).reporting(&[100; 512]);
 
         let decision = cluster.decide();
 

@@ -26,7 +26,7 @@ use self::pool::Pools;
 use crate::config::error::Problems;
 use crate::config::reader::{At, Section};
 use crate::config::reconnect::Reconnect;
-use crate::config::{InterfaceName, Redirect};
+use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::ike::config::{Encapsulation, Name, Settings};
@@ -37,7 +37,7 @@ pub use self::limits::{
     CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_SOURCE, HALF_OPEN_TIMEOUT,
     NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
 };
-pub use self::peer::{DPD, MAX_PSK, REKEY, REKEY_GRACE};
+pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
 
 /// What IKE SAs are protected with unless the file says.
@@ -117,6 +117,8 @@ struct Reading<'p> {
     redirect_auth: bool,
     /// What tickets are made with.
     tickets: Option<Arc<Sealer>>,
+    /// What we, as a client, make of redirects.
+    client: &'p RedirectClient,
     fingerprint: Fingerprint,
 }
 
@@ -157,8 +159,8 @@ pub(super) fn ike(
     }
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
-    let mut reading =
-        Reading { problems, text, now, redirect_auth, tickets, fingerprint: Fingerprint::EMPTY };
+    let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
+    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
@@ -196,7 +198,9 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         half_open_timeout,
         nat_keepalive,
         legacy: legacy.is_some_and(|flag| flag.value).then(Legacy::permit),
-        follows_redirects: false,
+        is_sole_client: true,
+        follows_redirects: reading.client.is_enabled,
+        following: reading.client.following.clone(),
         tickets: reading.tickets.clone(),
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);

@@ -15,7 +15,7 @@ use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
 use crate::config::reader::Section;
 use crate::gateway::Fqdn;
-use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Name, Profile};
+use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Name, Profile, Upkeep};
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
 use crate::ike::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
@@ -29,6 +29,11 @@ pub const REKEY_GRACE: RangeInclusive<Duration> = Duration::from_secs(5)..=Durat
 /// Most octets of a PSK.
 pub const MAX_PSK: usize = 1_024;
 
+/// `patience` of a connection: how long one remote is tried before the next one has its turn.
+pub const CONNECTION_PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+/// How long one remote is tried unless the file says: its answer may be lost four times.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a peer may be silent unless the file says.
 const DEFAULT_DPD: Duration = Duration::from_secs(30);
 /// Everything, of either family.
@@ -95,10 +100,14 @@ fn connection(
     let remote_ts = selectors(&mut section, "remote-ts", &ANYWHERE, reading.problems);
     let starts = [("auto", true), ("manual", false)];
     let start = section.word("start", &starts, reading.problems);
+    let patience = section.duration_in("patience", CONNECTION_PATIENCE, reading.problems);
     section.finish(reading.problems);
     let profile = own?.profile(Vec::new(), Guidance::default(), local_ts?, remote_ts?);
-    let connection = Connection { profile: Arc::new(profile), remotes: remotes?, wants_ipv4, wants_ipv6 };
-    Some((connection, start.is_none_or(|start| start.value)))
+    let is_kept_up = start.is_none_or(|start| start.value);
+    let upkeep = Upkeep { is_kept_up, patience: Some(patience.map_or(DEFAULT_PATIENCE, |time| time.value)) };
+    let profile = Arc::new(profile);
+    let connection = Connection { profile, remotes: remotes?, wants_ipv4, wants_ipv6, upkeep };
+    Some((connection, is_kept_up))
 }
 
 /// What a profile and a connection have in common.

@@ -2,7 +2,6 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use super::*;
 use crate::clb::{LoadWeights, OverloadAction};

@@ -3,11 +3,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 use crate::crypto::Legacy;
-use crate::ike::config::{Encapsulation, Lifetimes, LocalProof, Profile, RemoteProof};
+use crate::ike::config::{Encapsulation, Lifetimes, LocalProof, Profile, RemoteProof, Upkeep};
 use crate::ike::identity::{Claim, Pattern, parse as identity};
 
 /// A PSK that is in no message.
@@ -266,7 +265,7 @@ fn distinguished_names_are_identities_and_patterns() {
 fn a_connection_is_a_profile_with_an_address() {
     let Ike { settings, start, .. } = ike(&with_connection(
         "request = [\"ipv4\"]\n[[ike.connection]]\nname = \"dr\"\nremote = [\"[fd50::5]:4500\", \"10.60.0.5\"]\n\
-         remote-id = \"*\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = \"x\"\nstart = \"manual\"\n",
+         remote-id = \"*\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = \"x\"\nstart = \"manual\"\npatience = \"5s\"\n",
     ));
 
     let [hq, dr] = &settings.connections[..] else { panic!("two connections") };
@@ -275,6 +274,19 @@ fn a_connection_is_a_profile_with_an_address() {
     assert_eq!(texts(&dr.remotes), ["[fd50::5]:4500", "10.60.0.5:500"]);
     assert_eq!((dr.profile.local_ts.len(), dr.wants_ipv4, dr.wants_ipv6), (0, false, false));
     assert_eq!(texts(&start), ["hq"]);
+    assert_eq!(hq.upkeep, Upkeep { is_kept_up: true, patience: Some(seconds(30)) });
+    assert_eq!(dr.upkeep, Upkeep { is_kept_up: false, patience: Some(seconds(5)) });
+    assert!(settings.follows_redirects);
+    assert_eq!(settings.following, Following::default());
+}
+
+#[test]
+fn connections_follow_redirects_as_far_as_the_section_says() {
+    let Ike { settings, .. } =
+        ike(&with_connection("[redirect.client]\nenabled = false\nmax-redirects = 1\nperiod = \"10s\"\n"));
+
+    assert!(!settings.follows_redirects);
+    assert_eq!((settings.following.most, settings.following.period), (1, seconds(10)));
 }
 
 #[test]
@@ -531,6 +543,7 @@ fn every_mistake_in_a_profile_is_named_at_its_place() {
 
 /// What is wrong with a connection, from line 12 on.
 const CONNECTION_MISTAKES: &[(&str, &[&str])] = &[
+    ("patience = \"700s\"\n", &["12:12: `patience` is 1s to 10m, not 700s"]),
     ("start = \"always\"\n", &["12:9: `start` is \"auto\" or \"manual\", not \"always\""]),
     (
         "request = [\"ipv4\", \"ipv4\", \"dns\"]\n",

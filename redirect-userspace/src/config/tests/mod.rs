@@ -1,16 +1,19 @@
 //! What a configuration means, and what is said about wrong ones.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
+use crate::ike::following::Allowed;
 
 mod elected;
 mod gateway;
 mod reconnect;
 
 /// 2027-01-01
-const NOW: UnixTime = UnixTime::from_epoch(std::time::Duration::from_secs(1_798_761_600));
+const NOW: UnixTime = UnixTime::from_epoch(Duration::from_secs(1_798_761_600));
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse(Path::new("redirectd.toml"), text, NOW)
@@ -58,7 +61,7 @@ fn what_is_left_out_has_its_default() {
             fast_path: FastPath { interfaces: Vec::new(), mode: Mode::Off, program_log: false },
             hsrp: Vec::new(),
             cluster: Cluster { settings: Settings::default(), members: Vec::new(), election: None },
-            redirect: Redirect { vips: Vec::new(), on_init: true, on_auth: false, accept_from: Vec::new() },
+            redirect: Redirect::default(),
             ike: None,
         }
     );
@@ -95,6 +98,11 @@ fn every_key_is_taken_over() {
             [[cluster.static]]
             name = "gw3"
             addresses = ["gw3.example.net"]
+            [redirect.client]
+            enabled = false
+            max-redirects = 10
+            period = "1m"
+            allow = ["10.50.0.0/24", "fd50::5", "gw1.example.net", "*.VPN.example.net"]
             [redirect]
             vip = ["10.50.0.5", "fd50::5"]
             gateway = []
@@ -118,6 +126,16 @@ fn every_key_is_taken_over() {
     assert_eq!(weights, [Some(3), None, Some(1)]);
     assert_eq!(config.redirect.vips, ["10.50.0.5".parse::<IpAddr>().unwrap(), "fd50::5".parse().unwrap()]);
     assert!(!config.redirect.on_init);
+    let RedirectClient { is_enabled, following } = &config.redirect.client;
+    let prefix = |network: &str, length| Allowed::Prefix { network: network.parse().unwrap(), length };
+    let allow = vec![
+        prefix("10.50.0.0", 24),
+        prefix("fd50::5", 128),
+        Allowed::Name("gw1.example.net".parse().unwrap()),
+        Allowed::Below("vpn.example.net".parse().unwrap()),
+    ];
+    assert_eq!(*following, Following { most: 10, period: Duration::from_secs(60), allow });
+    assert!(!is_enabled);
     let prefixes: Vec<_> = config.redirect.accept_from.iter().map(ToString::to_string).collect();
     assert_eq!(prefixes, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "::/0"]);
 }
@@ -191,7 +209,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[runtime]\n\"so\\ncket\" = 1\n",
         &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
     ),
-    ("[redirect.client]\n", &["5:11: [redirect.client] is not supported by this version"]),
     // Types.
     ("[runtime]\nsocket = 1\n", &["6:10: `socket` is a string, not an integer"]),
     ("[cluster.static]\nname = \"gw2\"\n", &["5:1: [[cluster.static]] is a list of tables, not a table"]),
@@ -288,6 +305,30 @@ const MISTAKES: &[(&str, &[&str])] = &[
         ],
     ),
     ("[redirect]\naccept-from = [\"::/+1\"]\n", &["6:16: \"::/+1\": the length of this prefix is 0 to 128"]),
+    (
+        "[redirect.client]\nenabled = \"yes\"\nmax-redirects = 256\nperiod = \"0s\"\nmax = 3\n",
+        &[
+            "6:11: `enabled` is true or false, not a string",
+            "7:17: `max-redirects` is 1 to 255, not 256",
+            "8:10: `period` is 1s to 24h, not 0s",
+            "9:1: unknown key `max` in [redirect.client]",
+        ],
+    ),
+    (
+        "[redirect.client]\nallow = [\"10.0.0.1/8\", \"*.vpn..net\", \"*\", \"fd50::g\", \"10.0.0\", \"gw1\", \"gw1\"]\n",
+        &[
+            "6:10: \"10.0.0.1/8\": has bits beyond its length, did you mean \"10.0.0.0/8\"?",
+            "6:24: \"*.vpn..net\": a label of a domain name is not empty",
+            "6:38: \"*\": a domain name has only letters, digits, '-' and '.', not '*'",
+            "6:43: \"fd50::g\": neither an IP address nor ADDRESS/LENGTH",
+            "6:54: \"10.0.0\": neither an IP address nor a domain name",
+            "6:71: \"gw1\" is listed twice",
+        ],
+    ),
+    (
+        "[redirect.client]\nallow = []\n",
+        &["6:9: `allow` needs at least one place: to follow no redirects, say `enabled = false`"],
+    ),
 ];
 
 #[test]
@@ -350,7 +391,7 @@ fn no_list_is_longer_than_its_map() {
     assert!(parse(&clients(64)).is_ok());
     assert_eq!(mistakes(&clients(65)), ["6:903: there are at most 64 client prefixes, not 65"]);
     assert!(parse(&members(MAX_MEMBERS)).is_ok());
-    assert_eq!(mistakes(&members(MAX_MEMBERS + 1)), ["1445:1: a cluster has at most 480 members, not 481"]);
+    assert_eq!(mistakes(&members(MAX_MEMBERS + 1)), ["1541:1: a cluster has at most 512 members, not 513"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn every_key_of_the_section_is_taken_over() {
     let sealer = sealer(&text).unwrap();
 
     assert!(sealer.makes_tickets());
-    assert_eq!(sealer.lifetime(), std::time::Duration::from_secs(7_200));
+    assert_eq!(sealer.lifetime(), Duration::from_secs(7_200));
     assert_eq!(
         format!("{sealer:?}"),
         "Sealer(gw1 of \"east\", 2 keys, 7200s, UnixTime(1798754400s))",
@@ -56,7 +56,7 @@ fn a_key_that_is_not_active_opens_only() {
     let sealer = sealer(&reconnect(&format!("key = [{{ index = 2, secret = \"{KEY}\" }}]\n"))).unwrap();
 
     assert!(!sealer.makes_tickets());
-    assert_eq!(sealer.lifetime(), std::time::Duration::from_secs(8 * 3_600));
+    assert_eq!(sealer.lifetime(), Duration::from_secs(8 * 3_600));
 }
 
 #[test]

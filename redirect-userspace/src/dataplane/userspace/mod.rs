@@ -14,7 +14,7 @@
 //! socket ─▶ Inbound SAs of n     Routes: who sends what        Inbound SAs of m ◀─ socket
 //!    │                              ▲                                │
 //!    ▼                              │ any worker asks                ▼
-//! TUN queue n ─ packets ─▶ seal with the SA's next number ─▶ socket of the worker that seals
+//! TUN queue n ─ cut ─▶ seal with the SA's next number ─▶ socket of the worker that seals
 //! ```
 
 mod held;
@@ -29,13 +29,15 @@ use std::time::Duration;
 
 use self::held::Held;
 use self::routes::{Carried, Outgoing, Routes, prefix};
+use super::bulk::merge::Merger;
+use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
 use super::packet::Flow;
 use super::{DataPlane, InstallError};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
 use crate::ike::{InstallChild, Path, Usage};
 use crate::net::ike::Port;
-use crate::net::tun::{Prefix, Queue, Tun};
+use crate::net::tun::{Offload, Prefix, Queue, Tun};
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
@@ -183,6 +185,9 @@ pub struct Userspace {
     rng: Rng,
     sas: HashMap<ChildSpi, Sa>,
     batch: Vec<Slot>,
+    /// Where the kernel puts its packets.
+    long: Box<[u8]>,
+    merger: Merger,
     news: Vec<News>,
 }
 
@@ -229,7 +234,16 @@ impl Userspace {
     pub fn new(shared: Arc<Shared>, queue: Queue, rng: Rng) -> Self {
         let slot =
             Slot { octets: vec![0; HEADROOM + MAX_PACKET + TAILROOM].into(), sealed: 0..0, path: None };
-        Self { shared, queue, rng, sas: HashMap::new(), batch: vec![slot; BATCH], news: Vec::new() }
+        Self {
+            shared,
+            queue,
+            rng,
+            sas: HashMap::new(),
+            batch: vec![slot; BATCH],
+            long: vec![0; MAX_LONG].into(),
+            merger: Merger::new(),
+            news: Vec::new(),
+        }
     }
 
     /// The queue, to wait for packets.
@@ -273,96 +287,139 @@ impl Userspace {
         if !flow.comes_from(&sa.remote_ts) || !flow.goes_to(&sa.local_ts) {
             return Err(Drop::Selectors);
         }
-        self.queue.write(packet).map_err(|_refused| Drop::Unsent)?;
+        if !self.merger.merge(packet) {
+            deliver(&self.shared, &self.queue, &mut self.merger);
+            if !self.merger.begin(packet) {
+                self.queue.write(Offload::default(), packet).map_err(|_refused| Drop::Unsent)?;
+            }
+        }
         sa.carried.add(packet.len());
         self.shared.carried_in.add(packet.len());
         Ok(())
     }
 
-    /// Sends what the kernel wants to send through tunnels, one batch at most; says whether there
-    /// may be more. `ports` are the sockets that ESP leaves through.
-    pub fn send(&mut self, ports: &[Port]) -> bool {
-        let mut count = 0;
-        while let Some(slot) = self.batch.get_mut(count) {
-            let room = slot.octets.get_mut(HEADROOM..HEADROOM + MAX_PACKET).unwrap_or_default();
-            match self.queue.read(room) {
-                Ok(Some(length)) => {
-                    if let Err(drop) = seal(&self.shared, &mut self.rng, slot, length) {
-                        self.shared.drops.count(drop);
-                        slot.path = None;
-                    }
-                    count += 1;
-                }
-                Ok(None) | Err(_) => break,
-            }
-        }
-        self.transmit(count, ports);
-        count == self.batch.len()
+    /// Gives the kernel what was kept back because more might follow. To be called when nothing more
+    /// is there for now.
+    pub fn flush(&mut self) {
+        deliver(&self.shared, &self.queue, &mut self.merger);
     }
 
-    /// Sends sealed packets, runs of the same length to the same peer with one call.
-    fn transmit(&self, count: usize, ports: &[Port]) {
-        let mut rest = self.batch.get(..count).unwrap_or_default();
-        while let Some((first, _)) = rest.split_first() {
-            let Some(path) = first.path else {
-                rest = rest.get(1..).unwrap_or_default();
-                continue;
+    /// Sends what the kernel wants to send through tunnels, as much as fits one turn. `ports` are the
+    /// sockets that ESP leaves through.
+    pub fn send(&mut self, ports: &[Port]) {
+        let (mut count, mut sealed) = (0, 0);
+        while sealed < TURN {
+            let Ok(Some((offload, length))) = self.queue.read(&mut self.long) else { break };
+            sealed += 1;
+            let packet = self.long.get_mut(..length).unwrap_or_default();
+            let sa = match Flow::of(packet) {
+                Some(flow) => self.shared.routes.find(&flow).ok_or(Drop::NoSa),
+                None => Err(Drop::NoPacket),
             };
-            let length = first.sealed.len();
-            let mut run = 0;
-            for slot in rest.iter().take(MAX_RUN) {
-                let is_longer = slot.sealed.len() > length;
-                if slot.path != Some(path) || is_longer {
-                    break;
+            let (sa, mut segments) = match (sa, Segments::new(packet, offload)) {
+                (Ok(sa), Some(segments)) => (sa, segments),
+                (Err(drop), _) => {
+                    self.shared.drops.count(drop);
+                    continue;
                 }
-                run += 1;
-                // A shorter one can only be the last.
-                if slot.sealed.len() < length {
-                    break;
+                (Ok(_), None) => {
+                    self.shared.drops.count(Drop::Malformed);
+                    continue;
                 }
+            };
+            loop {
+                if count == self.batch.len() {
+                    transmit(&self.shared, &self.batch, ports);
+                    count = 0;
+                }
+                let Some(slot) = self.batch.get_mut(count) else { break };
+                let room = slot.octets.get_mut(HEADROOM..HEADROOM + MAX_PACKET).unwrap_or_default();
+                let Some(length) = segments.write(room) else { break };
+                slot.path = match seal(&sa, &mut self.rng, slot, length) {
+                    Ok(()) => {
+                        self.shared.carried_out.add(length);
+                        Some(sa.path())
+                    }
+                    Err(drop) => {
+                        self.shared.drops.count(drop);
+                        None
+                    }
+                };
+                count += 1;
+                sealed += 1;
             }
-            let run = run.max(1);
-            let (now, later) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-            self.transmit_run(now, path, length, ports);
-            rest = later;
         }
+        transmit(&self.shared, self.batch.get(..count).unwrap_or_default(), ports);
     }
+}
 
-    fn transmit_run(&self, run: &[Slot], path: Path, length: usize, ports: &[Port]) {
-        let port = ports.iter().find(|port| port.is_for(path.local));
-        let Some(port) = port else { return self.shared.drops.count(Drop::Unsent) };
-        let mut parts = [IoSlice::new(&[]); MAX_RUN];
-        for (part, slot) in parts.iter_mut().zip(run) {
-            *part = IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default());
-        }
-        let parts = parts.get(..run.len()).unwrap_or(&parts);
-        let segment = if run.len() > 1 { u16::try_from(length).ok() } else { None };
-        if port.send(path.local.ip(), path.remote, parts, segment).is_ok() {
-            return;
-        }
-        // A path that does not take segments takes them one by one.
-        for part in parts {
-            let alone = std::slice::from_ref(part);
-            if run.len() == 1 || port.send(path.local.ip(), path.remote, alone, None).is_err() {
-                self.shared.drops.count(Drop::Unsent);
+/// Gives the kernel what was put together.
+fn deliver(shared: &Shared, queue: &Queue, merger: &mut Merger) {
+    if let Some((offload, packet)) = merger.finish()
+        && queue.write(offload, packet).is_err()
+    {
+        shared.drops.count(Drop::Unsent);
+    }
+}
+
+/// Sends sealed packets, runs of the same length to the same peer with one call.
+fn transmit(shared: &Shared, sealed: &[Slot], ports: &[Port]) {
+    let mut rest = sealed;
+    while let Some((first, _)) = rest.split_first() {
+        let Some(path) = first.path else {
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
+        };
+        let length = first.sealed.len();
+        let most = MAX_RUN.min(MAX_DATAGRAM / length.max(1));
+        let mut run = 0;
+        for slot in rest.iter().take(most) {
+            let is_longer = slot.sealed.len() > length;
+            if slot.path != Some(path) || is_longer {
+                break;
             }
+            run += 1;
+            // A shorter one can only be the last.
+            if slot.sealed.len() < length {
+                break;
+            }
+        }
+        let run = run.max(1);
+        let (now, later) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+        transmit_run(shared, now, path, length, ports);
+        rest = later;
+    }
+}
+
+fn transmit_run(shared: &Shared, run: &[Slot], path: Path, length: usize, ports: &[Port]) {
+    let port = ports.iter().find(|port| port.is_for(path.local));
+    let Some(port) = port else { return shared.drops.count(Drop::Unsent) };
+    let mut parts = [IoSlice::new(&[]); MAX_RUN];
+    for (part, slot) in parts.iter_mut().zip(run) {
+        *part = IoSlice::new(slot.octets.get(slot.sealed.clone()).unwrap_or_default());
+    }
+    let parts = parts.get(..run.len()).unwrap_or(&parts);
+    let segment = if run.len() > 1 { u16::try_from(length).ok() } else { None };
+    if port.send(path.local.ip(), path.remote, parts, segment).is_ok() {
+        return;
+    }
+    // A path that does not take segments takes them one by one.
+    for part in parts {
+        let alone = std::slice::from_ref(part);
+        if run.len() == 1 || port.send(path.local.ip(), path.remote, alone, None).is_err() {
+            shared.drops.count(Drop::Unsent);
         }
     }
 }
 
-/// Wraps a packet in the SA that is for it.
-fn seal(shared: &Shared, rng: &mut Rng, slot: &mut Slot, length: usize) -> Result<(), Drop> {
+/// Wraps a packet in its SA.
+fn seal(sa: &Outgoing, rng: &mut Rng, slot: &mut Slot, length: usize) -> Result<(), Drop> {
     let inner = HEADROOM..HEADROOM + length;
-    let packet = slot.octets.get(inner.clone()).ok_or(Drop::Malformed)?;
-    let flow = Flow::of(packet).ok_or(Drop::NoPacket)?;
-    let sa = shared.routes.find(&flow).ok_or(Drop::NoSa)?;
     slot.sealed = sa.esp.seal(rng, &mut slot.octets, inner).map_err(|error| match error {
         esp::SealError::Exhausted => Drop::Exhausted,
         esp::SealError::NotIp | esp::SealError::Room | esp::SealError::Cipher(_) => Drop::Malformed,
     })?;
-    slot.path = Some(sa.path());
     sa.carried.add(length);
-    shared.carried_out.add(length);
     Ok(())
 }
 
@@ -456,8 +513,14 @@ impl DataPlane for Userspace {
 
 /// Longest inner packet: what an interface can have at most.
 const MAX_PACKET: usize = 9_216;
-/// Packets that are read and sealed before they are sent.
+/// Longest packet that the kernel leaves to us to cut.
+const MAX_LONG: usize = 65_536;
+/// Packets that are sealed before they are sent.
 const BATCH: usize = 64;
+/// Packets after which others have their turn.
+const TURN: usize = 256;
+/// Octets that one call can send by UDP.
+const MAX_DATAGRAM: usize = 65_000;
 /// Most datagrams that the kernel sends with one call (`UDP_MAX_SEGMENTS` of old kernels).
 const MAX_RUN: usize = 44;
 /// Time between two signs of life that IKE is told.

@@ -16,34 +16,33 @@
 
 #[cfg(any(test, feature = "testing"))]
 mod audit;
+mod connect;
 mod drain;
 mod init;
 mod resume;
 mod table;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::drain::Draining;
 use self::table::Table;
-use super::config::{Name, Settings};
+use super::client::{Dials, News};
+use super::config::Settings;
 use super::cookie::Jar;
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
-use super::io::{Command, Input, NAT_T_PORT, Output, Path, SaId, Selection, Shard};
+use super::io::{Command, Input, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
 use super::rules::{self, Form, Outside};
-use super::sa::await_init::AwaitInit;
-use super::sa::await_resume::{self, AwaitResume};
-use super::sa::context::{Context, Refusal, Refusals, Refused, Spis};
+use super::sa::context::{Context, Misdirections, Refusal, Refusals, Refused, Spis};
 use super::sa::wallet::{Tickets, Wallet};
-use super::sa::{Effects, IkeSa, Names, RivalFate, State};
+use super::sa::{Effects, IkeSa, Names, RivalFate};
 use super::snapshot::{CountSnapshot, SaSnapshot};
 use super::ticket::{Used, UsedTickets};
 use super::wire::{
-    Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, SpiI, TrafficSelectors,
-    Version, encode_message,
+    Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, TrafficSelectors, Version,
+    encode_message,
 };
 use crate::crypto::Provider;
 use crate::machine::{Deadline, Machine, Outbox};
@@ -62,6 +61,10 @@ pub struct Endpoint {
     leases: Box<dyn Leases>,
     counters: Counters,
     refusals: Refusals,
+    misdirections: Misdirections,
+    dials: Dials,
+    /// What has come of SAs that we have begun, until the dials are told at the end of the step.
+    news: Vec<(SaId, News)>,
     spis: Spis,
     table: Table,
     jar: Jar,
@@ -104,6 +107,9 @@ impl Endpoint {
             leases,
             counters: Counters::default(),
             refusals: Throttle::new(),
+            misdirections: Throttle::new(),
+            dials: Dials::default(),
+            news: Vec::new(),
             spis: Spis::new(shard),
             table: Table::default(),
             jar,
@@ -163,6 +169,9 @@ impl Endpoint {
             leases,
             counters,
             refusals,
+            misdirections,
+            dials: _,
+            news,
             spis,
             table,
             jar: _,
@@ -179,6 +188,8 @@ impl Endpoint {
             leases: leases.as_mut(),
             counters,
             refusals,
+            misdirections,
+            news,
             spis,
             tickets,
             out,
@@ -370,6 +381,9 @@ impl Endpoint {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
         self.go_on_draining(now, out);
+        self.attend(now, out);
+        self.dials_due(now, out);
+        self.tell_misdirections(now, out);
         let said: Vec<(Failure, Refused, u64)> = self.refusals.due(now.mono).collect();
         for (failure, refused, count) in said {
             out.push(Output::Event(refused.into_event(failure, count)));
@@ -415,6 +429,7 @@ impl Endpoint {
                         table.remove(spi);
                     }
                 }
+                self.hang_up();
             }
         }
     }
@@ -472,40 +487,6 @@ impl Endpoint {
                 sa.peer().is_some_and(|peer| super::identity::is_same(peer.proof.identity(), id))
             }
             Selection::Profile(name) => sa.peer().is_some_and(|peer| peer.profile().name == *name),
-        }
-    }
-
-    fn initiate(&mut self, now: Now, name: &Name, local: IpAddr, out: &mut Outbox<Output>) {
-        let is_it = |connection: &&Arc<super::config::Connection>| connection.profile.name == *name;
-        let Some(connection) = self.settings.connections.iter().find(is_it).cloned() else { return };
-        let Some(remote) = connection.remotes.first().copied() else { return };
-        // RFC 7296 §2.23: whoever speaks to port 4500 does so from there.
-        let port = if remote.port() == NAT_T_PORT { NAT_T_PORT } else { IKE_PORT };
-        let path = Path { local: (local, port).into(), remote };
-        // RFC 7296 §2.4: INITIAL_CONTACT would end every other SA with this peer.
-        let is_other = |sa: &IkeSa| {
-            let peer = sa.peer().filter(|peer| peer.are_we_client);
-            sa.remote().ip() == remote.ip() && peer.is_some_and(|peer| peer.profile().name == *name)
-        };
-        let is_sole = !self.table.iter().any(is_other);
-        let id = self.id();
-        let spi = self.spis.ike(&mut self.rng);
-        let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
-        let (table, mut ctx) = self.split(now, out);
-        // The session of a ticket goes on when it has been interrupted, and not beside itself.
-        let is_alive = |id| table.iter().any(|sa| sa.names.id == id && !sa.is_half_open());
-        let begun = match await_resume::usable(&mut ctx, &connection, path, is_alive) {
-            Some(kept) => AwaitResume::start(&mut ctx, names, Arc::clone(&connection), path, is_sole, kept)
-                .map(|state| State::AwaitResume(Box::new(state))),
-            None => AwaitInit::start(&mut ctx, names, Arc::clone(&connection), path, is_sole)
-                .map(|state| State::AwaitInit(Box::new(state))),
-        };
-        match begun {
-            Ok(state) => {
-                let sa = IkeSa { names, state };
-                table.insert(now, spi.get(), Box::new(sa));
-            }
-            Err(refusal) => super::sa::await_init::fail(&mut ctx, &connection, &refusal),
         }
     }
 
@@ -569,15 +550,22 @@ impl Machine for Endpoint {
                     });
                 }
             }
+            Input::Located { request, ways } => self.located(now, request, ways, out),
             Input::Timeout => self.timeout(now, out),
         }
+        self.attend(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
         let refusals = self.refusals.deadline();
         let refusals = refusals.map(|at| Deadline { at, why: "refusals that were held back are told" });
         let draining = self.draining.as_ref().map(Draining::deadline);
-        Deadline::earlier(Deadline::earlier(self.table.deadline(), draining), refusals)
+        let misdirections = self.misdirections.deadline();
+        let misdirections =
+            misdirections.map(|at| Deadline { at, why: "redirects not followed are told of" });
+        [self.table.deadline(), draining, self.dial_deadline(), refusals, misdirections]
+            .into_iter()
+            .fold(None, Deadline::earlier)
     }
 }
 
@@ -599,6 +587,3 @@ fn answer_version(header: &Header, path: Path, length: usize, out: &mut Outbox<O
         out.push(Output::Transmit { path, octets });
     }
 }
-
-/// Where IKE is spoken without NATs.
-const IKE_PORT: u16 = 500;

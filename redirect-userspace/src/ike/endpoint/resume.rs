@@ -52,7 +52,7 @@ impl Endpoint {
             return;
         }
         match self.ticket(now, message) {
-            Ok(resumption) => self.go_on(now, path, message, (&ni, digest), resumption, out),
+            Ok(resumption) => self.answer_resume(now, path, message, (&ni, digest), resumption, out),
             Err(refusal) => {
                 self.refuse(now, path, refusal, out);
                 self.refuse_clear(message, path, out, |chain| chain.plain(NotifyType::TicketNack));
@@ -101,7 +101,7 @@ impl Endpoint {
     }
 
     /// Makes a half-open SA, and sends the response.
-    fn go_on(
+    fn answer_resume(
         &mut self,
         now: Now,
         path: Path,

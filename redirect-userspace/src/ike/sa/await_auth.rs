@@ -2,26 +2,28 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`, `RFC 5723 §4.2`, `§4.3.3`.
+//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`; `RFC 5685 §6`; `RFC 5723 §4.2`, `§4.3.3`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
+use crate::gateway::GatewayAddress;
 use crate::ike::authn::PeerAuthenticated;
 use crate::ike::authn::resumed::Reading;
+use crate::ike::client::{self, News};
 use crate::ike::config::Connection;
-use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::event::{CloseReason, Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
-use crate::ike::sa::await_init::{fail, half_open};
+use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
-use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh};
 use crate::ike::sa::keymat::{DerivationKey, Nonces};
 use crate::ike::sa::natt::Nat;
@@ -50,6 +52,7 @@ pub(crate) struct AwaitAuth {
     local_id: Id<'static>,
     /// Where the exchange began, before it went to another port.
     begun_on: Path,
+    errand: Errand,
     made_at: Instant,
     /// Until the established state takes it over.
     offer: Option<Box<(Introduced, Request)>>,
@@ -74,8 +77,7 @@ pub(crate) struct Introduced {
     pub(crate) ni: Box<[u8]>,
     pub(crate) nr: Box<[u8]>,
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
-    /// Whether there was no other SA with the peer when this one was begun.
-    pub(crate) is_sole: bool,
+    pub(crate) errand: Errand,
     /// The ticket that was presented.
     pub(crate) kept: Option<Box<Kept>>,
     pub(crate) made_at: Instant,
@@ -121,14 +123,17 @@ impl AwaitAuth {
         let ours_shown = Arc::clone(&ours.shown);
         let selectors = selectors(&connection, introduced.path);
         let child = Request::new(ctx, profile, names.ours(), selectors, Wanted::None, None)?;
-        let had = introduced.kept.as_ref().map(|kept| kept.addresses.as_slice()).unwrap_or_default();
+        let had = match &introduced.kept {
+            Some(kept) if introduced.errand.addresses.is_empty() => &kept.addresses,
+            Some(_) | None => &introduced.errand.addresses,
+        };
         let wishes = ask(connection.wants_ipv4, connection.wants_ipv6, had);
         let id =
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
         // A session that goes on says by its ticket which SA is void.
-        let is_sole = introduced.is_sole && introduced.kept.is_none();
+        let is_sole = introduced.errand.is_sole && introduced.kept.is_none();
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
             if is_sole {
@@ -150,11 +155,12 @@ impl AwaitAuth {
             }
         };
         transmit(ctx, path, &datagrams);
-        let settings = ctx.settings.retransmission;
+        let settings = connection.upkeep.retransmission(ctx.settings.retransmission);
         introduced.channel.window.sent(ctx.now, ExchangeType::IkeAuth, datagrams, &settings);
         let (local, begun_on, made_at) = (ours_shown, introduced.begun_on, introduced.made_at);
+        let errand = introduced.errand.clone();
         let offer = Some(Box::new((introduced, child)));
-        Ok(Self { connection, path, local, local_id, begun_on, made_at, offer })
+        Ok(Self { connection, path, local, local_id, begun_on, errand, made_at, offer })
     }
 
     pub(crate) fn datagram(
@@ -178,7 +184,19 @@ impl AwaitAuth {
         let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
         channel.window.responded();
         match self.believe(ctx, &verified) {
-            Ok((proof, chain)) => self.establish(ctx, names, proof, &chain, effects),
+            Ok((proof, response)) => match self.elsewhere(ctx, &response) {
+                Answered::Here => self.establish(ctx, names, proof, &response, effects),
+                Answered::Nowhere => {
+                    let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
+                    fail(ctx, names, &self.connection, &refusal);
+                    self.leave(ctx, names, proof, &response.chain, effects);
+                }
+                Answered::Elsewhere(to) => {
+                    let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
+                    ctx.tell(names.id, News::Sent { exchange, from, to });
+                    self.leave(ctx, names, proof, &response.chain, effects);
+                }
+            },
             Err(refusal) => {
                 self.give_up(ctx, names, &refusal, effects);
                 effects.is_gone = true;
@@ -190,13 +208,17 @@ impl AwaitAuth {
     /// Believes the responder, or says why not.
     fn believe<'a>(
         &self,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         verified: &'a Verified,
     ) -> Result<(PeerAuthenticated, Response<'a>), Refusal> {
         let chain = verified.chain().map_err(unreadable)?;
         let form = rules::check(ExchangeType::IkeAuth, Direction::Response, &chain)
             .map_err(|violation| Refusal::new(Failure::Syntax, violation.to_string()))?;
         if form != Form::AuthResponse {
+            if chain.notify(NotifyType::Redirect).is_some() {
+                // RFC 5685 §6: only beside the gateway's AUTH, and in no round in between.
+                self.misdirected(ctx, RedirectRefusal::WrongTime, None);
+            }
             let kind = payloads::error(&chain);
             let detail = kind.map_or_else(|| "something else than AUTH".to_owned(), |kind| kind.to_string());
             return Err(Refusal::new(Failure::PeerRefused, detail));
@@ -222,6 +244,68 @@ impl AwaitAuth {
         Ok((proof, Response { chain, given, child }))
     }
 
+    /// What a response of a gateway that has proved who it is makes of the SA (`RFC 5685 §6`).
+    fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
+        let Some(notify) = response.chain.notify(NotifyType::Redirect) else { return Answered::Here };
+        match client::read(&notify, None) {
+            Ok(to) if ctx.settings.follows_redirects => Answered::Elsewhere(to),
+            Ok(to) => {
+                // Whoever has not said that it follows gets an SA without a Child SA at most.
+                self.misdirected(ctx, RedirectRefusal::Disabled, Some(to));
+                Answered::Here
+            }
+            Err(reason) => {
+                self.misdirected(ctx, reason, None);
+                if response.child.is_some() { Answered::Here } else { Answered::Nowhere }
+            }
+        }
+    }
+
+    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+        let connection = Some(self.connection.profile.name.clone());
+        ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
+    }
+
+    fn peer(
+        &self,
+        ctx: &Context<'_>,
+        proof: PeerAuthenticated,
+        errand: &Errand,
+        is_resumed: bool,
+    ) -> Arc<Peer> {
+        Arc::new(Peer {
+            basis: Peer::basis(&proof, ctx.now.wall),
+            proof,
+            local: Arc::clone(&self.local),
+            local_id: self.local_id.clone(),
+            are_we_client: true,
+            redirected_from: errand.redirected_from,
+            follows_redirects: ctx.settings.follows_redirects,
+            is_resumed,
+        })
+    }
+
+    /// Deletes the SA, whose peer takes it for one in use.
+    fn leave(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        proof: PeerAuthenticated,
+        response: &Chain<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(offer) = self.offer.take() else { return };
+        let (Introduced { path, nat, suite, channel, derivation, errand, kept, .. }, request) = *offer;
+        ctx.spis.release(request.inbound);
+        let peer = self.peer(ctx, proof, &errand, kept.is_some());
+        let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
+        // Where we are sent to we need not say again who we are.
+        sa.take_ticket(ctx, names, response);
+        sa.close_remnant(ctx, CloseReason::Redirected);
+        sa.wake(ctx, names, effects);
+        effects.next = Some(State::Established(Box::new(sa)));
+    }
+
     fn establish(
         &mut self,
         ctx: &mut Context<'_>,
@@ -232,22 +316,14 @@ impl AwaitAuth {
     ) {
         let Some(offer) = self.offer.take() else { return };
         let (introduced, request) = *offer;
-        let Introduced { path, nat, suite, channel, derivation, ni, nr, made_at, kept, .. } = introduced;
+        let Introduced { path, nat, suite, channel, derivation, ni, nr, errand, made_at, kept, .. } =
+            introduced;
         let is_resumed = kept.is_some();
-        let basis = Peer::basis(&proof, ctx.now.wall);
-        let peer = Arc::new(Peer {
-            proof,
-            local: Arc::clone(&self.local),
-            local_id: self.local_id.clone(),
-            basis,
-            are_we_client: true,
-            redirected_from: None,
-            follows_redirects: false,
-            is_resumed,
-        });
+        let peer = self.peer(ctx, proof, &errand, is_resumed);
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
+        ctx.tell(names.id, News::Up);
         ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
         let label = sa.label(names);
         ctx.event(Event::Established {
@@ -320,12 +396,12 @@ impl AwaitAuth {
         let kept = self.offer.as_deref_mut().and_then(|(introduced, _)| introduced.kept.take());
         self.release(ctx);
         if kept.is_none() {
-            return fail(ctx, &self.connection, refusal);
+            return fail(ctx, names, &self.connection, refusal);
         }
         // The ticket is of no use. Who we are is asked for as if there had been none.
         let gateway = self.path.remote;
         ctx.event(Event::TicketRefused { connection: self.connection.profile.name.clone(), gateway });
-        effects.spawned = await_resume::anew(ctx, names, &self.connection, self.begun_on);
+        effects.spawned = await_resume::anew(ctx, names, &self.connection, self.begun_on, &self.errand);
     }
 
     pub(crate) const fn remote(&self) -> std::net::SocketAddr {
@@ -338,7 +414,7 @@ impl AwaitAuth {
         Some(Deadline { at, why: "an IKE_AUTH request is repeated" })
     }
 
-    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         let settings = ctx.settings.retransmission;
         let Some((introduced, _)) = self.offer.as_deref_mut() else { return };
         match introduced.channel.window.due(ctx.now, &settings) {
@@ -353,16 +429,27 @@ impl AwaitAuth {
                     ctx.tickets.wallet.keep(self.connection.profile.name.clone(), *kept);
                 }
                 self.release(ctx);
-                let refusal = Refusal::new(Failure::Timeout, "no answer to IKE_AUTH");
-                fail(ctx, &self.connection, &refusal);
+                let refusal = Refusal::new(Failure::Timeout, unanswered(ExchangeType::IkeAuth, self.path));
+                fail(ctx, names, &self.connection, &refusal);
                 effects.is_gone = true;
             }
         }
     }
 
     pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
-        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+        let age = now.mono.since(self.made_at);
+        half_open(names, self.path, &self.connection, &self.errand, age)
     }
+}
+
+/// What a response is about.
+enum Answered {
+    /// The SA that was asked for.
+    Here,
+    /// There is none, and it is not said where one could be had.
+    Nowhere,
+    /// It is to be had elsewhere.
+    Elsewhere(GatewayAddress),
 }
 
 /// What is in a response.

@@ -2,17 +2,21 @@
 //!
 //! Nothing that comes here is authenticated. An answer that cannot be used leaves everything as it
 //! is, since the right one may still come (`RFC 7296 §2.21.1`); a detour (COOKIE,
-//! INVALID_KE_PAYLOAD) changes what is asked next.
+//! INVALID_KE_PAYLOAD) changes what is asked next, and a redirect that has our nonce where
+//! (`RFC 5685 §3`).
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.6`, `§2.7`, `§2.21.1`.
+//! `RFC 7296 §1.2`, `§2.6`, `§2.7`, `§2.21.1`; `RFC 5685 §3`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::kex::KeyExchange;
+use crate::gateway::GatewayAddress;
+use crate::ike::client::{self, News};
 use crate::ike::config::Connection;
-use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::event::{Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::{NAT_T_PORT, Path};
 use crate::ike::message::Channel;
 use crate::ike::proposal::{IkeProposal, IkeSuite};
@@ -20,7 +24,7 @@ use crate::ike::rules::{Form, Outside};
 use crate::ike::sa::answered::abilities;
 use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
 use crate::ike::sa::child::{NONCE_LENGTH, generate};
-use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::nonce;
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::natt::{self, Nat};
@@ -30,7 +34,7 @@ use crate::ike::sa::{Effects, Names, State, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
 use crate::ike::wire::{
     Chain, Cookie, Direction, ExchangeType, KeyExchange as KePayload, KeyExchangeMethod, Message, MessageId,
-    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, Sa, encode_message,
+    Notify, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, Sa, encode_message,
 };
 use crate::machine::Deadline;
 use crate::time::{Instant, Now};
@@ -50,9 +54,19 @@ pub(crate) struct AwaitInit {
     detours: u8,
     /// What the peer has said, which may not have been the peer.
     hint: Option<NotifyType>,
-    /// Whether there was no other SA with the peer when this one was begun.
-    is_sole: bool,
+    errand: Errand,
     made_at: Instant,
+}
+
+/// What an SA is begun for, besides its connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errand {
+    /// Whether there is no other SA with the peer.
+    pub(crate) is_sole: bool,
+    /// The gateway that has sent us to this one.
+    pub(crate) redirected_from: Option<IpAddr>,
+    /// Addresses that we have from another gateway and would like to keep.
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl AwaitInit {
@@ -66,7 +80,7 @@ impl AwaitInit {
         names: Names,
         connection: Arc<Connection>,
         path: Path,
-        is_sole: bool,
+        errand: Errand,
     ) -> Result<Self, Refusal> {
         let lacking = || Refusal::new(Failure::Local, "there are no IKE proposals");
         let proposals = &ctx.settings.ike_proposals;
@@ -84,7 +98,7 @@ impl AwaitInit {
             window: Window::new(MessageId::FIRST, MessageId::FIRST),
             detours: 0,
             hint: None,
-            is_sole,
+            errand,
             made_at: ctx.now.mono,
         };
         state.send(ctx, names)?;
@@ -105,14 +119,19 @@ impl AwaitInit {
             nonce(chain, &self.nonce)?;
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
-            // RFC 5685 §3
-            if ctx.settings.follows_redirects { chain.plain(NotifyType::RedirectSupported) } else { Ok(()) }
+            // RFC 5685 §3: whoever says where it comes from need not say that it goes on.
+            match self.errand.redirected_from {
+                Some(from) => chain.notify(&NotifyContent::RedirectedFrom(from)),
+                None if ctx.settings.follows_redirects => chain.plain(NotifyType::RedirectSupported),
+                None => Ok(()),
+            }
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
         let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
         transmit(ctx, self.path, &datagrams);
         self.window = Window::new(MessageId::FIRST, MessageId::FIRST);
-        self.window.sent(ctx.now, ExchangeType::IkeSaInit, datagrams, &ctx.settings.retransmission);
+        let settings = self.connection.upkeep.retransmission(ctx.settings.retransmission);
+        self.window.sent(ctx.now, ExchangeType::IkeSaInit, datagrams, &settings);
         Ok(())
     }
 
@@ -152,6 +171,12 @@ impl AwaitInit {
         let wanted = |kind| chain.notify(kind);
         let notify = wanted(NotifyType::Cookie).or_else(|| wanted(NotifyType::InvalidKePayload));
         let Some(notify) = notify.or_else(|| chain.notifies().next()) else { return Err(Discard::Hint) };
+        if notify.kind != NotifyType::Cookie
+            && notify.kind != NotifyType::InvalidKePayload
+            && let Some(notify) = wanted(NotifyType::Redirect)
+        {
+            return self.sent_elsewhere(ctx, names, &notify, effects);
+        }
         match notify.content() {
             _ if self.detours >= MAX_DETOURS => return Err(Discard::Hint),
             Ok(NotifyContent::Cookie(cookie)) => self.cookie = Some(cookie.into_owned()),
@@ -171,10 +196,44 @@ impl AwaitInit {
         }
         self.detours += 1;
         if let Err(refusal) = self.send(ctx, names) {
-            self.fail(ctx, &refusal);
+            self.fail(ctx, names, &refusal);
             effects.is_gone = true;
         }
         Ok(())
+    }
+
+    /// The gateway wants us elsewhere, or somebody else does (`RFC 5685 §3`).
+    fn sent_elsewhere(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        notify: &Notify<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let read = match client::read(notify, Some(&self.nonce)) {
+            Ok(to) if ctx.settings.follows_redirects => Ok(to),
+            Ok(to) => Err((RedirectRefusal::Disabled, Some(to))),
+            Err(reason) => Err((reason, None)),
+        };
+        match read {
+            Ok(to) => {
+                let (exchange, from) = (ExchangeType::IkeSaInit, self.path.remote);
+                ctx.tell(names.id, News::Sent { exchange, from, to });
+                effects.is_gone = true;
+                Ok(())
+            }
+            Err((reason, to)) => {
+                // The true answer may still come.
+                self.misdirected(ctx, reason, to);
+                self.hint = Some(notify.kind);
+                Err(Discard::Hint)
+            }
+        }
+    }
+
+    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+        let connection = Some(self.connection.profile.name.clone());
+        ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
     }
 
     fn is_offered(&self, method: KeyExchangeMethod) -> bool {
@@ -220,7 +279,7 @@ impl AwaitInit {
         let keys = match IkeKeys::initial(origin, &shared) {
             Ok(keys) => keys,
             Err(error) => {
-                self.fail(ctx, &Refusal::new(Failure::Local, error.to_string()));
+                self.fail(ctx, *names, &Refusal::new(Failure::Local, error.to_string()));
                 effects.is_gone = true;
                 return Ok(());
             }
@@ -247,22 +306,22 @@ impl AwaitInit {
             ni: self.nonce.into(),
             nr: nr.as_slice().into(),
             hashes: payloads::hashes(chain),
-            is_sole: self.is_sole,
+            errand: self.errand.clone(),
             kept: None,
             made_at: self.made_at,
         };
         match AwaitAuth::start(ctx, *names, introduced) {
             Ok(state) => effects.next = Some(State::AwaitAuth(Box::new(state))),
             Err(refusal) => {
-                self.fail(ctx, &refusal);
+                self.fail(ctx, *names, &refusal);
                 effects.is_gone = true;
             }
         }
         Ok(())
     }
 
-    fn fail(&self, ctx: &mut Context<'_>, refusal: &Refusal) {
-        fail(ctx, &self.connection, refusal);
+    fn fail(&self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal) {
+        fail(ctx, names, &self.connection, refusal);
     }
 
     pub(crate) const fn remote(&self) -> std::net::SocketAddr {
@@ -273,7 +332,7 @@ impl AwaitInit {
         self.window.deadline().map(|at| Deadline { at, why: "an IKE_SA_INIT request is repeated" })
     }
 
-    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         let settings = Arc::clone(ctx.settings);
         match self.window.due(ctx.now, &settings.retransmission) {
             Due::Nothing => {}
@@ -284,16 +343,17 @@ impl AwaitInit {
             Due::Dead => {
                 let refusal = match self.hint {
                     Some(hint) => Refusal::new(Failure::PeerRefused, hint.to_string()),
-                    None => Refusal::new(Failure::Timeout, "no answer to IKE_SA_INIT"),
+                    None => Refusal::new(Failure::Timeout, unanswered(ExchangeType::IkeSaInit, self.path)),
                 };
-                self.fail(ctx, &refusal);
+                self.fail(ctx, names, &refusal);
                 effects.is_gone = true;
             }
         }
     }
 
     pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
-        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+        let age = now.mono.since(self.made_at);
+        half_open(names, self.path, &self.connection, &self.errand, age)
     }
 }
 
@@ -309,8 +369,14 @@ pub(crate) fn after_nat_detection(mut path: Path, nat: Nat) -> Path {
     path
 }
 
-/// A connection of ours does not come up.
-pub(crate) fn fail(ctx: &mut Context<'_>, connection: &Connection, refusal: &Refusal) {
+/// Who does not answer what.
+pub(crate) fn unanswered(exchange: ExchangeType, path: Path) -> String {
+    format!("{} does not answer {exchange}", path.remote)
+}
+
+/// An SA of ours does not come up.
+pub(crate) fn fail(ctx: &mut Context<'_>, names: Names, connection: &Connection, refusal: &Refusal) {
+    ctx.tell(names.id, News::Failed);
     ctx.counters.failure(refusal.failure);
     ctx.event(Event::ConnectFailed {
         connection: connection.profile.name.clone(),
@@ -324,6 +390,7 @@ pub(crate) fn half_open(
     names: Names,
     path: Path,
     connection: &Connection,
+    errand: &Errand,
     age: std::time::Duration,
 ) -> SaSnapshot {
     SaSnapshot {
@@ -340,7 +407,7 @@ pub(crate) fn half_open(
         suite: "".into(),
         age,
         rekey_in: None,
-        redirected_from: None,
+        redirected_from: errand.redirected_from,
         follows_redirects: false,
         is_resumed: false,
         is_peer_behind_nat: false,

@@ -5,21 +5,22 @@
 //!
 //! # References
 //!
-//! `RFC 5723 §4.3.1`, `§4.3.2`, `§9.4`; `RFC 7296 §2.6`.
+//! `RFC 5723 §4.3.1`, `§4.3.2`, `§9.4`; `RFC 5685 §3`; `RFC 7296 §2.6`.
 
 use std::sync::Arc;
 
 use crate::ike::authn::own_id;
+use crate::ike::client::{self, News};
 use crate::ike::config::Connection;
-use crate::ike::event::{Discard, Event, Failure};
+use crate::ike::event::{Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::{Path, SaId};
 use crate::ike::message::Channel;
 use crate::ike::rules::{Form, Outside};
 use crate::ike::sa::answered::abilities;
 use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
-use crate::ike::sa::await_init::{AwaitInit, after_nat_detection, fail, half_open};
+use crate::ike::sa::await_init::{AwaitInit, Errand, after_nat_detection, fail, half_open, unanswered};
 use crate::ike::sa::child::NONCE_LENGTH;
-use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::nonce;
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::natt::{self, Nat};
@@ -28,7 +29,7 @@ use crate::ike::sa::window::{Due, Window};
 use crate::ike::sa::{Effects, IkeSa, Names, State, payloads, suite, transmit};
 use crate::ike::snapshot::SaSnapshot;
 use crate::ike::wire::{
-    Chain, Cookie, Direction, ExchangeType, Message, MessageId, NotifyContent, NotifyType, Opaque,
+    Chain, Cookie, Direction, ExchangeType, Message, MessageId, Notify, NotifyContent, NotifyType, Opaque,
     OriginalRole, SpiI, encode_message,
 };
 use crate::machine::Deadline;
@@ -44,7 +45,7 @@ pub(crate) struct AwaitResume {
     window: Window,
     /// Cookies so far.
     detours: u8,
-    is_sole: bool,
+    errand: Errand,
     /// Until IKE_AUTH takes it over.
     kept: Option<Box<Kept>>,
     made_at: Instant,
@@ -75,14 +76,16 @@ pub(crate) fn anew(
     old: Names,
     connection: &Arc<Connection>,
     path: Path,
+    errand: &Errand,
 ) -> Option<Box<IkeSa>> {
     let spi_i = SpiI(ctx.spis.ike(ctx.rng));
     let names = Names { id: old.id, spi_i, spi_r: None, role: OriginalRole::Initiator };
     // Whether the gateway has made an SA of the ticket is not known: it is not said to be the only one.
-    match AwaitInit::start(ctx, names, Arc::clone(connection), path, false) {
+    let errand = Errand { is_sole: false, ..errand.clone() };
+    match AwaitInit::start(ctx, names, Arc::clone(connection), path, errand) {
         Ok(state) => Some(Box::new(IkeSa { names, state: State::AwaitInit(Box::new(state)) })),
         Err(refusal) => {
-            fail(ctx, connection, &refusal);
+            fail(ctx, names, connection, &refusal);
             None
         }
     }
@@ -99,7 +102,7 @@ impl AwaitResume {
         names: Names,
         connection: Arc<Connection>,
         path: Path,
-        is_sole: bool,
+        errand: Errand,
         kept: Kept,
     ) -> Result<Self, Refusal> {
         let mut state = Self {
@@ -109,7 +112,7 @@ impl AwaitResume {
             cookie: None,
             window: Window::new(MessageId::FIRST, MessageId::FIRST),
             detours: 0,
-            is_sole,
+            errand,
             kept: Some(Box::new(kept)),
             made_at: ctx.now.mono,
         };
@@ -130,13 +133,18 @@ impl AwaitResume {
             // RFC 5723 §4.3.2: NATs and abilities are found out anew.
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
-            if ctx.settings.follows_redirects { chain.plain(NotifyType::RedirectSupported) } else { Ok(()) }
+            match self.errand.redirected_from {
+                Some(from) => chain.notify(&NotifyContent::RedirectedFrom(from)),
+                None if ctx.settings.follows_redirects => chain.plain(NotifyType::RedirectSupported),
+                None => Ok(()),
+            }
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
         let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
         transmit(ctx, self.path, &datagrams);
         self.window = Window::new(MessageId::FIRST, MessageId::FIRST);
-        self.window.sent(ctx.now, ExchangeType::IkeSessionResume, datagrams, &ctx.settings.retransmission);
+        let settings = self.connection.upkeep.retransmission(ctx.settings.retransmission);
+        self.window.sent(ctx.now, ExchangeType::IkeSessionResume, datagrams, &settings);
         Ok(())
     }
 
@@ -172,24 +180,19 @@ impl AwaitResume {
         chain: &Chain<'_>,
         effects: &mut Effects,
     ) -> Result<(), Discard> {
-        let notify = chain.notify(NotifyType::Cookie).or_else(|| chain.notifies().next());
+        let first = || chain.notify(NotifyType::Redirect).or_else(|| chain.notifies().next());
+        let notify = chain.notify(NotifyType::Cookie).or_else(first);
+        if let Some(notify) = notify.filter(|notify| notify.kind == NotifyType::Redirect) {
+            return self.sent_elsewhere(ctx, names, &notify, effects);
+        }
         match notify.map(|notify| notify.content()) {
             Some(Ok(NotifyContent::Cookie(cookie))) if self.detours < MAX_DETOURS => {
                 self.cookie = Some(cookie.into_owned());
                 self.detours += 1;
                 if let Err(refusal) = self.send(ctx, names) {
-                    fail(ctx, &self.connection, &refusal);
+                    fail(ctx, names, &self.connection, &refusal);
                     effects.is_gone = true;
                 }
-                Ok(())
-            }
-            Some(Ok(NotifyContent::Redirect { nonce: Some(nonce), .. }))
-                if ctx.settings.follows_redirects && nonce.as_slice() == self.nonce =>
-            {
-                // Whether to go there is decided by who follows redirects, in IKE_SA_INIT; the ticket is
-                // still good, and can be presented there.
-                self.put_back(ctx);
-                self.fall_back(ctx, names, effects);
                 Ok(())
             }
             // A gateway that does not know the exchange may say so.
@@ -204,14 +207,40 @@ impl AwaitResume {
         }
     }
 
+    /// The gateway wants us elsewhere (`RFC 5685 §3`). The ticket is still good, and is presented there.
+    fn sent_elsewhere(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        notify: &Notify<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let read = client::read(notify, Some(&self.nonce));
+        let refused = match read {
+            Ok(to) if ctx.settings.follows_redirects => {
+                let (exchange, from) = (ExchangeType::IkeSessionResume, self.path.remote);
+                self.put_back(ctx);
+                ctx.tell(names.id, News::Sent { exchange, from, to });
+                effects.is_gone = true;
+                return Ok(());
+            }
+            Ok(to) => (RedirectRefusal::Disabled, Some(to)),
+            Err(reason) => (reason, None),
+        };
+        let (reason, to) = refused;
+        let connection = Some(self.connection.profile.name.clone());
+        ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
+        Err(Discard::Hint)
+    }
+
     /// Begins with a full exchange, under the same SPI: the gateway has kept nothing of it.
     fn fall_back(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         self.kept = None;
         let connection = Arc::clone(&self.connection);
-        match AwaitInit::start(ctx, names, connection, self.path, self.is_sole) {
+        match AwaitInit::start(ctx, names, connection, self.path, self.errand.clone()) {
             Ok(state) => effects.next = Some(State::AwaitInit(Box::new(state))),
             Err(refusal) => {
-                fail(ctx, &self.connection, &refusal);
+                fail(ctx, names, &self.connection, &refusal);
                 effects.is_gone = true;
             }
         }
@@ -239,7 +268,8 @@ impl AwaitResume {
             role: OriginalRole::Initiator,
         });
         let Some(Ok(keys)) = keys.map(|origin| IkeKeys::resumed(origin, &kept.derivation)) else {
-            fail(ctx, &self.connection, &Refusal::new(Failure::Local, "no keys come of the ticket"));
+            let refusal = Refusal::new(Failure::Local, "no keys come of the ticket");
+            fail(ctx, *names, &self.connection, &refusal);
             effects.is_gone = true;
             return Ok(());
         };
@@ -262,14 +292,14 @@ impl AwaitResume {
             ni: self.nonce.into(),
             nr: nr.as_slice().into(),
             hashes: payloads::hashes(chain),
-            is_sole: self.is_sole,
+            errand: self.errand.clone(),
             kept: Some(kept),
             made_at: self.made_at,
         };
         match AwaitAuth::start(ctx, *names, introduced) {
             Ok(state) => effects.next = Some(State::AwaitAuth(Box::new(state))),
             Err(refusal) => {
-                fail(ctx, &self.connection, &refusal);
+                fail(ctx, *names, &self.connection, &refusal);
                 effects.is_gone = true;
             }
         }
@@ -291,7 +321,7 @@ impl AwaitResume {
         self.window.deadline().map(|at| Deadline { at, why: "an IKE_SESSION_RESUME request is repeated" })
     }
 
-    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, effects: &mut Effects) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         let settings = Arc::clone(ctx.settings);
         match self.window.due(ctx.now, &settings.retransmission) {
             Due::Nothing => {}
@@ -302,15 +332,17 @@ impl AwaitResume {
             Due::Dead => {
                 // Another gateway may take it.
                 self.put_back(ctx);
-                let refusal = Refusal::new(Failure::Timeout, "no answer to IKE_SESSION_RESUME");
-                fail(ctx, &self.connection, &refusal);
+                let detail = unanswered(ExchangeType::IkeSessionResume, self.path);
+                let refusal = Refusal::new(Failure::Timeout, detail);
+                fail(ctx, names, &self.connection, &refusal);
                 effects.is_gone = true;
             }
         }
     }
 
     pub(crate) fn snapshot(&self, names: Names, now: Now) -> SaSnapshot {
-        half_open(names, self.path, &self.connection, now.mono.since(self.made_at))
+        let age = now.mono.since(self.made_at);
+        half_open(names, self.path, &self.connection, &self.errand, age)
     }
 }
 

@@ -113,17 +113,18 @@ fn address(address: IpAddr) -> Attribute<'static> {
     }
 }
 
-/// What a client asks for, which has had some addresses before.
-pub(crate) fn ask(wants_ipv4: bool, wants_ipv6: bool, had: &[IpAddr]) -> Option<Configuration<'static>> {
+/// What a client asks for. Of each family it would like the address that it `has` from another
+/// gateway.
+pub(crate) fn ask(wants_ipv4: bool, wants_ipv6: bool, has: &[IpAddr]) -> Option<Configuration<'static>> {
     let mut attributes = Vec::new();
-    let ipv4 = had.iter().find_map(|had| if let IpAddr::V4(had) = had { Some(*had) } else { None });
-    let ipv6 = had.iter().find_map(|had| if let IpAddr::V6(had) = had { Some(*had) } else { None });
-    let ipv6 = ipv6.and_then(|had| Ipv6Prefix::new(had, HOST_LENGTH));
     if wants_ipv4 {
-        attributes.extend([Attribute::Ip4Address(ipv4), Attribute::Ip4Dns(None), Attribute::Ip4Subnet(None)]);
+        let wish = has.iter().find_map(|has| if let IpAddr::V4(has) = has { Some(*has) } else { None });
+        attributes.extend([Attribute::Ip4Address(wish), Attribute::Ip4Dns(None), Attribute::Ip4Subnet(None)]);
     }
     if wants_ipv6 {
-        attributes.extend([Attribute::Ip6Address(ipv6), Attribute::Ip6Dns(None), Attribute::Ip6Subnet(None)]);
+        let wish = has.iter().find_map(|has| if let IpAddr::V6(has) = has { Some(*has) } else { None });
+        let wish = wish.and_then(|wish| Ipv6Prefix::new(wish, HOST_LENGTH));
+        attributes.extend([Attribute::Ip6Address(wish), Attribute::Ip6Dns(None), Attribute::Ip6Subnet(None)]);
     }
     if attributes.is_empty() {
         return None;

@@ -6,9 +6,11 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::crypto::Provider;
-use crate::ike::config::Settings;
-use crate::ike::event::{Counters, Event, Failure, SaLabel};
-use crate::ike::io::{Output, Shard};
+use crate::gateway::GatewayAddress;
+use crate::ike::client::News;
+use crate::ike::config::{Name, Settings};
+use crate::ike::event::{Counters, Event, Failure, RedirectRefusal, SaLabel};
+use crate::ike::io::{Output, SaId, Shard};
 use crate::ike::lease::Leases;
 use crate::ike::redirect::Targets;
 use crate::ike::sa::wallet::Tickets;
@@ -28,6 +30,9 @@ pub(crate) struct Context<'a> {
     pub(crate) leases: &'a mut dyn Leases,
     pub(crate) counters: &'a mut Counters,
     pub(crate) refusals: &'a mut Refusals,
+    pub(crate) misdirections: &'a mut Misdirections,
+    /// What has come of SAs that we have begun, for the client side.
+    pub(crate) news: &'a mut Vec<(SaId, News)>,
     pub(crate) spis: &'a mut Spis,
     pub(crate) tickets: &'a mut Tickets,
     pub(crate) out: &'a mut Outbox<Output>,
@@ -48,6 +53,19 @@ impl Context<'_> {
         self.counters.failure(refusal.failure);
         let Refusal { failure, detail, identity: _ } = refusal;
         self.out.push(Output::Event(Event::ChildRefused { sa, failure, detail }));
+    }
+
+    /// Says that a redirect is not followed, unless that was said a moment ago.
+    pub(crate) fn misdirected(&mut self, reason: RedirectRefusal, misdirected: Misdirected) {
+        self.counters.redirect_refused(reason);
+        if let Some((reason, last, count)) = self.misdirections.count(self.now.mono, reason, misdirected) {
+            self.out.push(Output::Event(last.into_event(reason, count)));
+        }
+    }
+
+    /// Tells the client side what has come of an SA.
+    pub(crate) fn tell(&mut self, sa: SaId, news: News) {
+        self.news.push((sa, news));
     }
 
     /// Says that something happened.
@@ -71,6 +89,24 @@ impl Refused {
     pub(crate) fn into_event(self, failure: Failure, count: u64) -> Event {
         let Self { peer, identity, detail } = self;
         Event::Refused { peer, identity, failure, detail, count }
+    }
+}
+
+/// Which redirects were not followed was said when, and what was held back since.
+pub(crate) type Misdirections = Throttle<RedirectRefusal, Misdirected>;
+
+/// A redirect that is not followed.
+#[derive(Debug)]
+pub(crate) struct Misdirected {
+    pub(crate) connection: Option<Name>,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: Option<GatewayAddress>,
+}
+
+impl Misdirected {
+    pub(crate) fn into_event(self, reason: RedirectRefusal, count: u64) -> Event {
+        let Self { connection, from, to } = self;
+        Event::RedirectRefused { connection, from, to, reason, count }
     }
 }
 

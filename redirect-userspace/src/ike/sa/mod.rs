@@ -14,8 +14,9 @@
 //! responder                                     initiator
 //! ─── IKE_SA_INIT request ──▶ Answered          AwaitInit ── IKE_SA_INIT request ──▶
 //!                                │                  │ ◀── cookie, other group: again
+//!                                │                  │ ◀── redirect: gone, the client side goes on
 //! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
-//!                                │                  │ ◀── cookie: again; no: AwaitInit
+//!                                │                  │ ◀── cookie: again; redirect: gone; no: AwaitInit
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
 //!                  ┌─────────────┤                  │
 //!               Refused     Established ◀───────────┘
@@ -54,7 +55,8 @@ use self::await_auth::AwaitAuth;
 use self::await_init::AwaitInit;
 use self::await_resume::AwaitResume;
 use self::context::Context;
-use self::established::{Established, Estate};
+use self::established::{Belongings, Established, Estate};
+use super::client::News;
 use super::event::{CloseReason, Discard};
 use super::io::{Output, Path, SaId};
 use super::rules::Outside;
@@ -188,9 +190,9 @@ impl IkeSa {
         match &mut self.state {
             State::Answered(state) => state.timeout(ctx, &mut effects),
             State::Refused(state) => effects.is_gone = state.expires_at <= ctx.now.mono,
-            State::AwaitInit(state) => state.timeout(ctx, &mut effects),
-            State::AwaitResume(state) => state.timeout(ctx, &mut effects),
-            State::AwaitAuth(state) => state.timeout(ctx, &mut effects),
+            State::AwaitInit(state) => state.timeout(ctx, self.names, &mut effects),
+            State::AwaitResume(state) => state.timeout(ctx, self.names, &mut effects),
+            State::AwaitAuth(state) => state.timeout(ctx, self.names, &mut effects),
             State::Established(state) => state.timeout(ctx, self.names, &mut effects),
         }
         self.settle(&mut effects);
@@ -263,6 +265,30 @@ impl IkeSa {
         }
     }
 
+    /// Addresses that its client was given, whichever of the two we are.
+    pub(crate) fn addresses(&self) -> Vec<std::net::IpAddr> {
+        match &self.state {
+            State::Established(state) => state.addresses(),
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => Vec::new(),
+        }
+    }
+
+    /// What its client would have again with another gateway.
+    pub(crate) fn belongings(&self) -> Option<Belongings> {
+        match &self.state {
+            State::Established(state) => Some(state.belongings()),
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
+        }
+    }
+
     /// Whether the peer has not proved yet who it is.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
@@ -273,6 +299,11 @@ impl IkeSa {
             | State::AwaitAuth(_) => true,
             State::Established(_) => false,
         }
+    }
+
+    /// Whether it is up and nothing is in its place.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        !self.is_half_open() && !self.is_remnant()
     }
 
     /// The SA, once it is established.
@@ -292,9 +323,16 @@ impl IkeSa {
         match &mut self.state {
             // Whatever the peer has made beside it is in the table on its own.
             State::Established(state) => state.shut(ctx, self.names, reason, &mut Effects::default()),
-            State::AwaitAuth(state) => state.release(ctx),
-            State::AwaitResume(state) => state.put_back(ctx),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) => {}
+            State::AwaitAuth(state) => {
+                state.release(ctx);
+                ctx.tell(self.names.id, News::Closed(reason));
+            }
+            State::AwaitResume(state) => {
+                state.put_back(ctx);
+                ctx.tell(self.names.id, News::Closed(reason));
+            }
+            State::AwaitInit(_) => ctx.tell(self.names.id, News::Closed(reason)),
+            State::Answered(_) | State::Refused(_) => {}
         }
     }
 

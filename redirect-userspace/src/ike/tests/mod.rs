@@ -4,6 +4,7 @@
 
 mod auth;
 mod child;
+mod client;
 mod collisions;
 mod exchanges;
 mod hostile;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gateway::{EmptySlot, GatewayAddress, GatewayAddresses, GatewayIndex, LlgTable};
+use crate::ike::config::Settings;
 use crate::ike::redirect::{Target, Targets};
 use crate::ike::wire::{Message, Notify, NotifyContent, NotifyType, encode_message};
 use crate::ike::{CloseReason, Command, Drain, Event, Input, SaState, Selection};
@@ -24,7 +25,7 @@ pub(super) fn targets(index: u16, vips: &[&str]) -> Input<'static> {
     Input::Targets(Arc::new(Targets::new(&table, members, 0x9e37_79b9_7f4a_7c15, vips)))
 }
 
-/// Lets the client's requests say that it follows redirects, which it does not do by itself yet.
+/// Lets the request of a client that does not follow redirects say that it does.
 fn follow(pair: &mut Pair) {
     let Some(Flying { octets, .. }) = pair.wire.front_mut() else { panic!("no request") };
     let message = Message::decode(octets).unwrap();
@@ -105,10 +106,13 @@ fn following(mut plan: Plan) -> Pair {
 fn a_client_is_redirected_in_ike_auth_once_it_is_known_and_gets_no_child_sa() {
     let mut plan = Plan::shared_key();
     plan.gateway_profile(|profile| profile.redirect_auth = true);
+    let ignoring = Settings { follows_redirects: false, ..plan.client.clone() };
     let mut pair = following(plan);
     pair.step(End::Gateway, targets(1, &[]));
 
     pair.initiate();
+    // It has said that it goes, and stays.
+    pair.step(End::Client, Input::Configure(Arc::new(ignoring)));
     pair.settle();
 
     let [sa] = &pair.sas(End::Gateway)[..] else { panic!("one SA") };

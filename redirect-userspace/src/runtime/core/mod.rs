@@ -190,7 +190,9 @@ impl Core {
                 }
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
-                    GatewayNews::Event(event) => self.record(&Event::Ike(event)),
+                    GatewayNews::Events(events) => {
+                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                    }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),
                 },
                 Some(event) = self.elections.events.recv() => self.converse(event)?,

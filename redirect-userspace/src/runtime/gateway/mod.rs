@@ -9,17 +9,20 @@
 //!      ◀─news── └ …                                         ┘
 //! ```
 
+mod locate;
+mod news;
 mod worker;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use self::worker::{Door, Heard, Order, Parts, Plane, Worker};
+use self::locate::local_address;
+use self::news::{Board, Heard, Page};
+use self::worker::{Door, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
 use crate::dataplane::none::Nobody;
@@ -31,6 +34,7 @@ use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
     Command, Endpoint, Event, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, SaId, Selection, Shard,
+    UsedTicket,
 };
 use crate::net::ike::Port;
 use crate::net::steer::worker_of;
@@ -42,21 +46,22 @@ use crate::time::UnixTime;
 /// The running gateway. Dropping it tells every peer that its SA is gone.
 pub(super) struct Gateway {
     workers: Vec<Worker>,
-    news: mpsc::Receiver<Heard>,
+    board: Arc<Board>,
     pools: SharedPools,
     served: Vec<Prefix>,
     shared: Option<Arc<Shared>>,
     settings: Arc<Settings>,
     durations: Durations,
-    lost: Arc<AtomicU64>,
     is_userspace: bool,
+    /// Connections that are brought up by themselves.
+    kept_up: Vec<Name>,
 }
 
 /// News of the gateway for the core.
 #[derive(Debug)]
 pub(super) enum GatewayNews {
-    /// Something happened.
-    Event(Event),
+    /// Something happened, the earliest first.
+    Events(Vec<Event>),
     /// A worker has ended: the daemon cannot go on.
     Failed,
 }
@@ -117,8 +122,7 @@ impl Gateway {
         } else {
             (None, Vec::new())
         };
-        let (news, heard) = mpsc::channel(NEWS);
-        let lost = Arc::new(AtomicU64::new(0));
+        let board = Arc::new(Board::default());
         let pools = SharedPools::default();
         let settings = for_data_plane(&config.settings, is_userspace);
         let mut queues = queues.into_iter();
@@ -142,28 +146,23 @@ impl Gateway {
                 endpoint,
                 ports: own,
                 plane,
-                news: news.clone(),
-                lost: Arc::clone(&lost),
+                board: Arc::clone(&board),
             };
             workers.push(Worker::start(parts)?);
         }
         let mut gateway = Self {
             workers,
-            news: heard,
+            board,
             pools,
             served: Vec::new(),
             shared,
             settings,
             durations: Durations::default(),
-            lost,
             is_userspace,
+            kept_up: config.start.clone(),
         };
         gateway.set_pools(config);
-        for name in &config.start {
-            if let Err(why) = gateway.connect(name) {
-                tracing::warn!(connection = %name, why, "a connection cannot be begun");
-            }
-        }
+        gateway.keep_up(&config.start);
         Ok(gateway)
     }
 
@@ -178,6 +177,11 @@ impl Gateway {
         self.settings = for_data_plane(&config.settings, self.is_userspace);
         self.set_pools(config);
         self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        // Those that were kept up already are by the worker that they are with.
+        let new: Vec<Name> =
+            config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
+        self.kept_up.clone_from(&config.start);
+        self.keep_up(&new);
     }
 
     fn set_pools(&mut self, config: &Ike) {
@@ -242,12 +246,33 @@ impl Gateway {
     pub(super) fn connect(&self, name: &Name) -> Result<(), String> {
         let connection = self.settings.connections.iter().find(|it| it.profile.name == *name);
         let connection = connection.ok_or_else(|| format!("there is no connection {name}"))?;
-        let remote = connection.remotes.first().copied().ok_or_else(|| "it has no remote".to_owned())?;
-        let local = local_address(remote).map_err(|error| format!("no way to {remote}: {error}"))?;
+        let mut why = "it has no remote".to_owned();
+        for remote in &connection.remotes {
+            match local_address(*remote) {
+                Ok(local) => {
+                    // On the way to another one than the first it is asked for again.
+                    let is_first = connection.remotes.first() == Some(remote);
+                    self.initiate(name, if is_first { local } else { Ipv4Addr::UNSPECIFIED.into() });
+                    return Ok(());
+                }
+                Err(error) => why = format!("no way to {remote}: {error}"),
+            }
+        }
+        Err(why)
+    }
+
+    /// Brings connections up, as soon as there is a way to one of their remotes.
+    fn keep_up(&self, names: &[Name]) {
+        for name in names {
+            self.initiate(name, Ipv4Addr::UNSPECIFIED.into());
+        }
+    }
+
+    fn initiate(&self, name: &Name, local: IpAddr) {
         // Any worker will do: its number is in the SPI.
-        let worker = self.workers.first().ok_or_else(|| "there are no workers".to_owned())?;
-        worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
-        Ok(())
+        if let Some(worker) = self.workers.first() {
+            worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
+        }
     }
 
     /// How many SAs are meant, soon.
@@ -323,35 +348,45 @@ impl Gateway {
 
     /// The next news.
     pub(super) async fn news(&mut self) -> GatewayNews {
-        loop {
-            match self.news.recv().await {
-                Some(Heard::Event(event)) => {
+        let Page { heard, lost, has_ended } = self.board.read().await;
+        if has_ended {
+            return GatewayNews::Failed;
+        }
+        if lost > 0 {
+            tracing::warn!(lost, "events of the gateway were dropped: there were too many");
+        }
+        let mut events = Vec::new();
+        let mut superseded: Vec<Vec<Arc<[u8]>>> = vec![Vec::new(); self.workers.len()];
+        let mut used: Vec<Vec<Arc<UsedTicket>>> = vec![Vec::new(); self.workers.len()];
+        for heard in heard {
+            match heard {
+                Heard::Event(event) => {
                     if let Event::Established { took, .. } = &event {
                         self.durations.note(*took);
                     }
-                    let lost = self.lost.swap(0, Ordering::Relaxed);
-                    if lost > 0 {
-                        tracing::warn!(lost, "events of the gateway were dropped: there were too many");
-                    }
-                    return GatewayNews::Event(event);
+                    events.push(event);
                 }
-                Some(Heard::Supersede(from, holder)) => {
-                    for (number, worker) in self.workers.iter().enumerate() {
-                        if number != from {
-                            worker.order(Order::Supersede(Arc::clone(&holder)));
-                        }
-                    }
+                Heard::Supersede(from, holder) => {
+                    let others = superseded.iter_mut().enumerate().filter(|(number, _)| *number != from);
+                    others.for_each(|(_, holders)| holders.push(Arc::clone(&holder)));
                 }
-                Some(Heard::TicketUsed(from, used)) => {
-                    for (number, worker) in self.workers.iter().enumerate() {
-                        if number != from {
-                            worker.order(Order::TicketUsed(Arc::clone(&used)));
-                        }
-                    }
+                Heard::TicketUsed(from, ticket) => {
+                    let others = used.iter_mut().enumerate().filter(|(number, _)| *number != from);
+                    others.for_each(|(_, tickets)| tickets.push(Arc::clone(&ticket)));
                 }
-                Some(Heard::Ended) | None => return GatewayNews::Failed,
             }
         }
+        for (worker, holders) in self.workers.iter().zip(superseded) {
+            if !holders.is_empty() {
+                worker.order(Order::Supersede(holders.into()));
+            }
+        }
+        for (worker, tickets) in self.workers.iter().zip(used) {
+            if !tickets.is_empty() {
+                worker.order(Order::TicketsUsed(tickets.into()));
+            }
+        }
+        GatewayNews::Events(events)
     }
 }
 
@@ -398,18 +433,6 @@ fn for_data_plane(settings: &Arc<Settings>, is_userspace: bool) -> Arc<Settings>
     Arc::new(settings)
 }
 
-/// Our address on the way to a peer.
-fn local_address(remote: SocketAddr) -> std::io::Result<IpAddr> {
-    let any: SocketAddr = match remote {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
-    // Sends nothing: it only asks for the route.
-    socket.connect(remote)?;
-    Ok(socket.local_addr()?.ip())
-}
-
 /// News of the gateway, if there is one.
 pub(super) async fn gateway_news(gateway: Option<&mut Gateway>) -> GatewayNews {
     match gateway {
@@ -420,5 +443,3 @@ pub(super) async fn gateway_news(gateway: Option<&mut Gateway>) -> GatewayNews {
 
 /// Where IKE is spoken without NATs.
 const IKE_PORT: u16 = 500;
-/// Events that may wait for the core.
-const NEWS: usize = 4_096;

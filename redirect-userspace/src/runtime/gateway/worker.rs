@@ -7,7 +7,7 @@
 //!   bounded.
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,8 +19,10 @@ use anyhow::Context as _;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::locate::Locator;
+use super::news::{Board, Heard};
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::DataPlane;
 use crate::dataplane::none::Nobody;
@@ -29,8 +31,8 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, Input, NAT_T_PORT, Output, Path, Selection, Usage,
-    UsedTicket,
+    Command, CountSnapshot, Counters, Endpoint, Input, NAT_T_PORT, Output, Path, Request, Selection, Usage,
+    UsedTicket, Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -74,33 +76,22 @@ pub(super) enum Order {
     Configure(Arc<Settings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
+    /// A gateway was looked for.
+    Located(Request, Vec<Way>),
     /// A datagram came to another socket of this node.
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
     Command(Command),
-    /// A client has made a new SA with another worker.
-    Supersede(Arc<[u8]>),
-    /// A ticket was used with another worker.
-    TicketUsed(Arc<UsedTicket>),
+    /// Clients have made new SAs with another worker.
+    Supersede(Arc<[Arc<[u8]>]>),
+    /// Tickets were used with another worker.
+    TicketsUsed(Arc<[Arc<UsedTicket>]>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
     /// What of its SAs could be on a page.
     Page(SaQuery, oneshot::Sender<SaPage>),
     /// The daemon ends.
     Stop,
-}
-
-/// Something that the core hears of a worker.
-#[derive(Debug)]
-pub(super) enum Heard {
-    /// Something happened.
-    Event(Event),
-    /// A client has made a new SA with this worker.
-    Supersede(usize, Arc<[u8]>),
-    /// A ticket was used with this worker.
-    TicketUsed(usize, Arc<UsedTicket>),
-    /// The thread has ended, and nobody told it to.
-    Ended,
 }
 
 /// How a worker stands.
@@ -117,9 +108,7 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
-    pub(super) news: mpsc::Sender<Heard>,
-    /// Events that the core was too slow for.
-    pub(super) lost: Arc<AtomicU64>,
+    pub(super) board: Arc<Board>,
 }
 
 /// Who carries the packets of its Child SAs.
@@ -165,14 +154,17 @@ impl Worker {
         let (ring, shown) = (Arc::clone(&bell), Arc::clone(&figures));
         let waiting = Arc::new(AtomicUsize::new(0));
         let come_in = Arc::clone(&waiting);
+        let locator = Locator::new(orders.clone(), Arc::clone(&bell));
         let thread = thread::Builder::new()
             .name(format!("ike-{}", parts.number))
             .spawn(move || {
                 give_way();
-                let news = parts.news.clone();
+                let board = Arc::clone(&parts.board);
                 let mut turn = Turn {
                     parts,
+                    locator,
                     out: Outbox::new(),
+                    heard: Vec::new(),
                     inbox: Some(Inbox::new()),
                     figures: shown,
                     waiting: come_in,
@@ -181,8 +173,7 @@ impl Worker {
                 };
                 turn.serve(&epoll, &ring, &inbox);
                 if !turn.is_stopping {
-                    // The core cannot go on without it, however long it takes to hear.
-                    let _core_gone = news.blocking_send(Heard::Ended);
+                    board.end();
                 }
             })
             .context("starting a thread of the gateway")?;
@@ -219,7 +210,10 @@ impl Drop for Worker {
 /// What one thread works with.
 struct Turn {
     parts: Parts,
+    locator: Locator,
     out: Outbox<Output>,
+    /// What the core has not been told yet.
+    heard: Vec<Heard>,
     /// Lent out while its datagrams are worked through.
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
@@ -264,6 +258,10 @@ impl Turn {
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            if let Plane::Userspace(plane) = &mut self.parts.plane {
+                plane.flush();
+            }
+            self.parts.board.post(&mut self.heard);
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
     }
@@ -364,9 +362,10 @@ impl Turn {
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
-            Output::Supersede { holder } => self.say(Heard::Supersede(self.parts.number, holder)),
-            Output::TicketUsed(used) => self.say(Heard::TicketUsed(self.parts.number, used.into())),
-            Output::Event(event) => self.say(Heard::Event(event)),
+            Output::Supersede { holder } => self.heard.push(Heard::Supersede(self.parts.number, holder)),
+            Output::TicketUsed(used) => self.heard.push(Heard::TicketUsed(self.parts.number, used.into())),
+            Output::Locate { request, host } => self.locator.locate(request, host),
+            Output::Event(event) => self.heard.push(Heard::Event(event)),
         }
     }
 
@@ -380,15 +379,10 @@ impl Turn {
         }
     }
 
-    fn say(&self, heard: Heard) {
-        if self.parts.news.try_send(heard).is_err() {
-            self.parts.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::Datagram(path, mut octets) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -396,8 +390,16 @@ impl Turn {
                 self.tell(now);
             }
             Order::Command(command) => self.step(now, Input::Command(command)),
-            Order::Supersede(holder) => self.step(now, Input::Supersede { holder }),
-            Order::TicketUsed(used) => self.step(now, Input::TicketUsed(&used)),
+            Order::Supersede(holders) => {
+                for holder in holders.iter().map(Arc::clone) {
+                    self.step(now, Input::Supersede { holder });
+                }
+            }
+            Order::TicketsUsed(tickets) => {
+                for used in &*tickets {
+                    self.step(now, Input::TicketUsed(used));
+                }
+            }
             Order::Count(selection, answer) => {
                 let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();
                 let _gone = answer.send(u64::try_from(count).unwrap_or(u64::MAX));

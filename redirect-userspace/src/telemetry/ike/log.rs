@@ -92,6 +92,27 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
         }
         IkeEvent::Rekeyed { sa, by_us } => sa_line!(event, sa, "SA rekeyed", "by" = side(*by_us)),
         IkeEvent::Redirected { sa, to } => sa_line!(event, sa, "client redirected", "to" = to.to_string()),
+        IkeEvent::RedirectFollowed { connection, from, to, exchange } => {
+            line!(
+                event,
+                "redirect followed",
+                "connection" = connection.as_str(),
+                "from" = from.to_string(),
+                "to" = to.to_string(),
+                "exchange" = exchange.to_string()
+            );
+        }
+        IkeEvent::RedirectRefused { connection, from, to, reason, count } => {
+            line!(
+                event,
+                "redirect not followed",
+                "connection" = or_none(connection.as_ref()),
+                "from" = from.to_string(),
+                "to" = or_none(to.as_ref()),
+                "reason" = reason.as_str(),
+                "count" = count
+            );
+        }
         IkeEvent::Moved { sa, from } => sa_line!(event, sa, "peer moved", "from" = from.to_string()),
         IkeEvent::TicketRefused { connection, gateway } => {
             let (connection, gateway) = (connection.as_str(), gateway.to_string());

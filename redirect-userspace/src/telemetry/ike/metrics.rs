@@ -6,7 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::control::{Durations, IkeFigures};
-use crate::ike::{CountSnapshot, Counters, Discard, Failure, SaState};
+use crate::ike::{CountSnapshot, Counters, Discard, Failure, RedirectRefusal, SaState};
 use crate::telemetry::metrics::{counter, counters, gauge, gauges, sentence};
 
 /// All of them.
@@ -67,6 +67,15 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
     )?;
     self::counters(
         encoder,
+        "ike_redirects_refused",
+        "Redirects that this node did not follow as a client, by the reason",
+        RedirectRefusal::ALL
+            .iter()
+            .zip(counters.redirects_refused)
+            .map(|(reason, count)| ([("reason", reason.as_str())], count)),
+    )?;
+    self::counters(
+        encoder,
         "ike_rekeys",
         "SAs in the place of others with older keys",
         [("ike", counters.ike_rekeys), ("child", counters.child_rekeys)]
@@ -87,6 +96,11 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
         ("ike_resumed", "IKE SAs that go on with an earlier session, by a ticket", counters.resumed),
         ("ike_cookies", "Cookies that were asked for", counters.cookies),
         ("ike_redirects", "Clients that the gateway told to go to another one", counters.redirects),
+        (
+            "ike_redirects_followed",
+            "Redirects that this node followed as a client",
+            counters.redirects_followed,
+        ),
         ("ike_retransmissions", "Requests of this node that were repeated", counters.retransmissions),
         ("ike_children", "Child SAs that came up", counters.children),
     ] {

@@ -26,6 +26,8 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::ChildDown { .. } => "child-down",
         Event::Rekeyed { .. } => "sa-rekeyed",
         Event::Redirected { .. } => "sa-redirected",
+        Event::RedirectFollowed { .. } => "redirected",
+        Event::RedirectRefused { .. } => "redirect-refused",
         Event::Moved { .. } => "sa-moved",
         Event::TicketRefused { .. } => "ticket-refused",
         Event::CookiesChanged { .. } => "cookies-changed",
@@ -39,10 +41,11 @@ pub(super) const fn severity(event: &Event) -> Severity {
         | Event::ChildUp { .. }
         | Event::Rekeyed { .. }
         | Event::Redirected { .. }
+        | Event::RedirectFollowed { .. }
         | Event::Moved { .. }
         | Event::TicketRefused { .. }
         | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
-        Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
+        Event::RedirectRefused { .. } | Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
         Event::Refused { failure, .. }
         | Event::ConnectFailed { failure, .. }
         | Event::ChildRefused { failure, .. } => of_failure(*failure),
@@ -144,6 +147,19 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
         }
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
         Event::Redirected { sa, to } => of(sa, [("to", to.to_string())]),
+        Event::RedirectFollowed { connection, from, to, exchange } => vec![
+            ("connection", connection.to_string()),
+            ("from", from.to_string()),
+            ("to", to.to_string()),
+            ("exchange", exchange.to_string()),
+        ],
+        Event::RedirectRefused { connection, from, to, reason, count } => vec![
+            ("connection", or_none(connection.as_ref())),
+            ("from", from.to_string()),
+            ("to", or_none(to.as_ref())),
+            ("reason", reason.to_string()),
+            ("count", count.to_string()),
+        ],
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
         Event::TicketRefused { connection, gateway } => {
             vec![("connection", connection.to_string()), ("gateway", gateway.to_string())]
@@ -201,6 +217,15 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         }
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
         Event::Redirected { sa, to } => write!(f, "{sa} was told to go to {to}"),
+        Event::RedirectFollowed { connection, from, to, exchange } => {
+            write!(f, "{connection} goes from {from} to {to}, as it was told in {exchange}")
+        }
+        Event::RedirectRefused { connection, from, to, reason, count } => write!(
+            f,
+            "{count} redirects were not followed: {reason}, the last one by {from} to {}, connection {}",
+            or_none(to.as_ref()),
+            or_none(connection.as_ref())
+        ),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
         Event::TicketRefused { connection, gateway } => {
             write!(f, "{connection} begins anew: {gateway} does not take its ticket")
@@ -238,8 +263,8 @@ pub(super) mod fixtures {
     use std::time::Duration;
 
     use crate::ike::config::Name;
-    use crate::ike::wire::ChildSpi;
-    use crate::ike::{CloseReason, Event, Failure, SaId, SaLabel};
+    use crate::ike::wire::{ChildSpi, ExchangeType};
+    use crate::ike::{CloseReason, Event, Failure, RedirectRefusal, SaId, SaLabel};
 
     /// The SA of a client.
     pub(crate) fn sa() -> SaLabel {
@@ -282,6 +307,19 @@ pub(super) mod fixtures {
             Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
             Event::Rekeyed { sa: sa(), by_us: true },
             Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap() },
+            Event::RedirectFollowed {
+                connection: Name::new("hq").unwrap(),
+                from: "10.50.0.5:500".parse().unwrap(),
+                to: "gw2.vpn.example.net".parse().unwrap(),
+                exchange: ExchangeType::IkeSaInit,
+            },
+            Event::RedirectRefused {
+                connection: Some(Name::new("hq").unwrap()),
+                from: "10.50.0.5:500".parse().unwrap(),
+                to: Some("203.0.113.9".parse().unwrap()),
+                reason: RedirectRefusal::NotAllowed,
+                count: 3,
+            },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
             Event::TicketRefused {
                 connection: Name::new("hq").unwrap(),
@@ -318,6 +356,9 @@ mod tests {
                  rekeyed",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12",
+                "hq goes from 10.50.0.5:500 to gw2.vpn.example.net, as it was told in IKE_SA_INIT",
+                "3 redirects were not followed: not-allowed, the last one by 10.50.0.5:500 to 203.0.113.9, \
+                 connection hq",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
                 "hq begins anew: 10.50.0.12:500 does not take its ticket",
                 "cookies are asked for: true, with 501 half-open SAs",

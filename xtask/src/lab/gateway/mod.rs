@@ -14,9 +14,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+pub(super) use self::scene::on_the_wire;
 pub use self::scene::{Place, Scene, Visitor, addresses};
 pub(super) use self::settings::sections;
-pub use self::settings::{LocalProof, Profile, RemoteProof, Settings};
+pub use self::settings::{Connection, LocalProof, Profile, RemoteProof, Settings};
 use super::control::{Control, Event, Sa};
 use super::netns::Namespace;
 use super::process::{Process, tell_of_failure};
@@ -70,6 +71,9 @@ impl Gateway {
         self.starts += 1;
         let mut command = self.namespace.command(installed("redirectd")?);
         command.arg("--config").arg(&self.config);
+        if self.settings.is_quiet {
+            command.args(["--log-filter", "warn"]);
+        }
         let name = format!("redirectd in {}", self.namespace.role());
         let mut daemon = Process::spawn(&name, &mut command, &self.log_file())?;
         let control = self.control.clone();

@@ -166,7 +166,7 @@ impl Scene {
 }
 
 /// Addresses of a client on the wire.
-fn on_the_wire(number: u8) -> (Ipv4Addr, Ipv6Addr) {
+pub(in crate::lab) fn on_the_wire(number: u8) -> (Ipv4Addr, Ipv6Addr) {
     (Ipv4Addr::new(10, 50, 0, 100 + number), Ipv6Addr::new(0xfd50, 0, 0, 0, 0, 0, 1, number.into()))
 }
 

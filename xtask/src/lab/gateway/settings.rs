@@ -26,12 +26,56 @@ pub struct Settings {
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
     pub retransmission: Option<(Duration, Duration)>,
+    /// Whether it logs warnings only.
+    pub is_quiet: bool,
     /// Keys of `[ike.limits]`.
     pub limits: Vec<(String, u32)>,
     /// Address pools: name and network.
     pub pools: Vec<(String, String)>,
     /// For those who come, in the order in which they are tried.
     pub profiles: Vec<Profile>,
+    /// To whom it goes itself.
+    pub connections: Vec<Connection>,
+    /// More sections, as they are.
+    pub extra: String,
+}
+
+/// One `[[ike.connection]]` with the laboratory's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Where the peer is, in the order in which they are tried.
+    pub remotes: Vec<String>,
+    /// Who we say we are.
+    pub local_id: String,
+    /// Whom we take for the peer.
+    pub remote_ids: Vec<String>,
+    /// Networks behind the peer.
+    pub inside: Vec<String>,
+    /// Whether it is brought up by itself.
+    pub is_automatic: bool,
+    /// How long one remote is tried.
+    pub patience: Option<Duration>,
+    /// How long the gateway may be silent.
+    pub dpd: Option<Duration>,
+}
+
+impl Connection {
+    /// One that asks for addresses of both families and is brought up by itself.
+    #[must_use]
+    pub fn new<T: ToString>(name: &str, remotes: &[T], remote_ids: &[&str], inside: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            remotes: remotes.iter().map(ToString::to_string).collect(),
+            local_id: format!("{name}@example.net"),
+            remote_ids: remote_ids.iter().map(ToString::to_string).collect(),
+            inside: inside.iter().map(ToString::to_string).collect(),
+            is_automatic: true,
+            patience: Some(Duration::from_secs(2)),
+            dpd: None,
+        }
+    }
 }
 
 /// One `[[ike.profile]]`.
@@ -149,7 +193,29 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
     for profile in &settings.profiles {
         add_profile(&mut text, settings, profile)?;
     }
+    for connection in &settings.connections {
+        add_connection(&mut text, connection)?;
+    }
+    text.push_str(&settings.extra);
     Ok(text)
+}
+
+fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
+    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience, dpd } = connection;
+    let start = if *is_automatic { "auto" } else { "manual" };
+    writeln!(
+        text,
+        "\n[[ike.connection]]\nname = {name:?}\nremote = {remotes:?}\nlocal-id = {local_id:?}\n\
+         remote-id = {remote_ids:?}\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
+         request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}"
+    )?;
+    if let Some(patience) = patience {
+        writeln!(text, "patience = \"{}ms\"", patience.as_millis())?;
+    }
+    if let Some(dpd) = dpd {
+        writeln!(text, "dpd = \"{}ms\"", dpd.as_millis())?;
+    }
+    Ok(())
 }
 
 fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Result<()> {
@@ -240,6 +306,42 @@ remote-auth = "psk"
 psk = "{SHARED_KEY}"
 pools = ["ra4"]
 dpd = "2000ms"
+"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_connection_becomes_its_section_and_more_sections_follow() {
+        let settings = Settings {
+            connections: vec![Connection::new("alice", &["10.50.0.5"], &["gw1", "gw2"], &["10.99.0.0/16"])],
+            extra: "\n[redirect.client]\nenabled = false\n".to_owned(),
+            ..Settings::default()
+        };
+
+        let text = sections(&settings).unwrap();
+
+        assert_eq!(
+            text,
+            format!(
+                r#"
+[ike]
+
+[[ike.connection]]
+name = "alice"
+remote = ["10.50.0.5"]
+local-id = "alice@example.net"
+remote-id = ["gw1", "gw2"]
+local-auth = "psk"
+remote-auth = "psk"
+psk = "{SHARED_KEY}"
+request = ["ipv4", "ipv6"]
+remote-ts = ["10.99.0.0/16"]
+start = "auto"
+patience = "2000ms"
+
+[redirect.client]
+enabled = false
 "#
             )
         );

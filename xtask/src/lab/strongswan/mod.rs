@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use self::connection::CHILD;
 pub use self::connection::{ClientConfig, GatewayConfig, Proof, SHARED_KEY};
@@ -26,6 +27,8 @@ use super::wait;
 
 /// The device that strongSwan's own ESP is behind.
 const TUNNELS: &str = "ipsec0";
+/// Buckets and locks of its table of IKE SAs, when there are many of them.
+const TABLES: &str = "    ikesa_table_size = 32768\n    ikesa_table_segments = 64\n";
 /// How long a daemon may take to answer for the first time.
 const START: Duration = Duration::from_secs(10);
 
@@ -40,11 +43,19 @@ pub struct Settings {
     pub has_signature_method: bool,
     /// Whether it writes the keys of IKE SAs to its log.
     pub tells_keys: bool,
+    /// Whether many thousand SAs come at once: it then keeps no log, and has tables for them.
+    pub is_for_load: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { follow_redirects: true, fragment_size: 1280, has_signature_method: true, tells_keys: false }
+        Self {
+            follow_redirects: true,
+            fragment_size: 1280,
+            has_signature_method: true,
+            tells_keys: false,
+            is_for_load: false,
+        }
     }
 }
 
@@ -87,7 +98,7 @@ impl Charon {
     # A laboratory's clients share an address and come all at once.
     dos_protection = no
     init_limit_half_open = 0
-    # A lost packet should show as a delay, not as a failed test; and who was sent to a gateway
+{tables}    # A lost packet should show as a delay, not as a failed test; and who was sent to a gateway
     # that has just died should soon ask the VIP again.
     retransmit_timeout = 1.0
     retransmit_base = 1.0
@@ -102,10 +113,10 @@ impl Charon {
             path = {log}
             flush_line = yes
             ike_name = yes
-            default = 1
+            default = {log_level}
             ike = {ike}
-            lib = 0
-            enc = 0
+            lib = {quiet}
+            enc = {quiet}
         }}
     }}
     journal {{
@@ -117,7 +128,14 @@ impl Charon {
             fragment_size = settings.fragment_size,
             signature = yes(settings.has_signature_method),
             socket = socket.display(),
-            ike = if settings.tells_keys { 4 } else { 1 },
+            tables = if settings.is_for_load { TABLES } else { "" },
+            log_level = if settings.is_for_load { -1 } else { 1 },
+            quiet = if settings.is_for_load { -1 } else { 0 },
+            ike = match settings {
+                Settings { is_for_load: true, .. } => -1,
+                Settings { tells_keys: true, .. } => 4,
+                Settings { .. } => 1,
+            },
             log = directory.join("charon.log").display(),
         );
         fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
@@ -227,6 +245,17 @@ impl Charon {
     pub fn initiate(&self, name: &str) -> Result<()> {
         let message = Section::new().text("ike", name).text("child", CHILD).text("timeout", -1);
         self.vici()?.request("initiate", &message)?;
+        Ok(())
+    }
+
+    /// Tells the clients with this identity to go to another gateway.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that identity that follows redirects.
+    pub fn redirect(&self, identity: &str, gateway: &str) -> Result<()> {
+        let message = Section::new().text("peer-id", identity).text("gateway", gateway);
+        self.vici()?.request("redirect", &message)?;
         Ok(())
     }
 
@@ -403,6 +432,12 @@ impl Charon {
         let lines: Vec<_> = text.lines().collect();
         let skip = lines.len().saturating_sub(LINES);
         format!("charon in {}:\n{}", self.namespace.role(), lines.get(skip..).unwrap_or_default().join("\n"))
+    }
+
+    /// Its process, to have its use of processor and memory measured.
+    #[must_use]
+    pub const fn id(&self) -> Pid {
+        self.process.id()
     }
 
     /// The namespace it runs in.

@@ -7,6 +7,7 @@
 //!
 //! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
 
+mod elsewhere;
 mod requests;
 mod responses;
 mod tasks;
@@ -17,10 +18,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::elsewhere::Belongings;
 #[cfg(test)]
 pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
 use self::tasks::{Doing, Task};
+use crate::ike::client::News;
 use crate::ike::config::{Lifetimes, Profile};
 use crate::ike::event::{CloseReason, Discard, Event, SaLabel};
 use crate::ike::io::{InstallChild, NAT_T_PORT, Output, Path};
@@ -141,6 +144,8 @@ impl Estate {
             task.abandon(ctx);
         }
         let age = ctx.now.mono.since(made_at);
+        // The client side knows whether it is one of its own.
+        ctx.tell(sa.id, News::Closed(CloseReason::DeletedByPeer));
         ctx.event(Event::Closed { sa, reason: CloseReason::DeletedByPeer, age });
     }
 }
@@ -471,6 +476,9 @@ impl Established {
         };
         if !is_remnant {
             self.end_tickets(ctx, names, reason);
+            if self.peer.are_we_client {
+                ctx.tell(names.id, News::Closed(reason));
+            }
             let age = ctx.now.mono.since(self.made_at);
             ctx.event(Event::Closed { sa: self.label(names), reason, age });
         }

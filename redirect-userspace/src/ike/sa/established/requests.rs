@@ -41,6 +41,9 @@ impl Established {
             Ok(checked) => checked,
             Err(violation) => return self.violated(ctx, names, path, exchange, &violation, effects),
         };
+        if exchange != ExchangeType::Informational {
+            self.stray_redirect(ctx, &chain);
+        }
         match form {
             Form::Informational => self.informational(ctx, names, path, &chain, effects),
             Form::NewChildRequest | Form::RekeyChildRequest => {
@@ -149,6 +152,7 @@ impl Established {
             self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
             return self.shut(ctx, names, CloseReason::DeletedByPeer, effects);
         }
+        self.sent_elsewhere(ctx, names, chain);
         let mut ours = Vec::new();
         for delete in deletes {
             if let Delete::Child(ChildProtocol::Esp, spis) = delete {

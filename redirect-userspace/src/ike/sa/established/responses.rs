@@ -41,6 +41,7 @@ impl Established {
                 return self.shut(ctx, names, CloseReason::ProtocolError, effects);
             }
         };
+        self.stray_redirect(ctx, &chain);
         if chain.notify(NotifyType::InvalidSyntax).is_some() {
             // RFC 7296 §2.21.3: the peer has forgotten the SA already.
             self.doing = Some(doing);

@@ -1,0 +1,85 @@
+//! Whole handshakes: IKE_SA_INIT, IKE_AUTH and the first Child SA, per second of processor time.
+
+use anyhow::{Result, ensure};
+
+use crate::Effort;
+use crate::meter::processor_time;
+use crate::report::{Report, Samples};
+use crate::responder::{Kind, Stage, Suite};
+
+/// What is compared, and the ratios that it must reach and should.
+const SUITES: [(Suite, f64, f64); 3] = [
+    (Suite::PSK, 2.0, 6.0),
+    (
+        Suite {
+            name: "ECDSA P-256",
+            has_certificates: true,
+            ike: "aes128gcm16-prfsha256-x25519",
+            esp: "aes128gcm16",
+        },
+        1.5,
+        3.0,
+    ),
+    (
+        Suite {
+            name: "PSK, MODP-2048",
+            has_certificates: false,
+            ike: "aes128gcm16-prfsha256-modp2048",
+            esp: "aes128gcm16",
+        },
+        1.5,
+        3.0,
+    ),
+];
+
+impl Suite {
+    /// The cheapest: a shared key.
+    pub(crate) const PSK: Self = Self {
+        name: "PSK, X25519",
+        has_certificates: false,
+        ike: "aes128gcm16-prfsha256-x25519",
+        esp: "aes128gcm16",
+    };
+}
+
+/// Handshakes before those that count: caches are filled, and memory is there.
+const WARM_UP: u64 = 100;
+
+pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    let stage = Stage::new()?;
+    let kinds = [Kind::Idle, Kind::Ours, Kind::Charon];
+    for (suite, must, aim) in SUITES {
+        let mut rates = kinds.map(|_| Samples::new());
+        let mut costs = kinds.map(|_| Samples::new());
+        for _ in 0..effort.of(9, 2) {
+            for ((kind, rates), costs) in kinds.into_iter().zip(&mut rates).zip(&mut costs) {
+                let seconds = turn(&stage, kind, suite, effort.of(500, 100))?;
+                rates.push(1.0 / seconds);
+                costs.push(seconds * 1e6);
+            }
+        }
+        let [idle, ours, charon] = &rates;
+        let unit = "/CPU-s";
+        report.rate("handshakes, no data plane", suite.name, unit, idle, charon, must, aim);
+        report.rate("handshakes, userspace ESP", suite.name, unit, ours, charon, must, aim);
+        let names = ["ours, no data plane", "ours, userspace ESP", "charon, kernel-libipsec"];
+        for (name, costs) in names.into_iter().zip(&costs) {
+            report.info(&format!("  one of {name}"), suite.name, "us", costs);
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of processor time for a handshake of a gateway that has just been started.
+fn turn(stage: &Stage, kind: Kind, suite: Suite, count: u64) -> Result<f64> {
+    let responder = stage.start(kind, suite)?;
+    stage.clients(suite, 1, WARM_UP)?;
+    let process = responder.id()?;
+    let before = processor_time(process)?;
+    stage.clients(suite, 1 + WARM_UP, count)?;
+    let used = processor_time(process)?.saturating_sub(before);
+    let sas = responder.sas()?;
+    ensure!(sas >= 1, "{kind:?} has {sas} SAs");
+    #[expect(clippy::cast_precision_loss, reason = "a count of handshakes")]
+    Ok(used.as_secs_f64() / count as f64)
+}

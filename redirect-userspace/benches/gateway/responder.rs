@@ -1,0 +1,200 @@
+//! The gateways that are compared, and the clients that come to them.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use xtask::lab::gateway::{Gateway, Place, Profile, Scene, Settings, addresses};
+use xtask::lab::pki::{Credential, Key, Pki, Validity};
+use xtask::lab::process::output;
+use xtask::lab::strongswan::{self, Charon, GatewayConfig, Proof, SHARED_KEY};
+use xtask::lab::topology::release_binary;
+
+/// Addresses for clients: more than ever come.
+const POOL: &str = "10.96.0.0/15";
+/// What is behind the gateway.
+const INSIDE: &str = "10.99.1.0/24";
+/// How long a tunnel may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Number of the place that clients come from.
+const CLIENT: u8 = 1;
+
+/// The gateway's place, the clients' place, and what both know.
+///
+/// Fields are dropped in order: the laboratory last.
+pub(crate) struct Stage {
+    pub(crate) place: Place,
+    key: PathBuf,
+    pki: Pki,
+    credentials: [Credential; 2],
+    pub(crate) scene: Scene,
+}
+
+/// How both sides prove who they are, and by what means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suite {
+    /// For the table.
+    pub(crate) name: &'static str,
+    pub(crate) has_certificates: bool,
+    pub(crate) ike: &'static str,
+    pub(crate) esp: &'static str,
+}
+
+/// Whose gateway it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ours, which does not carry packets.
+    Idle,
+    /// Ours, which does.
+    Ours,
+    /// strongSwan's.
+    Charon,
+}
+
+/// A gateway that runs.
+pub(crate) enum Responder {
+    Ours(Gateway),
+    Charon(Charon),
+}
+
+impl Responder {
+    pub(crate) fn id(&self) -> Result<Pid> {
+        match self {
+            Self::Ours(gateway) => gateway.id(),
+            Self::Charon(charon) => Ok(charon.id()),
+        }
+    }
+
+    /// How many IKE SAs it has.
+    pub(crate) fn sas(&self) -> Result<usize> {
+        match self {
+            Self::Ours(gateway) => Ok(gateway.sas()?.len()),
+            Self::Charon(charon) => Ok(charon.tunnels()?.len()),
+        }
+    }
+}
+
+/// What `redirectctl bench handshake --json` says.
+#[derive(Deserialize)]
+struct Told {
+    done: u64,
+    failed: u64,
+    reasons: Vec<String>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Result<Self> {
+        let scene = Scene::new(0)?;
+        let place = scene.place(CLIENT)?;
+        let key = scene.lab.directory().join("shared.key");
+        fs::write(&key, SHARED_KEY).with_context(|| key.display().to_string())?;
+        let pki = Pki::new(&scene.lab)?;
+        let issue = |name: &str| pki.issue(name, Key::P256, &[&format!("DNS:{name}")], Validity::Current);
+        let credentials = [issue("gw1")?, issue("client")?];
+        Ok(Self { place, key, pki, credentials, scene })
+    }
+
+    /// Starts a gateway.
+    pub(crate) fn start(&self, kind: Kind, suite: Suite) -> Result<Responder> {
+        match kind {
+            Kind::Idle => self.ours("none", suite),
+            Kind::Ours => self.ours("userspace", suite),
+            Kind::Charon => self.charon(suite),
+        }
+    }
+
+    fn ours(&self, dataplane: &str, suite: Suite) -> Result<Responder> {
+        let profile = if suite.has_certificates {
+            Profile::of_certificates("clients", "gw1", &self.credentials[0], &self.pki)
+        } else {
+            Profile::of_shared_key("clients", "gw1")
+        };
+        let settings = Settings {
+            ike_proposals: vec![suite.ike.to_owned()],
+            esp_proposals: vec![suite.esp.to_owned()],
+            dataplane: Some(dataplane.to_owned()),
+            is_quiet: true,
+            pools: vec![("clients".to_owned(), POOL.to_owned())],
+            profiles: vec![Profile { local_ts: vec![INSIDE.to_owned()], ..profile }],
+            ..Settings::default()
+        };
+        Ok(Responder::Ours(self.scene.start(settings)?))
+    }
+
+    fn charon(&self, suite: Suite) -> Result<Responder> {
+        let settings = strongswan::Settings { is_for_load: true, ..strongswan::Settings::default() };
+        let charon = Charon::start(&self.scene.site, settings)?;
+        let (proof, client_proof) = if suite.has_certificates {
+            charon.add_ca(&self.pki.ca())?;
+            charon.add_ca(&self.pki.issuer())?;
+            charon.add_private_key(&self.credentials[0].key)?;
+            let own = self.credentials[0].certificate.clone();
+            (Proof::Signature("pubkey".to_owned(), own), Proof::AnySignature)
+        } else {
+            (Proof::SharedKey, Proof::SharedKey)
+        };
+        charon.serve(&GatewayConfig {
+            identity: "gw1".to_owned(),
+            pools: vec![POOL.to_owned()],
+            inside: vec![INSIDE.to_owned()],
+            proof,
+            client_proof,
+            ike_proposals: vec![suite.ike.to_owned()],
+            esp_proposals: vec![suite.esp.to_owned()],
+        })?;
+        Ok(Responder::Charon(charon))
+    }
+
+    /// Our daemon as a client, in a place of its own, with a tunnel to the gateway that carries packets.
+    pub(crate) fn client(&self, suite: Suite) -> Result<(Gateway, IpAddr)> {
+        let local = self.place.address4;
+        let settings = Settings {
+            ike_proposals: vec![suite.ike.to_owned()],
+            esp_proposals: vec![suite.esp.to_owned()],
+            dataplane: Some("userspace".to_owned()),
+            is_quiet: true,
+            extra: format!(
+                "\n[[ike.connection]]\nname = \"gw1\"\nremote = [\"{}\"]\nlocal-id = \"{local}\"\n\
+                 remote-id = \"gw1\"\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
+                 request = [\"ipv4\"]\nremote-ts = [{INSIDE:?}]\n",
+                addresses()[0]
+            ),
+            ..Settings::default()
+        };
+        let client = Gateway::start(&self.place.namespace, settings)?;
+        let address = client.wait_for("a tunnel with an address", PATIENCE, |_| {
+            let addresses = self.place.namespace.addresses()?;
+            let given = addresses.into_iter().find(|(name, at)| name != "eth0" && at.is_ipv4());
+            Ok(given.context("no address")?.1)
+        })?;
+        Ok((client, address))
+    }
+
+    /// So many clients come, from this number on, and stay.
+    pub(crate) fn clients(&self, suite: Suite, first: u64, count: u64) -> Result<()> {
+        let program = release_binary("redirectctl");
+        let program =
+            program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))?;
+        let gateway: IpAddr = addresses()[0];
+        let mut command = self.place.namespace.command(program);
+        command.args(["bench", "handshake", &gateway.to_string(), "--json", "--patience", "400s"]);
+        command.args(["--local", &self.place.address4.to_string(), "--network", INSIDE]);
+        command.args(["--ike", suite.ike, "--esp", suite.esp]);
+        command.args(["--first", &first.to_string(), "--count", &count.to_string()]);
+        if suite.has_certificates {
+            command.arg("--certificate").arg(&self.credentials[1].chain);
+            command.arg("--private-key").arg(&self.credentials[1].key);
+            command.arg("--ca").arg(self.pki.ca());
+        } else {
+            command.arg("--psk-file").arg(&self.key);
+        }
+        let told: Told = serde_json::from_str(&output(&mut command)?).context("the client's figures")?;
+        let Told { done, failed, reasons } = told;
+        ensure!(done == count && failed == 0, "{suite:?}: {done} of {count}: {}", reasons.join("; "));
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! What the workers tell the core: a board that they write on and it reads.
+//!
+//! # Invariants
+//!
+//! - Workers never wait, and the board does not grow without bounds: events that find no room are
+//!   counted instead.
+//! - A worker wakes the core once for all that it has to say after a turn, and not at all while the
+//!   core has not read what is there.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::ike::{Event, UsedTicket};
+
+/// Something that the core hears of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Something happened.
+    Event(Event),
+    /// A client has made a new SA with the worker of this number.
+    Supersede(usize, Arc<[u8]>),
+    /// A ticket was used with the worker of this number.
+    TicketUsed(usize, Arc<UsedTicket>),
+}
+
+/// What is read at a time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// In the order in which each worker wrote it.
+    pub(super) heard: Vec<Heard>,
+    /// How much there was no room for since the last page.
+    pub(super) lost: u64,
+    /// A thread has ended, and nobody told it to.
+    pub(super) has_ended: bool,
+}
+
+/// The board.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    page: Mutex<Page>,
+    bell: Notify,
+}
+
+impl Board {
+    /// Puts up what a worker has to say, which is empty afterwards.
+    pub(super) fn post(&self, heard: &mut Vec<Heard>) {
+        if heard.is_empty() {
+            return;
+        }
+        let was_empty = {
+            let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_empty = page.heard.is_empty();
+            let room = ROOM.saturating_sub(page.heard.len());
+            let lost = heard.len().saturating_sub(room);
+            page.lost = page.lost.saturating_add(u64::try_from(lost).unwrap_or(u64::MAX));
+            page.heard.extend(heard.drain(..).take(room));
+            was_empty
+        };
+        if was_empty {
+            self.bell.notify_one();
+        }
+    }
+
+    /// A worker has ended: the core cannot go on without it.
+    pub(super) fn end(&self) {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits until something is there, and takes it.
+    pub(super) async fn read(&self) -> Page {
+        loop {
+            {
+                let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+                if page.has_ended || !page.heard.is_empty() {
+                    return std::mem::take(&mut page);
+                }
+            }
+            self.bell.notified().await;
+        }
+    }
+}
+
+/// Events that may wait for the core.
+const ROOM: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(number: usize) -> Heard {
+        Heard::Event(Event::CookiesChanged { are_wanted: true, half_open: number })
+    }
+
+    fn poll(board: &Board) -> Option<Page> {
+        let mut read = std::pin::pin!(board.read());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match Future::poll(read.as_mut(), &mut context) {
+            std::task::Poll::Ready(page) => Some(page),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_is_posted_is_read_once_and_in_order() {
+        let board = Board::default();
+        board.post(&mut vec![heard(1), heard(2)]);
+        board.post(&mut vec![heard(3)]);
+
+        let page = poll(&board).unwrap();
+
+        assert_eq!(page, Page { heard: vec![heard(1), heard(2), heard(3)], lost: 0, has_ended: false });
+        assert_eq!(poll(&board), None);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_the_end_always_has_room() {
+        let board = Board::default();
+        board.post(&mut (0..ROOM - 1).map(heard).collect());
+        let mut rest: Vec<Heard> = (0..10).map(heard).collect();
+        board.post(&mut rest);
+        board.end();
+
+        let page = poll(&board).unwrap();
+
+        assert_eq!((page.heard.len(), page.lost, page.has_ended), (ROOM, 9, true));
+        assert!(rest.is_empty());
+        assert_eq!(page.heard.last(), Some(&heard(0)));
+    }
+
+    #[test]
+    fn a_reader_that_waits_is_woken() {
+        let board = Arc::new(Board::default());
+        let writer = Arc::clone(&board);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+        let page = runtime.block_on(async {
+            let (page, ()) = tokio::join!(board.read(), async { writer.post(&mut vec![heard(1)]) });
+            page
+        });
+
+        assert_eq!(page.heard, [heard(1)]);
+    }
+}
