@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use xtask::lab::control::Sa;
-use xtask::lab::gateway::{Connection, Gateway, Settings};
+use xtask::lab::gateway::{Connection, Gateway, Place, Settings};
 use xtask::lab::topology::{Cluster, Options};
 
 use crate::PATIENCE;
@@ -46,7 +46,7 @@ fn at(number: u8) -> IpAddr {
 }
 
 /// So many clients in one place that try both members and soon notice that one is gone.
-fn clients(cluster: &Cluster, count: usize, dataplane: Option<&str>) -> Gateway {
+fn clients(cluster: &Cluster, count: usize, dataplane: Option<&str>) -> (Place, Gateway) {
     let place = cluster.place(1).unwrap();
     let connection = |number: usize| {
         let mut connection = Connection::new(&format!("c{number}"), &[at(1), at(2)], &[IDENTITY], &INSIDE);
@@ -61,7 +61,8 @@ fn clients(cluster: &Cluster, count: usize, dataplane: Option<&str>) -> Gateway 
         dataplane: dataplane.map(str::to_owned),
         ..Settings::default()
     };
-    Gateway::start(&place.namespace, settings).unwrap()
+    let clients = Gateway::start(&place.namespace, settings).unwrap();
+    (place, clients)
 }
 
 /// Waits until so many SAs are up at a member.
@@ -84,8 +85,7 @@ fn a_client_of_a_killed_gateway_is_back_by_ticket_with_its_address() {
     let (cluster, key) = wire();
     let mut first = member(&cluster, &key, 1, None);
     let second = member(&cluster, &key, 2, None);
-    let place = cluster.place(1).unwrap();
-    let client = clients(&cluster, 1, None);
+    let (place, client) = clients(&cluster, 1, None);
     let before = up_at(&client, 1, 1);
     assert!(!before[0].resumed);
 
@@ -106,7 +106,7 @@ fn two_hundred_clients_of_a_killed_gateway_are_back_by_ticket() {
     let (cluster, key) = wire();
     let mut first = member(&cluster, &key, 1, Some("none"));
     let second = member(&cluster, &key, 2, Some("none"));
-    let clients = clients(&cluster, MANY, Some("none"));
+    let (_place, clients) = clients(&cluster, MANY, Some("none"));
     up_at(&clients, 1, MANY);
 
     first.kill().unwrap();
@@ -116,5 +116,6 @@ fn two_hundred_clients_of_a_killed_gateway_are_back_by_ticket() {
     let took = killed.elapsed();
     assert!(after.iter().all(|sa| sa.resumed), "all of them by ticket");
     assert!(second.sas().unwrap().iter().all(|sa| sa.resumed));
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    println!("{MANY} clients were back {took:?} after their gateway was killed");
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
