@@ -32,6 +32,11 @@ impl Secret {
         &self.0
     }
 
+    /// The octets, for whoever encrypts or decrypts them where they are.
+    pub fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     /// How many octets there are.
     #[must_use]
     pub fn len(&self) -> usize {

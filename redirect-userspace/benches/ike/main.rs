@@ -1,5 +1,6 @@
 //! What an IKE SA costs the gateway: processor time of a handshake, and memory of an SA in use.
-//! `cargo bench --features testing --bench ike`, or one part by name: `handshake`, `memory`.
+//! `cargo bench --features testing --bench ike`, or one part by name: `handshake`, `memory`,
+//! `resume`.
 //!
 //! A handshake is IKE_SA_INIT, IKE_AUTH with shared keys and the first Child SA; X25519, AES-GCM and
 //! HMAC-SHA-256. Only the steps of the gateway's endpoint count, without sockets and data plane. Its
@@ -16,11 +17,13 @@
 
 mod handshake;
 mod memory;
+mod resume;
 mod rig;
 
 type Part = fn();
 
-const PARTS: [(&str, Part); 2] = [("handshake", handshake::run), ("memory", memory::run)];
+const PARTS: [(&str, Part); 3] =
+    [("handshake", handshake::run), ("memory", memory::run), ("resume", resume::run)];
 
 fn main() {
     // Cargo adds options of its own.

@@ -142,6 +142,7 @@ fn profile(local_id: &str) -> Profile {
         dpd: None,
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
+        resumes: true,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
 use crate::config::ike::ike;
 use crate::config::reader::{At, Section};
+use crate::config::reconnect::reconnect;
 use crate::config::{
     ClientPrefix, Cluster, Config, FastPath, InterfaceName, Mode, Node, Redirect, Runtime, VipAddress,
 };
@@ -89,8 +90,8 @@ fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problem
     }
     groups.check_owners(&owners, problems);
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
-    let ike = ike(&mut root, &redirect, text, now, problems);
-    root.unsupported(&["reconnect"], problems);
+    let reconnect = reconnect(&mut root, &node, &cluster, (text, now), problems);
+    let ike = ike(&mut root, (&redirect, reconnect), text, now, problems);
     root.finish(problems);
     Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
 }

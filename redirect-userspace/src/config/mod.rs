@@ -24,6 +24,7 @@ mod hsrp;
 pub mod ike;
 mod key;
 mod reader;
+mod reconnect;
 
 use std::fmt::{Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,6 +40,7 @@ pub use self::duration::{DurationError, DurationText};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::ike::{AddressPool, Dataplane, Engine, Ike, Tun};
 pub use self::key::MAX_KEY_FILE;
+pub use self::reconnect::{LIFETIME as RECONNECT_LIFETIME, MAX_KEYS as MAX_RECONNECT_KEYS};
 use crate::clb::{Settings as ClbSettings, SlaveSettings};
 use crate::cluster::{Member, MemberState, Settings};
 use crate::gateway::{AddressError, GatewayAddresses, GatewayName, Weight, unicast};

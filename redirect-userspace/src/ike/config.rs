@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::following::Following;
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
+use super::ticket::Sealer;
 use super::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
 use crate::crypto::Legacy;
 use crate::crypto::sign::PrivateKey;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub is_sole_client: bool,
     /// How far.
     pub following: Following,
+    /// What tickets are made and opened with; `None` = there are none.
+    pub tickets: Option<Arc<Sealer>>,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             follows_redirects: false,
             is_sole_client: true,
             following: Following::default(),
+            tickets: None,
         }
     }
 }
@@ -219,6 +223,8 @@ pub struct Profile {
     pub lifetimes: Lifetimes,
     /// Whether it is redirected in IKE_AUTH (`RFC 5685 §6`).
     pub redirect_auth: bool,
+    /// Whether sessions are resumed: a gateway gives tickets, a client asks for them (`RFC 5723`).
+    pub resumes: bool,
 }
 
 /// How long keys are used before they are replaced. A tenth of it is taken off at random, so that

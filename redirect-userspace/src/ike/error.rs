@@ -29,6 +29,16 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::SaLimit
         | Failure::Timeout
         | Failure::PeerRefused => None,
+        // RFC 5723 §4.3.2: whatever is wrong with a ticket, its sender is told one thing.
+        Failure::TicketsOff
+        | Failure::TicketMalformed
+        | Failure::TicketVersion
+        | Failure::TicketCluster
+        | Failure::TicketKey
+        | Failure::TicketForged
+        | Failure::TicketExpired
+        | Failure::TicketRevoked
+        | Failure::TicketUsed => Some(NotifyType::TicketNack),
     }
 }
 
@@ -101,6 +111,15 @@ mod tests {
                 "peer-refused: -",
                 "temporary-failure: TEMPORARY_FAILURE",
                 "local-error: TEMPORARY_FAILURE",
+                "tickets-off: TICKET_NACK",
+                "ticket-malformed: TICKET_NACK",
+                "ticket-version: TICKET_NACK",
+                "ticket-of-another-cluster: TICKET_NACK",
+                "ticket-key-unknown: TICKET_NACK",
+                "ticket-forged: TICKET_NACK",
+                "ticket-expired: TICKET_NACK",
+                "ticket-revoked: TICKET_NACK",
+                "ticket-used: TICKET_NACK",
             ]
         );
     }

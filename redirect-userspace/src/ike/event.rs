@@ -25,6 +25,8 @@ pub enum Event {
         took: Duration,
         /// Addresses that the client was given.
         addresses: Vec<IpAddr>,
+        /// Whether it goes on with an earlier session, by a ticket.
+        is_resumed: bool,
     },
     /// Somebody did not get an IKE SA. At most every ten seconds per reason.
     Refused {
@@ -135,6 +137,13 @@ pub enum Event {
         /// Where it was.
         from: SocketAddr,
     },
+    /// A gateway does not take the ticket that we have presented: we begin anew.
+    TicketRefused {
+        /// Which connection.
+        connection: Name,
+        /// Where the gateway is.
+        gateway: SocketAddr,
+    },
     /// Cookies are asked for from now on, or no longer.
     CookiesChanged {
         /// Whether they are.
@@ -241,6 +250,24 @@ named! {
         Temporary = "temporary-failure",
         /// Something of our own failed.
         Local = "local-error",
+        /// A ticket, and there are no reconnect keys.
+        TicketsOff = "tickets-off",
+        /// What should be a ticket is none.
+        TicketMalformed = "ticket-malformed",
+        /// A ticket of another version.
+        TicketVersion = "ticket-version",
+        /// A ticket of another cluster.
+        TicketCluster = "ticket-of-another-cluster",
+        /// A ticket whose key is not here: it was removed, or never was here.
+        TicketKey = "ticket-key-unknown",
+        /// A ticket that somebody without the key has made or changed.
+        TicketForged = "ticket-forged",
+        /// A ticket whose time is over, or has not come.
+        TicketExpired = "ticket-expired",
+        /// A ticket of a client that is to authenticate itself anew.
+        TicketRevoked = "ticket-revoked",
+        /// A ticket that has been used already, or whose session has been ended.
+        TicketUsed = "ticket-used",
     }
 }
 
@@ -273,6 +300,8 @@ named! {
         AddressGone = "address-gone",
         /// The node was to lose its clients, and its time was over.
         Drained = "drained",
+        /// The client has gone on with its session in another one, by a ticket.
+        Resumed = "resumed",
     }
 }
 
@@ -377,10 +406,18 @@ pub struct Counters {
     pub failures: [u64; Failure::ALL.len()],
     /// IKE_SA_INIT requests that were taken in.
     pub init_requests: u64,
+    /// IKE_SESSION_RESUME requests that were taken in.
+    pub resume_requests: u64,
     /// IKE SAs that came up with us as responder.
     pub established_responder: u64,
     /// IKE SAs that came up with us as initiator.
     pub established_initiator: u64,
+    /// Those of all of them that go on with an earlier session.
+    pub resumed: u64,
+    /// Tickets that clients of ours were given.
+    pub tickets_granted: u64,
+    /// Clients that asked for one and got none.
+    pub tickets_refused: u64,
     /// Cookies that were asked for.
     pub cookies: u64,
     /// Requests of ours that were repeated.
@@ -407,8 +444,12 @@ impl Default for Counters {
             discards: [0; Discard::ALL.len()],
             failures: [0; Failure::ALL.len()],
             init_requests: 0,
+            resume_requests: 0,
             established_responder: 0,
             established_initiator: 0,
+            resumed: 0,
+            tickets_granted: 0,
+            tickets_refused: 0,
             cookies: 0,
             retransmissions: 0,
             redirects: [0; RedirectExchange::ALL.len()],

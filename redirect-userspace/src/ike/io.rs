@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::config::{Name, Settings};
 use super::event::Event;
 use super::redirect::Targets;
+use super::ticket::{Origin, TicketId};
 use super::wire::{ChildSpi, Id, TrafficSelector};
 use crate::crypto::cipher::TrafficKeys;
 use crate::gateway::{GatewayAddress, GatewayAddresses};
+use crate::time::UnixTime;
 
 /// The UDP port on which ESP and IKE share their datagrams (`RFC 3948`).
 pub const NAT_T_PORT: u16 = 4500;
@@ -124,6 +126,8 @@ pub enum Input<'a> {
         /// Its identity, as [`Output::Supersede`] named it.
         holder: Arc<[u8]>,
     },
+    /// A ticket was used on another worker, or on another node of the cluster.
+    TicketUsed(&'a UsedTicket),
     /// An authentic ESP packet came from elsewhere than the SA's path.
     Moved {
         /// The SA, by the SPI that leads to us.
@@ -295,6 +299,8 @@ pub enum Output {
         /// Its identity, as octets that are the same wherever it comes.
         holder: Arc<[u8]>,
     },
+    /// A ticket was used, or is void: the other workers are to know, and whoever else has to.
+    TicketUsed(Box<UsedTicket>),
     /// It is asked where a gateway is, and what our address is on the way there:
     /// [`Input::Located`] is the answer. Names are resolved for it. It is not waited for for ever.
     Locate {
@@ -305,6 +311,17 @@ pub enum Output {
     },
     /// Something happened.
     Event(Event),
+}
+
+/// A ticket that cannot be used any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedTicket {
+    /// Which.
+    pub id: TicketId,
+    /// Until when it is to be remembered.
+    pub expires_at: UnixTime,
+    /// The session that goes on by it: its old SA is void. `None` if that is gone already.
+    pub origin: Option<Origin>,
 }
 
 /// A Child SA for the data plane.

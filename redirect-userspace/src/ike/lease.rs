@@ -22,6 +22,23 @@ pub struct Lease {
     number: u64,
 }
 
+impl Lease {
+    /// Which of the leases of this address it is: no two have the same, as long as the daemon runs.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// The address that a client had in the session that it goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The address.
+    pub address: IpAddr,
+    /// The number of its lease, if that was made here: while the old SA has it, it is taken over.
+    pub lease: Option<u64>,
+}
+
 /// Who hands out addresses. The endpoint asks while it answers, so an answer must be there at once.
 pub trait Leases: Send {
     /// An address of a pool for a client: the one it had, else the one it wants, else another one.
@@ -46,6 +63,9 @@ pub struct LeaseRequest<'a> {
     pub wanted: Option<IpAddr>,
     /// Whether it may have the address that an earlier SA of its still has.
     pub takes_over: bool,
+    /// The one that it had in the session that it goes on with: before all others, if nobody else has
+    /// it.
+    pub former: Option<Former>,
 }
 
 /// Pools by their names.
@@ -91,7 +111,14 @@ impl Leases for Pools {
         {
             pool.release(held);
         }
-        let address = pool.lease(request.holder, request.wanted)?;
+        if let Some(Former { address, lease: Some(number) }) = request.former
+            && self.numbers.get(&(request.pool.clone(), address)) == Some(&number)
+            && pool.holder(address) == Some(request.holder)
+        {
+            pool.release(address);
+        }
+        let former = request.former.and_then(|former| pool.lease_this(request.holder, former.address));
+        let address = former.or_else(|| pool.lease(request.holder, request.wanted))?;
         self.next = self.next.saturating_add(1);
         self.numbers.insert((request.pool.clone(), address), self.next);
         Some(Lease { pool: request.pool.clone(), address, number: self.next })
@@ -120,7 +147,7 @@ mod tests {
     }
 
     fn request<'a>(pool: &'a Name, holder: &'a [u8], takes_over: bool) -> LeaseRequest<'a> {
-        LeaseRequest { pool, holder, is_ipv6: false, wanted: None, takes_over }
+        LeaseRequest { pool, holder, is_ipv6: false, wanted: None, takes_over, former: None }
     }
 
     #[test]
@@ -135,6 +162,35 @@ mod tests {
         assert_eq!(pools.pools.get(&name).unwrap().held(), 1);
         pools.release(new);
         assert_eq!(pools.pools.get(&name).unwrap().held(), 0);
+    }
+
+    #[test]
+    fn who_goes_on_with_a_session_has_its_address_unless_somebody_else_has() {
+        let (mut pools, name) = pools();
+        let resumes = |address, lease| LeaseRequest {
+            former: Some(Former { address, lease }),
+            ..request(&name, b"alice", false)
+        };
+        let old = pools.lease(&request(&name, b"alice", false)).unwrap();
+        let other = pools.lease(&request(&name, b"bob", false)).unwrap();
+
+        let new = pools.lease(&resumes(old.address, Some(old.number()))).unwrap();
+        assert_eq!(new.address, old.address);
+        pools.release(old.clone());
+        assert_eq!(pools.pools.get(&name).unwrap().holder(new.address), Some(&b"alice"[..]));
+
+        // A second device of hers has it by now, or bob has: another one will do.
+        for (address, lease) in
+            [(old.address, Some(old.number())), (old.address, None), (other.address, Some(other.number()))]
+        {
+            let another = pools.lease(&resumes(address, lease)).unwrap();
+            assert!(another.address != old.address && another.address != other.address);
+            pools.release(another);
+        }
+
+        // Somewhere else it was free all the time.
+        let free: IpAddr = [10, 99, 0, 6].into();
+        assert_eq!(pools.lease(&resumes(free, None)).unwrap().address, free);
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod rules;
 mod sa;
 pub mod selector;
 mod snapshot;
+pub mod ticket;
 pub mod wire;
 
 #[cfg(test)]
@@ -46,9 +47,9 @@ pub use event::{
 };
 pub use io::{
     Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Redirect, Redirected, Request,
-    SaId, Selection, Shard, Usage, Way,
+    SaId, Selection, Shard, Usage, UsedTicket, Way,
 };
-pub use lease::{Lease, LeaseRequest, Leases, Pools};
+pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]
 pub use sa::keymat::{Derived, KeymatError, derive};
 pub use snapshot::{ChildSnapshot, CountSnapshot, SaSnapshot, SaState};

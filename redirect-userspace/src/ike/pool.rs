@@ -128,6 +128,13 @@ impl Pool {
         Some(self.address(offset))
     }
 
+    /// Gives `holder` this address, if nobody has it.
+    pub fn lease_this(&mut self, holder: &[u8], address: IpAddr) -> Option<IpAddr> {
+        let offset = self.offset(address).filter(|offset| !self.held.contains_key(offset))?;
+        self.take(offset, holder);
+        Some(address)
+    }
+
     /// Takes an address back from whoever has it.
     pub fn release(&mut self, address: IpAddr) {
         let Some(offset) = self.offset(address) else { return };

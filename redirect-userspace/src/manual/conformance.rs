@@ -95,6 +95,7 @@
 //! | `RFC 5280 §6` | a trust anchor is a CA's | else refused when the file is read |
 //! | `RFC 7383 §2.5.1` | the size from which messages are fragmented | `fragment-size`, 1280 octets for both families unless set, never below 576 |
 //! | `RFC 8598` | domains of internal names | `domains` |
+//! | `RFC 5723 §9.5` | keys of tickets: at least 128 bits, for nothing else, changed | `[reconnect]`: at least 16 octets, two keys while one takes the place of the other |
 //!
 //! # Deviations
 //!
@@ -112,10 +113,24 @@
 //! brings a cookie belongs to whoever issued it, the IKE daemon of this node, and passes: `cookie`.
 //! The same goes for puzzles (`RFC 8019`): `puzzle`.
 //!
-//! **IKE_SESSION_RESUME passes** (`RFC 5723 §4.3.2`): `session-resume`. A ticket is worth nothing to
-//! another gateway unless all share the ticket keys, and a redirect would cost the client the round
-//! trip that resumption saves. The IKE daemon of this node answers it, with TICKET_NACK if it has to;
-//! the client then comes back with IKE_SA_INIT.
+//! **IKE_SESSION_RESUME passes the fast path** (`RFC 5723 §4.3.2`): `session-resume`. The IKE daemon of
+//! this node answers it. Our own gateway does with it as with IKE_SA_INIT: a client that follows
+//! redirects is sent where the table leads, and presents its ticket there.
+//!
+//! **Tickets are good at every member** (`RFC 5723 §1` leaves that out): the members share the keys, and
+//! the profiles by name. That a ticket is used once is certain at one node; other nodes do not hear of
+//! it yet. Whoever presents it a second time elsewhere needs the keys of the session all the same (`RFC
+//! 5723 §4.3.1`, `§9.10`: a precaution).
+//!
+//! **AUTH of a resumed session is believed in two readings** (`RFC 5723 §4.3.3`: "message octets"): over
+//! the octets of `RFC 7296 §2.15`, as we send it, and over the first message alone, as libreswan does.
+//! Whoever uses one is answered with the same. The method is 2, which the RFC does not say.
+//!
+//! **A ticket is void when the IKE SA gets new keys** (`RFC 5723 §6.2`), at the node that has made it. The
+//! client asks for another one in the same exchange, or right after it.
+//!
+//! **A redirect does not end a session** (`RFC 5723 §6.2`: with the SA the ticket is to be deleted): the
+//! client deletes its SA at the one gateway because it goes on at the other.
 //!
 //! **SA and KE are not looked into.** Whether a proposal can be accepted is the gateway's decision; a
 //! client without a common proposal is told so there, one round trip later.
@@ -159,4 +174,5 @@
 //! | our client follows strongSwan, libreswan and ourselves | `a_client_of_ours_that_knows_only_the_vip_lands_on_a_gateway_of_ours`, `a_live_redirect_by_strongswan_moves_our_client_and_no_packet_is_lost`, `a_client_of_ours_follows_libreswan_in_ike_sa_init`, `a_client_of_ours_follows_libreswan_in_ike_auth` |
 //! | VLAN tags come back | `a_client_behind_a_vlan_is_answered_with_its_tag` |
 //! | userspace mode sends the same octets | `a_reply_has_the_octets_it_would_have_on_ethernet` |
+//! | sessions go on by ticket at every member, in both readings, and through a change of keys | `a_client_whose_gateway_is_dead_is_back_at_another_member_in_one_round_trip_more`, `a_proof_over_the_first_message_alone_is_believed_and_answered_in_kind`, `every_step_of_a_change_of_keys_leaves_every_ticket_good` |
 //! | certificates and keys are judged when they are read | `credentials_that_do_not_fit_are_named_with_the_reason`, `a_certificate_is_for_ike_and_for_its_owner`, `certificates_are_judged_by_the_time_that_is_given` |

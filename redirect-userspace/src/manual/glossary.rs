@@ -123,9 +123,10 @@
 //!
 //! | event | means |
 //! |---|---|
-//! | `sa-established`, `sa-closed` | an IKE SA is up, both sides have proved who they are; it is gone, and why |
+//! | `sa-established`, `sa-closed` | an IKE SA is up, both sides have proved who they are, by credentials or by a ticket; it is gone, and why |
 //! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
 //! | `connect-failed` | a connection of ours did not come up, and why |
+//! | `ticket-refused` | a gateway did not take the ticket that a connection of ours came with: it begins anew |
 //! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
 //! | `sa-redirected` | a client was told to go to another gateway, in IKE_AUTH or while its SA is up |
 //! | `redirected` | a connection of ours goes to another gateway, as it was told: by whom, and in which exchange |

@@ -134,9 +134,11 @@ mod tests {
     use common::reason::Reason;
 
     use crate::clb::{ClusterKey, LoadWeights, OverloadLimit, Settings as ClbSettings, SlaveSettings};
-    use crate::config::{Config, DurationText, Mode, Tun, ike};
+    use crate::config::{Config, DurationText, MAX_RECONNECT_KEYS, Mode, RECONNECT_LIFETIME, Tun, ike};
     use crate::hsrp::{GroupNumber, Md5Key, Md5Keys, Preempt, Timers, Track};
+    use crate::ike::Failure;
     use crate::ike::config::{Lifetimes, Limits, Retransmission, Settings};
+    use crate::ike::ticket::{Sealer, TicketKey};
     use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
@@ -159,12 +161,16 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 9] = [
+    const UNIT_TESTS: [&str; 13] = [
         include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
         include_str!("../config/tests/gateway.rs"),
         include_str!("../control/sa/mod.rs"),
+        include_str!("../ike/tests/resume/refusal.rs"),
+        include_str!("../ike/tests/resume/back.rs"),
+        include_str!("../ike/tests/resume/proof.rs"),
+        include_str!("../ike/ticket/tests.rs"),
         include_str!("../fastpath/userspace/tests.rs"),
         include_str!("../ike/tests/client/auth.rs"),
         include_str!("../ike/tests/client/init.rs"),
@@ -197,7 +203,7 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk"]);
+        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key"]);
         for (name, content) in PKI {
             write(&keys.join(name), content);
         }
@@ -233,6 +239,32 @@ mod tests {
     fn write(path: &Path, content: &str) {
         std::fs::write(path, content).unwrap();
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn the_readme_has_the_ranges_of_reconnect_keys() {
+        let ends = |range: &RangeInclusive<Duration>| {
+            format!("{} to {}", DurationText(*range.start()), DurationText(*range.end()))
+        };
+        for row in [
+            format!("| … `secret`, `secret-file` | at least {} octets |", TicketKey::MIN_LENGTH),
+            format!("| `[reconnect]` `lifetime` | {} | `\"8h\"` |", ends(&RECONNECT_LIFETIME)),
+        ] {
+            assert!(README.contains(&row), "{row}");
+        }
+        assert_eq!(MAX_RECONNECT_KEYS, 2);
+        let sealer = Sealer::new("gw1", "", None, Vec::new());
+        assert_eq!(sealer.lifetime(), Duration::from_secs(8 * 3_600));
+    }
+
+    #[test]
+    fn every_reason_against_a_ticket_is_explained_in_the_readme() {
+        let (_, section) = README.split_once("\n## Coming back by ticket\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+
+        for failure in Failure::ALL.iter().filter(|failure| failure.as_str().starts_with("ticket")) {
+            assert!(section.contains(&format!("`{failure}`")), "{failure}");
+        }
     }
 
     #[test]

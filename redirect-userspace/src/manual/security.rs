@@ -103,6 +103,16 @@
 //! is let in until nobody accepts it any more. Nobody on the way can have it used between two members
 //! that know the new one: the proof under it hangs on the other proof.
 //!
+//! **Tickets.** Whoever has a reconnect key can make a ticket for anybody: it is worth as much as all
+//! PSKs of the cluster, and is kept like them. A ticket that was listened to is worth nothing: its content
+//! is sealed, and who presents it has to know the keys of its session. Its seal is checked before
+//! anything is kept for it, at the price of two hashes and a decryption, after a cookie where those are
+//! asked for. It is bound to the cluster, ends by itself, is good once, and is refused without a word
+//! about why. A resumed session rests upon the last authentication with credentials: `not-before`
+//! excludes all that are older than a time, and no ticket outlives the certificate it rests upon. Lists
+//! of revoked certificates are looked into at an authentication, not at a resumption: who is revoked is
+//! to be excluded by `not-before` as well, or cleared.
+//!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
 //! removed by closing its link, which cannot hit anybody else's.
 //!
@@ -133,5 +143,6 @@
 //! | a foreign XDP program is left alone | `an_interface_with_another_xdp_program_is_refused_by_name_and_left_alone` |
 //! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key`, `no_message_and_no_debug_text_shows_a_psk` |
 //! | a full gateway answers page by page | `pages_follow_each_other_without_gap_or_repetition`, `an_sa_with_many_children_fills_a_page_and_is_still_shown` |
+//! | a ticket that was changed, cut, used, that is too old or of others is refused, and nothing is kept of it | `a_ticket_with_any_bit_changed_is_refused`, `a_ticket_that_is_none_is_refused_and_nothing_is_kept_of_it`, `a_ticket_that_was_used_is_refused_the_second_time`, `a_client_that_has_to_authenticate_itself_anew_is_told_so_by_a_refusal` |
 //! | the old cluster key is used only where the new one is not known | `nobody_on_the_way_can_have_the_accepted_key_used` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

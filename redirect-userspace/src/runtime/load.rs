@@ -262,6 +262,7 @@ impl Generator<'_> {
                 | Output::Move { .. }
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
+                | Output::TicketUsed(_)
                 | Output::Locate { .. } => {}
             }
         }
@@ -370,6 +371,7 @@ pub fn run_client(client: Client) -> Result<Outcome> {
             dpd: None,
             lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
             redirect_auth: false,
+            resumes: false,
         }
     };
     let settings = Settings {

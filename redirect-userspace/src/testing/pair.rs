@@ -19,10 +19,11 @@ use crate::ike::config::{
 };
 use crate::ike::identity::{Claim, parse, parse_pattern};
 use crate::ike::pool::Pool;
+use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, Request, SaSnapshot, Selection, Shard,
+    Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -123,6 +124,8 @@ pub struct Side {
     pub keepalives: Vec<Path>,
     /// Clients of which it has told other workers.
     pub superseded: Vec<Arc<[u8]>>,
+    /// Tickets of which it has told them.
+    pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
     out: Outbox<Output>,
@@ -238,6 +241,7 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         dpd: None,
         lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
         redirect_auth: false,
+        resumes: false,
     }
 }
 
@@ -285,6 +289,20 @@ impl Plan {
             seed: 1,
             start: Now { wall: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)), ..Now::default() },
         }
+    }
+
+    /// The same, with a gateway that gives tickets and a client that asks for them.
+    ///
+    /// # Panics
+    ///
+    /// A profile is shared already.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self.client_profile(|profile| profile.resumes = true);
+        self.gateway_profile(|profile| profile.resumes = true);
+        let key = TicketKey::new(&Secret::new(vec![1; 32])).expect("a key");
+        self.gateway.tickets = Some(Arc::new(Sealer::new("gw1", "group1", Some(key), Vec::new())));
+        self
     }
 
     /// Changes the client's connection.
@@ -456,6 +474,33 @@ impl Pair {
         events.iter().filter_map(reason).collect()
     }
 
+    /// Another gateway is where the one was, which has died without a word: it has these settings and
+    /// this number of its run, and pools of its own. Its primitives come from `provider`.
+    ///
+    /// # Panics
+    ///
+    /// Not.
+    pub fn fail_over(&mut self, provider: Provider, settings: Settings, run: u64) {
+        let mut pools = Pools::new();
+        pools.add(name("ra4"), Pool::new([10, 99, 0, 0].into(), 24).expect("a pool"));
+        let pools = Shared(Arc::new(Mutex::new(pools)));
+        let side = &mut self.gateway;
+        side.endpoint = Endpoint::with_provider(
+            provider,
+            self.now,
+            Shard::SOLE,
+            Arc::new(settings),
+            Box::new(pools.clone()),
+            Rng::from_number(run),
+        )
+        .with_used_tickets(Box::new(Used::new(run)));
+        side.pools = pools;
+        side.plane.clear();
+        side.outbounds.clear();
+        side.outbound = None;
+        self.wire.clear();
+    }
+
     /// Wants something of one of them.
     pub fn command(&mut self, end: End, command: Command) {
         self.step(end, Input::Command(command));
@@ -602,6 +647,7 @@ impl Side {
             events: Vec::new(),
             keepalives: Vec::new(),
             superseded: Vec::new(),
+            used: Vec::new(),
             asked: Vec::new(),
             out: Outbox::new(),
         }
@@ -621,6 +667,7 @@ impl Side {
             Output::Transmit { path, octets } => return Some((path, octets)),
             Output::Keepalive { path } => self.keepalives.push(path),
             Output::Supersede { holder } => self.superseded.push(holder),
+            Output::TicketUsed(used) => self.used.push(*used),
             Output::Install(child) => {
                 if child.is_outbound {
                     self.leave_through(child.inbound);

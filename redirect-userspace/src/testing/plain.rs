@@ -50,22 +50,28 @@ impl Plain {
     /// It is none, or a fragment of one.
     #[must_use]
     pub fn open(datagram: &[u8]) -> Self {
-        let message = Message::decode(datagram).expect("a message");
+        Self::try_open(datagram).expect("a message")
+    }
+
+    /// The same; `None` when it is no whole message.
+    #[must_use]
+    pub fn try_open(datagram: &[u8]) -> Option<Self> {
+        let message = Message::decode(datagram).ok()?;
         let header = message.header;
         match rules::outside(&message) {
             Ok(Outside::Encrypted(encrypted)) => {
                 let content = encrypted.content;
-                let body = content.get(IV..content.len() - ICV).expect("an envelope");
-                let (padding, body) = body.split_last().expect("a pad length");
-                let octets = body.get(..body.len() - usize::from(*padding)).expect("padding").to_vec();
-                Self { header, is_protected: true, first: encrypted.first, octets }
+                let body = content.get(IV..content.len().checked_sub(ICV)?)?;
+                let (padding, body) = body.split_last()?;
+                let octets = body.get(..body.len().checked_sub(usize::from(*padding))?)?.to_vec();
+                Some(Self { header, is_protected: true, first: encrypted.first, octets })
             }
-            _ => Self {
+            _ => Some(Self {
                 header,
                 is_protected: false,
                 first: message.payloads.first(),
                 octets: message.payloads.octets().to_vec(),
-            },
+            }),
         }
     }
 

@@ -19,6 +19,7 @@ mod lab;
 mod redirect;
 mod reload;
 mod strongswan;
+mod ticket;
 mod userspace;
 mod visitors;
 mod vlan;

@@ -74,5 +74,6 @@ fn profile(secret: Secret) -> Arc<Profile> {
         dpd: None,
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
+        resumes: true,
     })
 }

@@ -60,6 +60,8 @@ const IKE_SYNTAX: &[&str] = &[
     "ike::pool::Pool*",
     "ike::proposal",
     "ike::selector::MAX_SELECTORS",
+    "ike::ticket::Sealer",
+    "ike::ticket::TicketKey",
     "ike::wire",
 ];
 /// The cluster's settings, and the members that are written down.

@@ -184,6 +184,8 @@ pub struct Sa {
     pub suite: String,
     /// The gateway that sent the client here.
     pub redirected_from: Option<String>,
+    /// Whether it goes on with an earlier session, by a ticket.
+    pub resumed: bool,
     /// Whether there is a NAT before the peer.
     pub remote_behind_nat: bool,
     /// Addresses that the client was given.

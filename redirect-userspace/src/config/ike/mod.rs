@@ -25,10 +25,12 @@ use self::peer::Peers;
 use self::pool::Pools;
 use crate::config::error::Problems;
 use crate::config::reader::{At, Section};
+use crate::config::reconnect::Reconnect;
 use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
 pub use self::limits::{
@@ -113,6 +115,8 @@ struct Reading<'p> {
     now: UnixTime,
     /// Whether clients of every profile are redirected in IKE_AUTH.
     redirect_auth: bool,
+    /// What tickets are made with.
+    tickets: Option<Arc<Sealer>>,
     /// What we, as a client, make of redirects.
     client: &'p RedirectClient,
     fingerprint: Fingerprint,
@@ -141,18 +145,25 @@ impl Debug for Fingerprint {
 /// Reads the section; `None` when it is absent or wrong.
 pub(super) fn ike(
     root: &mut Section<'_>,
-    redirect: &Redirect,
+    (redirect, reconnect): (&Redirect, Option<Reconnect>),
     text: &str,
     now: UnixTime,
     problems: &mut Problems,
 ) -> Option<Ike> {
     let mut section = root.section("ike", problems);
     if !section.is_there() {
+        if let Some(reconnect) = reconnect {
+            problems.add(&reconnect.span, "[reconnect] needs [ike]: there are no sessions to go on with");
+        }
         return None;
     }
     let redirect_auth = redirect.on_auth;
-    let client = &redirect.client;
-    let mut reading = Reading { problems, text, now, redirect_auth, client, fingerprint: Fingerprint::EMPTY };
+    let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
+    let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
+    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, fingerprint };
+    if let Some(reconnect) = &reconnect {
+        reading.fingerprint.add(&reconnect.digest);
+    }
     let ike = read(&mut section, &mut reading);
     section.unsupported(&["user", "radius"], reading.problems);
     section.finish(reading.problems);
@@ -190,6 +201,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         is_sole_client: true,
         follows_redirects: reading.client.is_enabled,
         following: reading.client.following.clone(),
+        tickets: reading.tickets.clone(),
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.

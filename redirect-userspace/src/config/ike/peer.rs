@@ -117,6 +117,7 @@ struct Own {
     esp_proposals: Vec<EspProposal>,
     dpd: Option<Duration>,
     lifetimes: Lifetimes,
+    resumes: bool,
 }
 
 impl Own {
@@ -128,7 +129,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes } = self;
         Profile {
             name,
             authentication,
@@ -140,6 +141,7 @@ impl Own {
             dpd,
             lifetimes,
             redirect_auth: false,
+            resumes,
         }
     }
 }
@@ -168,6 +170,7 @@ fn own(
     let ike = section.duration_or_false("rekey-ike", REKEY, problems);
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
+    let reconnect = section.flag("reconnect", problems);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -178,6 +181,7 @@ fn own(
             child: child.map_or(default.child, |child| child.value),
             grace: grace.map_or(default.grace, |grace| grace.value),
         },
+        resumes: reconnect.is_none_or(|flag| flag.value),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::ike::following::Allowed;
 
 mod elected;
 mod gateway;
+mod reconnect;
 
 /// 2027-01-01
 const NOW: UnixTime = UnixTime::from_epoch(Duration::from_secs(1_798_761_600));
@@ -208,7 +209,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[runtime]\n\"so\\ncket\" = 1\n",
         &["6:1: unknown key `so\\ncket` in [runtime], did you mean `socket`?"],
     ),
-    ("[reconnect]\n", &["5:2: [reconnect] is not supported by this version"]),
     // Types.
     ("[runtime]\nsocket = 1\n", &["6:10: `socket` is a string, not an integer"]),
     ("[cluster.static]\nname = \"gw2\"\n", &["5:1: [[cluster.static]] is a list of tables, not a table"]),

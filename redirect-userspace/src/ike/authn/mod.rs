@@ -2,7 +2,7 @@
 //!
 //! [`Authenticator::prove`] makes our proof. [`Authenticator::initiator`] and
 //! [`Authenticator::responder`] check the peer's, and give a [`PeerAuthenticated`], which nobody
-//! else can make. Who we say we are, and which certificates are sent and asked for, is in
+//! else can make; [`resumed`] does so for those who come with a ticket. Who we say we are, and which certificates are sent and asked for, is in
 //! [`own_id`], [`certificates`], [`request`] and [`suits`].
 //!
 //! # Invariants
@@ -23,6 +23,7 @@ mod octets;
 mod own;
 mod psk;
 mod refusal;
+pub mod resumed;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -274,6 +275,12 @@ impl PeerAuthenticated {
     #[must_use]
     pub const fn holder(&self) -> &Arc<[u8]> {
         &self.holder
+    }
+
+    /// How those of its profile prove themselves.
+    #[must_use]
+    pub fn means(&self) -> Means {
+        Means::expected(&self.profile.authentication.remote)
     }
 
     /// Its certificate, if it proved itself with one.

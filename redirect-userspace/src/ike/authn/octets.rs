@@ -55,6 +55,11 @@ impl<'a> SignedOctets<'a> {
         [self.message, self.nonce, self.id_code.expose()]
     }
 
+    /// The message that they begin with.
+    pub(super) const fn message(&self) -> &[u8] {
+        self.message
+    }
+
     /// The octets, in one piece.
     pub(super) fn concat(&self) -> Vec<u8> {
         self.parts().concat()

@@ -84,6 +84,18 @@ pub enum Refusal {
         /// Why.
         error: ProofError,
     },
+    /// A certificate where none may be (`RFC 5723 §4.3.3`).
+    #[error("{identity} comes with a ticket and a certificate")]
+    SurplusCertificate {
+        /// Who.
+        identity: Arc<str>,
+    },
+    /// The keys are not those of the session that is to be resumed.
+    #[error("{identity} does not know the keys of the session that its ticket is of")]
+    Session {
+        /// Who.
+        identity: Arc<str>,
+    },
     /// We cannot prove who we are.
     #[error(transparent)]
     Own(#[from] SignError),
@@ -97,9 +109,12 @@ impl Refusal {
             Self::Identity(_) => Failure::Syntax,
             Self::NoProfile { .. } => Failure::NoProfile,
             Self::OtherIdentity { .. } => Failure::OtherIdentity,
-            Self::Method { .. } | Self::OtherMeans { .. } | Self::Key { .. } | Self::Proof { .. } => {
-                Failure::Authentication
-            }
+            Self::Method { .. }
+            | Self::OtherMeans { .. }
+            | Self::Key { .. }
+            | Self::Proof { .. }
+            | Self::SurplusCertificate { .. }
+            | Self::Session { .. } => Failure::Authentication,
             Self::Certificate { .. } => Failure::Certificate,
             Self::Own(_) => Failure::Local,
         }
@@ -166,7 +181,7 @@ impl Means {
     }
 
     /// That which is expected.
-    pub(super) const fn expected(remote: &RemoteProof) -> Self {
+    pub(crate) const fn expected(remote: &RemoteProof) -> Self {
         match remote {
             RemoteProof::SharedKey(_) => Self::SharedKey,
             RemoteProof::Certificate(_) => Self::Signature,

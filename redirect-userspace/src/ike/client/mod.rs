@@ -491,7 +491,8 @@ impl Dial {
             | CloseReason::Shutdown
             | CloseReason::Redirected
             | CloseReason::AddressGone
-            | CloseReason::Drained => self.rest(around),
+            | CloseReason::Drained
+            | CloseReason::Resumed => self.rest(around),
         }
     }
 

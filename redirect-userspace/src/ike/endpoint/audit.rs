@@ -25,7 +25,9 @@ impl Endpoint {
                 assert!(living.insert(sa.names.id), "two SAs are number {}", sa.names.id);
             }
             let (children, reserved) = match &sa.state {
-                State::Answered(_) | State::Refused(_) | State::AwaitInit(_) => continue,
+                State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitResume(_) => {
+                    continue;
+                }
                 State::AwaitAuth(state) => (Vec::new(), state.reserved().into_iter().collect()),
                 State::Established(state) => state.spis(),
             };
@@ -55,7 +57,11 @@ impl Endpoint {
     pub fn leases(&self) -> usize {
         let leases = |state: &State| match state {
             State::Established(state) => state.leases().len(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => 0,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => 0,
         };
         self.table.iter().map(|sa| leases(&sa.state)).sum()
     }

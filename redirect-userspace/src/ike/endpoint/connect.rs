@@ -9,6 +9,7 @@ use crate::ike::config::{Connection, Name};
 use crate::ike::event::{CloseReason, Event, Failure};
 use crate::ike::io::{NAT_T_PORT, Output, Path, Request, SaId, Way};
 use crate::ike::sa::await_init::{AwaitInit, Errand, fail};
+use crate::ike::sa::await_resume::{self, AwaitResume};
 use crate::ike::sa::context::Misdirected;
 use crate::ike::sa::{Effects, IkeSa, Names, State};
 use crate::ike::wire::{OriginalRole, SpiI};
@@ -51,7 +52,11 @@ impl Endpoint {
         for (id, to) in self.dials.moving() {
             let state = self.find(to).and_then(|spi| match &self.table.get(spi)?.state {
                 State::Established(state) => Some((state.is_making_children(), state.has_children())),
-                State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+                State::Answered(_)
+                | State::Refused(_)
+                | State::AwaitInit(_)
+                | State::AwaitResume(_)
+                | State::AwaitAuth(_) => None,
             });
             match state {
                 Some((false, true)) => self.go_on(now, id, out, Dial::moved),
@@ -177,9 +182,18 @@ impl Endpoint {
         let names = Names { id, spi_i: SpiI(spi), spi_r: None, role: OriginalRole::Initiator };
         let (table, mut ctx) = self.split(now, out);
         let errand = Errand { is_sole, redirected_from, addresses };
-        match AwaitInit::start(&mut ctx, names, Arc::clone(connection), path, errand) {
+        // A session goes on when it has been interrupted, or at the gateway that it is sent to; not
+        // beside itself.
+        let is_alive = |id| beside != Some(id) && table.iter().any(|sa| sa.names.id == id && sa.is_in_use());
+        let begun = match await_resume::usable(&mut ctx, connection, path, is_alive) {
+            Some(kept) => AwaitResume::start(&mut ctx, names, Arc::clone(connection), path, errand, kept)
+                .map(|state| State::AwaitResume(Box::new(state))),
+            None => AwaitInit::start(&mut ctx, names, Arc::clone(connection), path, errand)
+                .map(|state| State::AwaitInit(Box::new(state))),
+        };
+        match begun {
             Ok(state) => {
-                let sa = IkeSa { names, state: State::AwaitInit(Box::new(state)) };
+                let sa = IkeSa { names, state };
                 table.insert(now, spi.get(), Box::new(sa));
                 Some(id)
             }

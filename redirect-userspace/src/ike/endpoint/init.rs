@@ -73,7 +73,7 @@ impl Endpoint {
         if self.is_redirected(path, message, &request.ni, out) {
             return;
         }
-        if !self.may_enter(now, path, message, &request, out) {
+        if !self.may_enter(now, path, message, &request.ni, out) {
             return;
         }
         let Some(choice) = self.choose(now, path, message, &request, out) else { return };
@@ -83,7 +83,7 @@ impl Endpoint {
     /// Sends the answer again to whoever has not got it; whoever must have got it, since he has gone
     /// on, is not answered (`RFC 7296 §2.1`). Another request with the same SPI and from the same
     /// address is another client behind the same NAT, or the same one beginning anew.
-    fn is_repeated(
+    pub(super) fn is_repeated(
         &mut self,
         now: Now,
         (beginning, digest): (&Beginning, u64),
@@ -108,7 +108,7 @@ impl Endpoint {
     /// Sends the client to another gateway if the cluster's table says so: what the fast path does
     /// with requests that reach it, for those that do not. Nothing is kept, so that a cookie would
     /// protect nothing (`RFC 5685 §3`).
-    fn is_redirected(
+    pub(super) fn is_redirected(
         &mut self,
         path: Path,
         message: &Message<'_>,
@@ -138,22 +138,22 @@ impl Endpoint {
     }
 
     /// Whether there is room, and whether the sender is where it says it is.
-    fn may_enter(
+    pub(super) fn may_enter(
         &mut self,
         now: Now,
         path: Path,
         message: &Message<'_>,
-        request: &Request<'_>,
+        ni: &Nonce<'_>,
         out: &mut Outbox<Output>,
     ) -> bool {
         self.weigh_cookies(out);
         // Nobody can use up what an address may have without being there.
         let of_source = self.table.half_open_of(path.remote.ip());
         let has_many = of_source >= self.settings.limits.half_open_per_source.div_ceil(2);
-        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, &request.ni) {
+        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, ni) {
             let source = path.remote.ip();
             let spi = message.header.spi_i;
-            let ni = request.ni.as_slice();
+            let ni = ni.as_slice();
             if let Some(cookie) = self.jar.bake(now, &mut self.rng, source, spi, ni) {
                 self.counters.cookies = self.counters.cookies.saturating_add(1);
                 self.refuse_clear(message, path, out, |chain| chain.notify(&NotifyContent::Cookie(cookie)));
@@ -293,6 +293,7 @@ impl Endpoint {
             hashes: payloads::hashes(chain),
             redirected_from,
             follows_redirects,
+            resumption: None,
             secrets: Secrets::Halves(half, request.public.data.as_ref().into()),
             made_at: now.mono,
             expires_at: now.mono + settings.half_open_timeout,
@@ -331,14 +332,14 @@ impl Endpoint {
 }
 
 /// By what a request is known again. Whoever makes two with the same one harms himself.
-fn digest(octets: &[u8]) -> u64 {
+pub(super) fn digest(octets: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(octets);
     hasher.finish()
 }
 
 /// The gateway that has sent the client here. A notify that cannot be read says nothing.
-fn redirected_from(message: &Message<'_>) -> Option<IpAddr> {
+pub(super) fn redirected_from(message: &Message<'_>) -> Option<IpAddr> {
     match message.payloads.notify(NotifyType::RedirectedFrom)?.content() {
         Ok(NotifyContent::RedirectedFrom(address)) => Some(address),
         Ok(_) | Err(_) => None,

@@ -20,6 +20,7 @@ mod connect;
 mod drain;
 mod handover;
 mod init;
+mod resume;
 mod table;
 
 use std::sync::Arc;
@@ -35,10 +36,12 @@ use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
 use super::lease::Leases;
 use super::redirect::Targets;
-use super::rules::{self, Outside};
+use super::rules::{self, Form, Outside};
 use super::sa::context::{Context, Misdirections, Refusal, Refusals, Refused, Spis};
+use super::sa::wallet::{Tickets, Wallet};
 use super::sa::{Effects, IkeSa, Names, RivalFate};
 use super::snapshot::{CountSnapshot, SaSnapshot};
+use super::ticket::{Used, UsedTickets};
 use super::wire::{
     Direction, ExchangeType, Header, Message, MessageId, NotifyType, OriginalRole, TrafficSelectors, Version,
     encode_message,
@@ -69,6 +72,7 @@ pub struct Endpoint {
     spis: Spis,
     table: Table,
     jar: Jar,
+    tickets: Tickets,
     are_cookies_wanted: bool,
     next_id: u64,
 }
@@ -115,9 +119,17 @@ impl Endpoint {
             spis: Spis::new(shard),
             table: Table::default(),
             jar,
+            tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             are_cookies_wanted: false,
             next_id: 0,
         }
+    }
+
+    /// The same, with a memory of used tickets that others have as well.
+    #[must_use]
+    pub fn with_used_tickets(mut self, used: Box<dyn UsedTickets>) -> Self {
+        self.tickets.used = used;
+        self
     }
 
     /// How often things happened.
@@ -171,6 +183,7 @@ impl Endpoint {
             spis,
             table,
             jar: _,
+            tickets,
             are_cookies_wanted: _,
             next_id: _,
         } = self;
@@ -186,6 +199,7 @@ impl Endpoint {
             misdirections,
             news,
             spis,
+            tickets,
             out,
         };
         (table, ctx)
@@ -252,13 +266,14 @@ impl Endpoint {
             }
         };
         let header = &message.header;
-        let is_first = header.exchange == ExchangeType::IkeSaInit
+        let begins = matches!(header.exchange, ExchangeType::IkeSaInit | ExchangeType::IkeSessionResume)
             && header.direction == Direction::Request
             && header.message_id == MessageId::FIRST;
-        if !is_first {
+        if !begins {
             return self.counters.discard(Discard::UnknownSpi);
         }
         match rules::outside(&message) {
+            Ok(Outside::Clear(Form::ResumeRequest)) => self.resume(now, path, &message, out),
             Ok(Outside::Clear(_)) => self.init(now, path, &message, out),
             Ok(Outside::Encrypted(_) | Outside::Fragment(_) | Outside::Hint) => {
                 self.counters.discard(Discard::Syntax);
@@ -286,7 +301,7 @@ impl Endpoint {
 
     /// Puts an SA back after its step, and does what the step means for others.
     fn settle(&mut self, now: Now, spi: u64, sa: Box<IkeSa>, effects: Effects, out: &mut Outbox<Output>) {
-        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers } = effects;
+        let Effects { is_gone, next: _, spawned, bequest, rival, supersedes, registers, resumes } = effects;
         if let Some(holder) = registers {
             self.table.register(spi, holder);
         }
@@ -349,6 +364,10 @@ impl Endpoint {
                 }
                 effects
             });
+        }
+        if let Some(used) = resumes {
+            self.retire(now, &used, out);
+            out.push(Output::TicketUsed(used));
         }
         if let Some(holder) = supersedes {
             self.supersede(now, &holder, Some(spi), out);
@@ -519,6 +538,10 @@ impl Machine for Endpoint {
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Supersede { holder } => self.supersede(now, &holder, None, out),
+            Input::TicketUsed(used) => {
+                self.tickets.used.use_up(now.wall, used.id, used.expires_at);
+                self.retire(now, used, out);
+            }
             Input::Moved { inbound, path } => {
                 if let Some(spi) = self.spis.owner(inbound) {
                     self.with(now, spi, out, |sa, ctx| {

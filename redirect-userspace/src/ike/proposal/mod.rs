@@ -116,6 +116,16 @@ impl IkeProposal {
         self.0.key_exchanges()
     }
 
+    /// Whether a suite is one that it stands for.
+    #[must_use]
+    pub fn has(&self, suite: &IkeSuite) -> bool {
+        let IkeSuite { cipher, integrity, prf, key_exchange } = *suite;
+        let cipher = Transform::Encryption(cipher.algorithm, cipher.key_bits);
+        let integrity = integrity.map(Transform::Integrity);
+        let all = [cipher, Transform::Prf(prf), Transform::KeyExchange(key_exchange)];
+        all.into_iter().chain(integrity).all(|transform| self.0.transforms.contains(&transform))
+    }
+
     /// Chooses from what the peer offers, who has sent a public value for `sent`.
     ///
     /// # Errors

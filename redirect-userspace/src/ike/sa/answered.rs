@@ -1,11 +1,12 @@
 //! The responder between IKE_SA_INIT and the end of IKE_AUTH.
 //!
 //! The secret of the key exchange is computed only when the IKE_AUTH request comes: whoever sends
-//! nothing but IKE_SA_INIT requests costs one half of it.
+//! nothing but IKE_SA_INIT requests costs one half of it. So it is with the keys of a session that is
+//! resumed: IKE_SESSION_RESUME takes the place of IKE_SA_INIT, everything after it is the same.
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.6`, `§2.15`, `§2.21.2`.
+//! `RFC 7296 §1.2`, `§2.6`, `§2.15`, `§2.21.2`, `RFC 5723 §4.3.3`, `§4.3.4`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,11 +27,13 @@ use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh};
-use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::grant::{self, Grant};
+use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
 use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::resumption::Resumption;
 use crate::ike::sa::window::{Requested, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
@@ -57,6 +60,8 @@ pub(crate) struct Answered {
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
     pub(crate) redirected_from: Option<IpAddr>,
     pub(crate) follows_redirects: bool,
+    /// The ticket that it came with, in an IKE_SESSION_RESUME request.
+    pub(crate) resumption: Option<Box<Resumption>>,
     pub(crate) secrets: Secrets,
     pub(crate) made_at: Instant,
     pub(crate) expires_at: Instant,
@@ -67,6 +72,8 @@ pub(crate) struct Answered {
 pub(crate) enum Secrets {
     /// Our half, and the peer's.
     Halves(KeyExchange, Box<[u8]>),
+    /// None is needed: there is the key of an earlier session.
+    Session(DerivationKey),
     /// Keys.
     Keys(Box<Keys>),
     /// They do not go together.
@@ -77,7 +84,7 @@ pub(crate) enum Secrets {
 #[derive(Debug)]
 pub(crate) struct Keys {
     channel: Channel,
-    derivation: crate::ike::sa::keymat::DerivationKey,
+    derivation: DerivationKey,
     proof_i: PrfKey,
     proof_r: PrfKey,
 }
@@ -96,7 +103,7 @@ impl Answered {
         if header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request {
             return Err(Discard::UnexpectedExchange);
         }
-        if let Secrets::Halves(..) = self.secrets {
+        if let Secrets::Halves(..) | Secrets::Session(_) = self.secrets {
             self.agree(ctx, names, effects)?;
         }
         let Secrets::Keys(keys) = &mut self.secrets else { return Err(Discard::Integrity) };
@@ -114,23 +121,15 @@ impl Answered {
 
     /// Computes the keys.
     fn agree(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) -> Result<(), Discard> {
-        let Secrets::Halves(ours, theirs) = std::mem::replace(&mut self.secrets, Secrets::Failed) else {
-            return Err(Discard::Integrity);
-        };
-        let keys = child::agree(ours, &theirs).and_then(|shared| {
-            let (Some(suite), Some(spi_r)) = (suite::ike(self.suite, ctx.settings.legacy), names.spi_r)
-            else {
-                return Err(Refusal::new(Failure::Local, "an unknown algorithm"));
-            };
-            let origin = Origin {
-                provider: ctx.provider,
-                suite,
-                nonces: Nonces { initiator: &self.ni, responder: &self.nr },
-                spi_i: names.spi_i,
-                spi_r,
-                role: OriginalRole::Responder,
-            };
-            IkeKeys::initial(origin, &shared).map_err(|error| Refusal::new(Failure::Local, error.to_string()))
+        let local = |error: KeymatError| Refusal::new(Failure::Local, error.to_string());
+        let secrets = std::mem::replace(&mut self.secrets, Secrets::Failed);
+        let keys = self.origin(ctx, names).and_then(|origin| match secrets {
+            Secrets::Halves(ours, theirs) => {
+                let shared = child::agree(ours, &theirs)?;
+                IkeKeys::initial(origin, &shared).map_err(local)
+            }
+            Secrets::Session(old) => IkeKeys::resumed(origin, &old).map_err(local),
+            Secrets::Keys(_) | Secrets::Failed => Err(Refusal::new(Failure::Local, "there are no secrets")),
         });
         match keys {
             Ok(IkeKeys { derivation, ours, theirs, proof_i, proof_r }) => {
@@ -148,6 +147,20 @@ impl Answered {
         }
     }
 
+    fn origin(&self, ctx: &Context<'_>, names: Names) -> Result<Origin<'_>, Refusal> {
+        let (Some(suite), Some(spi_r)) = (suite::ike(self.suite, ctx.settings.legacy), names.spi_r) else {
+            return Err(Refusal::new(Failure::Local, "an unknown algorithm"));
+        };
+        Ok(Origin {
+            provider: ctx.provider,
+            suite,
+            nonces: Nonces { initiator: &self.ni, responder: &self.nr },
+            spi_i: names.spi_i,
+            spi_r,
+            role: OriginalRole::Responder,
+        })
+    }
+
     /// Answers the IKE_AUTH request.
     fn answer(&mut self, ctx: &mut Context<'_>, names: Names, verified: &Verified, effects: &mut Effects) {
         let mut identity = None;
@@ -162,6 +175,7 @@ impl Answered {
                 ctx.refuse(self.path.remote, refusal);
                 self.deny(ctx, names, effects, |chain| match (violation, error::notify(failure)) {
                     (Some(violation), _) => error::answer(&violation, chain),
+                    (None, Some(NotifyType::TicketNack)) => chain.plain(NotifyType::AuthenticationFailed),
                     (None, Some(kind)) => chain.plain(kind),
                     (None, None) => chain.plain(NotifyType::AuthenticationFailed),
                 });
@@ -211,9 +225,23 @@ impl Answered {
             hashes: self.hashes.as_deref(),
             local: self.path.local.ip(),
         };
-        let proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
-        let profile = Arc::clone(proof.profile());
-        let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
+        let (proof, profile);
+        let (ours, basis) = match &self.resumption {
+            None => {
+                proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
+                profile = Arc::clone(proof.profile());
+                let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
+                (ours, Peer::basis(&proof, ctx.now.wall))
+            }
+            Some(resumption) => {
+                let ours;
+                (proof, ours) = resumption.accept(ctx, &exchange, &claimant)?;
+                profile = Arc::clone(proof.profile());
+                effects.resumes = Some(Box::new(resumption.used()));
+                ctx.counters.resumed = ctx.counters.resumed.saturating_add(1);
+                (ours, resumption.ticket.basis.clone())
+            }
+        };
 
         if is_sole {
             // Before an address is given: the old SA's is the one that the client gets again.
@@ -227,17 +255,21 @@ impl Answered {
         let peer = Arc::new(Peer {
             proof,
             local: Arc::clone(&ours.shown),
+            local_id: ours.id.clone(),
+            basis,
             are_we_client: false,
             redirected_from: self.redirected_from,
             follows_redirects: self.follows_redirects,
-            is_resumed: false,
+            is_resumed: self.resumption.is_some(),
         });
         let mut sa = Established::new(
             ctx,
             Fresh { channel, derivation, suite: self.suite, peer, path: self.path, nat: self.nat },
         );
         if let Some(to) = self.redirect(ctx, names, &profile) {
-            return self.send_away(ctx, names, sa, ours, to, effects);
+            // With a ticket it need not say again who it is.
+            let grant = sa.grant(ctx, names, &chain);
+            return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
         let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
 
@@ -254,7 +286,10 @@ impl Answered {
             suite: self.suite.to_string().into(),
             took: ctx.now.mono.since(self.made_at),
             addresses: sa.addresses(),
+            is_resumed: self.resumption.is_some(),
         });
+        let grant = sa.grant(ctx, names, &chain);
+        let grant = grant::beside(grant, ours.has_certificates(), self.fragments);
         let mut answer = None;
         if let Some(agreed) = agreed {
             let Agreed { child, install, sa: proposal, ts_i, ts_r, public: _ } = agreed;
@@ -275,6 +310,9 @@ impl Answered {
                 chain.push(&Payload::Sa(proposal))?;
                 chain.push(&Payload::TsI(ts_i))?;
                 chain.push(&Payload::TsR(ts_r))?;
+            }
+            if let Some(grant) = grant {
+                grant.write(chain)?;
             }
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
@@ -303,7 +341,7 @@ impl Answered {
         ctx: &mut Context<'_>,
         names: Names,
         mut sa: Established,
-        ours: Introduction<'_>,
+        (ours, grant): (Introduction<'_>, Option<Grant>),
         to: GatewayAddress,
         effects: &mut Effects,
     ) -> Result<(), Denial> {
@@ -312,6 +350,9 @@ impl Answered {
         sa.leave(ctx, names, to.clone(), grace, RedirectReason::Profile);
         let result = sa.respond(ctx, names, self.path, ExchangeType::IkeAuth, |chain| {
             ours.write(chain)?;
+            if let Some(grant) = grant {
+                grant.write(chain)?;
+            }
             chain.notify(&NotifyContent::Redirect { gateway: to, nonce: None })
         });
         match result {
@@ -336,7 +377,9 @@ impl Answered {
         let Given { leases, reply } = match &wishes {
             Some(wishes) => {
                 let holder = Arc::clone(sa.peer().proof.holder());
-                configuration::give(ctx, &profile, &holder, wishes, takes_over)?
+                let former = self.resumption.as_ref().map(|resumption| resumption.former(ctx));
+                let former = former.unwrap_or_default();
+                configuration::give(ctx, &profile, &holder, wishes, takes_over, &former)?
             }
             None => Given::default(),
         };
@@ -430,7 +473,7 @@ impl Answered {
             rekey_in: None,
             redirected_from: self.redirected_from,
             follows_redirects: self.follows_redirects,
-            is_resumed: false,
+            is_resumed: self.resumption.is_some(),
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
             addresses: Vec::new(),

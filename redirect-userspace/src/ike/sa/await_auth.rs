@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`; `RFC 5685 §6`.
+//! `RFC 7296 §1.2`, `§2.15`, `§2.19`, `§2.21.2`; `RFC 5685 §6`; `RFC 5723 §4.2`, `§4.3.3`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
 use crate::ike::authn::PeerAuthenticated;
+use crate::ike::authn::resumed::Reading;
 use crate::ike::client::{self, News};
 use crate::ike::config::Connection;
 use crate::ike::event::{CloseReason, Discard, Event, Failure, RedirectRefusal};
@@ -19,6 +20,7 @@ use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
+use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
@@ -28,14 +30,15 @@ use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
 use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Due;
 use crate::ike::sa::{Effects, Names, State, transmit};
 use crate::ike::snapshot::SaSnapshot;
 #[cfg(any(test, feature = "testing"))]
 use crate::ike::wire::ChildSpi;
 use crate::ike::wire::{
-    AddressRange, Chain, Configuration, Direction, ExchangeType, Message, NotifyType, Payload, PayloadType,
-    Ports, Span, TrafficSelector, TrafficSelectors,
+    AddressRange, Chain, Configuration, Direction, ExchangeType, Id, Message, NotifyType, OriginalRole,
+    Payload, PayloadType, Ports, Span, TrafficSelector, TrafficSelectors,
 };
 use crate::machine::Deadline;
 use crate::time::{Instant, Now};
@@ -46,6 +49,9 @@ pub(crate) struct AwaitAuth {
     connection: Arc<Connection>,
     path: Path,
     local: Arc<str>,
+    local_id: Id<'static>,
+    /// Where the exchange began, before it went to another port.
+    begun_on: Path,
     errand: Errand,
     made_at: Instant,
     /// Until the established state takes it over.
@@ -56,6 +62,8 @@ pub(crate) struct AwaitAuth {
 #[derive(Debug)]
 pub(crate) struct Introduced {
     pub(crate) connection: Arc<Connection>,
+    /// Where it began.
+    pub(crate) begun_on: Path,
     pub(crate) path: Path,
     pub(crate) nat: Nat,
     pub(crate) suite: IkeSuite,
@@ -70,6 +78,8 @@ pub(crate) struct Introduced {
     pub(crate) nr: Box<[u8]>,
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
     pub(crate) errand: Errand,
+    /// The ticket that was presented.
+    pub(crate) kept: Option<Box<Kept>>,
     pub(crate) made_at: Instant,
 }
 
@@ -100,17 +110,30 @@ impl AwaitAuth {
     ) -> Result<Self, Refusal> {
         let connection = Arc::clone(&introduced.connection);
         let profile = &connection.profile;
-        let ours = Introduction::begin(&introduced.exchange(ctx), profile)
-            .map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
+        let exchange = introduced.exchange(ctx);
+        let ours = match &introduced.kept {
+            None => Introduction::begin(&exchange, profile)
+                .map_err(|error| Refusal::new(error.failure(), error.to_string()))?,
+            Some(kept) => {
+                let side = OriginalRole::Initiator;
+                Introduction::resumed(&exchange, side, kept.local.clone(), Reading::Whole)
+            }
+        };
+        let local_id = ours.id.clone();
         let ours_shown = Arc::clone(&ours.shown);
         let selectors = selectors(&connection, introduced.path);
         let child = Request::new(ctx, profile, names.ours(), selectors, Wanted::None, None)?;
-        let wishes = ask(connection.wants_ipv4, connection.wants_ipv6, &introduced.errand.addresses);
+        let had = match &introduced.kept {
+            Some(kept) if introduced.errand.addresses.is_empty() => &kept.addresses,
+            Some(_) | None => &introduced.errand.addresses,
+        };
+        let wishes = ask(connection.wants_ipv4, connection.wants_ipv6, had);
         let id =
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
-        let is_sole = introduced.errand.is_sole;
+        // A session that goes on says by its ticket which SA is void.
+        let is_sole = introduced.errand.is_sole && introduced.kept.is_none();
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
             if is_sole {
@@ -121,7 +144,8 @@ impl AwaitAuth {
             }
             chain.push(&Payload::Sa(child.sa.clone()))?;
             chain.push(&Payload::TsI(child.local_ts.clone()))?;
-            chain.push(&Payload::TsR(child.remote_ts.clone()))
+            chain.push(&Payload::TsR(child.remote_ts.clone()))?;
+            if profile.resumes { chain.plain(NotifyType::TicketRequest) } else { Ok(()) }
         });
         let datagrams = match sealed {
             Ok(datagrams) => datagrams,
@@ -133,8 +157,10 @@ impl AwaitAuth {
         transmit(ctx, path, &datagrams);
         let settings = connection.upkeep.retransmission(ctx.settings.retransmission);
         introduced.channel.window.sent(ctx.now, ExchangeType::IkeAuth, datagrams, &settings);
-        let (local, made_at, errand) = (ours_shown, introduced.made_at, introduced.errand.clone());
-        Ok(Self { connection, path, local, errand, made_at, offer: Some(Box::new((introduced, child))) })
+        let (local, begun_on, made_at) = (ours_shown, introduced.begun_on, introduced.made_at);
+        let errand = introduced.errand.clone();
+        let offer = Some(Box::new((introduced, child)));
+        Ok(Self { connection, path, local, local_id, begun_on, errand, made_at, offer })
     }
 
     pub(crate) fn datagram(
@@ -163,16 +189,16 @@ impl AwaitAuth {
                 Answered::Nowhere => {
                     let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
                     fail(ctx, names, &self.connection, &refusal);
-                    self.leave(ctx, names, proof, effects);
+                    self.leave(ctx, names, proof, &response.chain, effects);
                 }
                 Answered::Elsewhere(to) => {
                     let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
                     ctx.tell(names.id, News::Sent { exchange, from, to });
-                    self.leave(ctx, names, proof, effects);
+                    self.leave(ctx, names, proof, &response.chain, effects);
                 }
             },
             Err(refusal) => {
-                self.give_up(ctx, names, &refusal);
+                self.give_up(ctx, names, &refusal, effects);
                 effects.is_gone = true;
             }
         }
@@ -201,8 +227,16 @@ impl AwaitAuth {
             return Err(Refusal::new(Failure::Local, "nothing was offered"));
         };
         let claimant = Claimant::responder(&chain).map_err(unreadable)?;
-        let proof = proof::confirm(&introduced.exchange(ctx), &self.connection.profile, &claimant)
-            .map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
+        let (exchange, profile) = (introduced.exchange(ctx), &self.connection.profile);
+        let proof = match &introduced.kept {
+            None => proof::confirm(&exchange, profile, &claimant),
+            // RFC 5723 §4.3.3: it is who it was.
+            Some(kept) => {
+                let (side, expected) = (OriginalRole::Responder, kept.peer.identity());
+                proof::confirm_resumed(&exchange, side, profile, &claimant, expected).map(|(proof, _)| proof)
+            }
+        };
+        let proof = proof.map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
         let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
             .map_err(unreadable)?;
         let given = reply.as_ref().map(addresses).unwrap_or_default();
@@ -232,14 +266,22 @@ impl AwaitAuth {
         ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
     }
 
-    fn peer(&self, ctx: &Context<'_>, proof: PeerAuthenticated, errand: &Errand) -> Arc<Peer> {
+    fn peer(
+        &self,
+        ctx: &Context<'_>,
+        proof: PeerAuthenticated,
+        errand: &Errand,
+        is_resumed: bool,
+    ) -> Arc<Peer> {
         Arc::new(Peer {
+            basis: Peer::basis(&proof, ctx.now.wall),
             proof,
             local: Arc::clone(&self.local),
+            local_id: self.local_id.clone(),
             are_we_client: true,
             redirected_from: errand.redirected_from,
             follows_redirects: ctx.settings.follows_redirects,
-            is_resumed: false,
+            is_resumed,
         })
     }
 
@@ -249,13 +291,16 @@ impl AwaitAuth {
         ctx: &mut Context<'_>,
         names: Names,
         proof: PeerAuthenticated,
+        response: &Chain<'_>,
         effects: &mut Effects,
     ) {
         let Some(offer) = self.offer.take() else { return };
-        let (Introduced { path, nat, suite, channel, derivation, errand, .. }, request) = *offer;
+        let (Introduced { path, nat, suite, channel, derivation, errand, kept, .. }, request) = *offer;
         ctx.spis.release(request.inbound);
-        let peer = self.peer(ctx, proof, &errand);
+        let peer = self.peer(ctx, proof, &errand, kept.is_some());
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
+        // Where we are sent to we need not say again who we are.
+        sa.take_ticket(ctx, names, response);
         sa.close_remnant(ctx, CloseReason::Redirected);
         sa.wake(ctx, names, effects);
         effects.next = Some(State::Established(Box::new(sa)));
@@ -271,8 +316,10 @@ impl AwaitAuth {
     ) {
         let Some(offer) = self.offer.take() else { return };
         let (introduced, request) = *offer;
-        let Introduced { path, nat, suite, channel, derivation, ni, nr, errand, made_at, .. } = introduced;
-        let peer = self.peer(ctx, proof, &errand);
+        let Introduced { path, nat, suite, channel, derivation, ni, nr, errand, made_at, kept, .. } =
+            introduced;
+        let is_resumed = kept.is_some();
+        let peer = self.peer(ctx, proof, &errand, is_resumed);
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
@@ -285,7 +332,10 @@ impl AwaitAuth {
             suite: suite.to_string().into(),
             took: ctx.now.mono.since(made_at),
             addresses: response.given.clone(),
+            is_resumed,
         });
+        ctx.counters.resumed = ctx.counters.resumed.saturating_add(u64::from(is_resumed));
+        sa.take_ticket(ctx, names, &response.chain);
         let inbound = request.inbound;
         let completed = match &response.child {
             Some(child) => {
@@ -328,7 +378,7 @@ impl AwaitAuth {
         self.offer.as_deref().map(|(_, request)| request.inbound)
     }
 
-    fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal) {
+    fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal, effects: &mut Effects) {
         // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
         if refusal.failure != Failure::PeerRefused
             && let Some((introduced, _)) = self.offer.as_deref_mut()
@@ -343,8 +393,15 @@ impl AwaitAuth {
                 transmit(ctx, path, &datagrams);
             }
         }
+        let kept = self.offer.as_deref_mut().and_then(|(introduced, _)| introduced.kept.take());
         self.release(ctx);
-        fail(ctx, names, &self.connection, refusal);
+        if kept.is_none() {
+            return fail(ctx, names, &self.connection, refusal);
+        }
+        // The ticket is of no use. Who we are is asked for as if there had been none.
+        let gateway = self.path.remote;
+        ctx.event(Event::TicketRefused { connection: self.connection.profile.name.clone(), gateway });
+        effects.spawned = await_resume::anew(ctx, names, &self.connection, self.begun_on, &self.errand);
     }
 
     pub(crate) const fn remote(&self) -> std::net::SocketAddr {
@@ -367,6 +424,10 @@ impl AwaitAuth {
                 transmit(ctx, introduced.path, datagrams);
             }
             Due::Dead => {
+                // Without an answer it is not known to be used (RFC 5723 §4.3.1).
+                if let Some(kept) = introduced.kept.take() {
+                    ctx.tickets.wallet.keep(self.connection.profile.name.clone(), *kept);
+                }
                 self.release(ctx);
                 let refusal = Refusal::new(Failure::Timeout, unanswered(ExchangeType::IkeAuth, self.path));
                 fail(ctx, names, &self.connection, &refusal);

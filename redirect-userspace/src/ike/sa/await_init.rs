@@ -286,20 +286,14 @@ impl AwaitInit {
         };
         let encapsulation = ctx.settings.encapsulation;
         let nat = Nat::detect(chain, names.spi_i, Some(spi_r), path, encapsulation);
-        let mut path = path;
-        if nat.is_encapsulated {
-            // RFC 7296 §2.23: from here on between the ports that NATs leave alone.
-            path.local.set_port(NAT_T_PORT);
-            if path.remote.port() == IKE_PORT {
-                path.remote.set_port(NAT_T_PORT);
-            }
-        }
+        let path = after_nat_detection(path, nat);
         let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(1)));
         channel.fragments = chain.notify(NotifyType::FragmentationSupported).is_some();
         names.spi_r = Some(spi_r);
         let request = self.window.outstanding().first().cloned().unwrap_or_default();
         let introduced = Introduced {
             connection: Arc::clone(&self.connection),
+            begun_on: self.path,
             path,
             nat,
             suite: chosen,
@@ -313,6 +307,7 @@ impl AwaitInit {
             nr: nr.as_slice().into(),
             hashes: payloads::hashes(chain),
             errand: self.errand.clone(),
+            kept: None,
             made_at: self.made_at,
         };
         match AwaitAuth::start(ctx, *names, introduced) {
@@ -360,6 +355,18 @@ impl AwaitInit {
         let age = now.mono.since(self.made_at);
         half_open(names, self.path, &self.connection, &self.errand, age)
     }
+}
+
+/// Where an exchange goes on once it is known where there are NATs.
+pub(crate) fn after_nat_detection(mut path: Path, nat: Nat) -> Path {
+    if nat.is_encapsulated {
+        // RFC 7296 §2.23: from here on between the ports that NATs leave alone.
+        path.local.set_port(NAT_T_PORT);
+        if path.remote.port() == IKE_PORT {
+            path.remote.set_port(NAT_T_PORT);
+        }
+    }
+    path
 }
 
 /// Who does not answer what.

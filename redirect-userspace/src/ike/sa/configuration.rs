@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::ike::config::Profile;
 use crate::ike::event::Failure;
-use crate::ike::lease::{Lease, LeaseRequest};
+use crate::ike::lease::{Former, Lease, LeaseRequest};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::wire::{Attribute, AttributeType, Configuration, ConfigurationType, Ipv6Prefix};
 
@@ -30,6 +30,7 @@ pub(crate) fn give(
     holder: &[u8],
     request: &Configuration<'_>,
     takes_over: bool,
+    former: &[Former],
 ) -> Result<Given, Refusal> {
     if request.kind != ConfigurationType::Request {
         return Ok(Given::default());
@@ -43,10 +44,13 @@ pub(crate) fn give(
         };
         is_asked = true;
         let wanted = wanted(asked);
-        let lease = profile
-            .pools
-            .iter()
-            .find_map(|pool| ctx.leases.lease(&LeaseRequest { pool, holder, is_ipv6, wanted, takes_over }));
+        // RFC 5723 §5, note 5: the one it had, unless it asks for another one.
+        let is_former = |former: &&Former| {
+            former.address.is_ipv6() == is_ipv6 && wanted.is_none_or(|wanted| wanted == former.address)
+        };
+        let former = former.iter().find(is_former).copied();
+        let request = |pool| LeaseRequest { pool, holder, is_ipv6, wanted, takes_over, former };
+        let lease = profile.pools.iter().find_map(|pool| ctx.leases.lease(&request(pool)));
         if let Some(lease) = lease {
             attributes.push(address(lease.address));
             given.leases.push(lease);

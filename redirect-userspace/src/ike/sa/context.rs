@@ -13,6 +13,7 @@ use crate::ike::event::{Counters, Event, Failure, RedirectRefusal, SaLabel};
 use crate::ike::io::{Output, SaId, Shard};
 use crate::ike::lease::Leases;
 use crate::ike::redirect::Targets;
+use crate::ike::sa::wallet::Tickets;
 use crate::ike::wire::ChildSpi;
 use crate::machine::Outbox;
 use crate::rng::Rng;
@@ -33,6 +34,7 @@ pub(crate) struct Context<'a> {
     /// What has come of SAs that we have begun, for the client side.
     pub(crate) news: &'a mut Vec<(SaId, News)>,
     pub(crate) spis: &'a mut Spis,
+    pub(crate) tickets: &'a mut Tickets,
     pub(crate) out: &'a mut Outbox<Output>,
 }
 

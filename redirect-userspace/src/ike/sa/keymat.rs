@@ -5,13 +5,13 @@
 //!
 //! ```text
 //! g^ir ─▶ SKEYSEED ─▶ SK_d │ SK_ai │ SK_ar │ SK_ei │ SK_er │ SK_pi │ SK_pr
-//!                      │ └──▶ SKEYSEED of the IKE SA that takes this one's place
+//!                      │ └──▶ SKEYSEED of the IKE SA that takes this one's place, or resumes it
 //!                      └────▶ KEYMAT of each Child SA
 //! ```
 //!
 //! # References
 //!
-//! `RFC 7296 §2.14`, `§2.17`, `§2.18`.
+//! `RFC 7296 §2.14`, `§2.17`, `§2.18`, `RFC 5723 §5.1`.
 
 use crate::crypto::cipher::{KeyError, Protection, TrafficKeys};
 use crate::crypto::prf::{Exhausted, Prf, PrfKey};
@@ -105,6 +105,16 @@ impl IkeKeys {
         Self::expand(origin, seed.expose())
     }
 
+    /// The keys of an IKE SA that goes on with an earlier session: SKEYSEED = prf(SK_d (old),
+    /// "Resumption" | Ni | Nr).
+    pub(crate) fn resumed(origin: Origin<'_>, old: &DerivationKey) -> Result<Self, KeymatError> {
+        let Nonces { initiator, responder } = origin.nonces;
+        let key = origin.provider.prf(old.prf, old.octets.expose());
+        // RFC 5723 §5.1: the text without a zero at its end.
+        let seed = key.compute(&[RESUMPTION, initiator, responder]);
+        Self::expand(origin, seed.expose())
+    }
+
     fn expand(origin: Origin<'_>, seed: &[u8]) -> Result<Self, KeymatError> {
         let Origin { provider, suite, nonces, spi_i, spi_r, role } = origin;
         let key = provider.prf(suite.prf, seed);
@@ -135,6 +145,16 @@ impl IkeKeys {
 }
 
 impl DerivationKey {
+    /// The one that a ticket has.
+    pub(crate) const fn new(prf: Prf, octets: Secret) -> Self {
+        Self { prf, octets }
+    }
+
+    /// SK_d, for a ticket.
+    pub(crate) const fn octets(&self) -> &Secret {
+        &self.octets
+    }
+
     /// KEYMAT of a Child SA: prf+(SK_d, [g^ir |] Ni | Nr).
     pub(crate) fn child(
         &self,
@@ -156,6 +176,9 @@ impl DerivationKey {
         Ok(ChildKeys { from_initiator: direction()?, from_responder: direction()? })
     }
 }
+
+/// What SKEYSEED of a resumed session is told apart by.
+const RESUMPTION: &[u8] = b"Resumption";
 
 /// Everything that is derived, in the open: for comparing it with published answers.
 #[cfg(any(test, feature = "testing"))]
@@ -207,4 +230,49 @@ pub fn derive(
         children: [child(None)?, child(Some(&new))?],
         rekeyed: rekeyed.derivation.octets.expose().to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::crypto::cipher::Encr;
+    use crate::crypto::hex;
+    use crate::crypto::kex::Group;
+
+    // test of RFC 5723 §5.1: RES-11
+    #[test]
+    fn the_keys_of_a_resumed_session_come_from_its_old_key_and_new_nonces_and_spis() {
+        let octets = |first: u8| (first..first + 32).collect::<Vec<u8>>();
+        let spi = |octet: u8| NonZeroU64::new(u64::from_be_bytes([octet; 8])).unwrap();
+        let (ni, nr) = (octets(0x20), octets(0x40));
+        let suite = Suite {
+            protection: Protection::new(Encr::AesGcm256, None).unwrap(),
+            prf: Prf::HmacSha256,
+            group: Group::Curve25519,
+        };
+        let origin = Origin {
+            provider: Provider::Real,
+            suite,
+            nonces: Nonces { initiator: &ni, responder: &nr },
+            spi_i: SpiI(spi(0x11)),
+            spi_r: SpiR(spi(0x22)),
+            role: OriginalRole::Initiator,
+        };
+        let old = DerivationKey::new(Prf::HmacSha256, Secret::new(octets(0)));
+
+        let keys = IkeKeys::resumed(origin, &old).unwrap();
+
+        let d = hex("02a11d87272c49025242e0e7db132a38ca0c6f079dee1b84fcc9322cf6011198");
+        let ei = hex("adc7401fb4eb3e955b7b2cefe0d4795e7cec94c34914efdf5b5a4160dacbc6f6aa9a1ebe");
+        let er = hex("c7307432d73da8365baa098f69013d4006d44b7dc86943c4bde7b5a5d69471cc910efc39");
+        let pi = hex("d2b9a93d19f2a6c6803b74541c269fb6f0f4115628913e2d115b3e129e4600e8");
+        let pr = hex("d3adf2c403746328d03593315ea99450400d9da2b6e151914300a5f74aeb7f39");
+        assert_eq!(keys.derivation.octets().expose(), d);
+        assert_eq!((keys.ours.expose().0, keys.theirs.expose().0), (&ei[..], &er[..]));
+        let code = |key: &[u8]| PrfKey::new(Prf::HmacSha256, key).compute(&[b"x"]).expose().to_vec();
+        assert_eq!(keys.proof_i.compute(&[b"x"]).expose(), code(&pi));
+        assert_eq!(keys.proof_r.compute(&[b"x"]).expose(), code(&pr));
+    }
 }

@@ -15,6 +15,8 @@
 //! ─── IKE_SA_INIT request ──▶ Answered          AwaitInit ── IKE_SA_INIT request ──▶
 //!                                │                  │ ◀── cookie, other group: again
 //!                                │                  │ ◀── redirect: gone, the client side goes on
+//! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
+//!                                │                  │ ◀── cookie: again; redirect: gone; no: AwaitInit
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
 //!                  ┌─────────────┤                  │
 //!               Refused     Established ◀───────────┘
@@ -29,17 +31,21 @@
 pub(crate) mod answered;
 pub(crate) mod await_auth;
 pub(crate) mod await_init;
+pub(crate) mod await_resume;
 pub(crate) mod child;
 pub(crate) mod configuration;
 pub(crate) mod context;
 pub(crate) mod established;
 pub(crate) mod fragment;
+pub(crate) mod grant;
 pub(crate) mod keymat;
 pub(crate) mod natt;
 pub(crate) mod payloads;
 pub(crate) mod peer;
 pub(crate) mod proof;
+pub(crate) mod resumption;
 pub(crate) mod suite;
+pub(crate) mod wallet;
 pub(crate) mod window;
 
 use std::num::NonZeroU64;
@@ -47,6 +53,7 @@ use std::num::NonZeroU64;
 use self::answered::{Answered, Refused};
 use self::await_auth::AwaitAuth;
 use self::await_init::AwaitInit;
+use self::await_resume::AwaitResume;
 use self::context::Context;
 use self::established::{Belongings, Established, Estate};
 use super::client::News;
@@ -105,6 +112,8 @@ pub(crate) enum State {
     Refused(Box<Refused>),
     /// The IKE_SA_INIT response.
     AwaitInit(Box<AwaitInit>),
+    /// The IKE_SESSION_RESUME response.
+    AwaitResume(Box<AwaitResume>),
     /// The IKE_AUTH response.
     AwaitAuth(Box<AwaitAuth>),
     /// Whatever either side wants.
@@ -129,6 +138,8 @@ pub(crate) struct Effects {
     pub(crate) supersedes: Option<std::sync::Arc<[u8]>>,
     /// The peer is to be found by its name from now on.
     pub(crate) registers: Option<std::sync::Arc<[u8]>>,
+    /// A ticket was used: the SA that it is of is void.
+    pub(crate) resumes: Option<Box<super::io::UsedTicket>>,
 }
 
 /// What becomes of an IKE SA that the peer has made while we were making one.
@@ -162,6 +173,7 @@ impl IkeSa {
             State::Answered(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
             State::Refused(state) => state.datagram(ctx, path, message, outside),
             State::AwaitInit(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
+            State::AwaitResume(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
             State::AwaitAuth(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::Established(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
         };
@@ -179,6 +191,7 @@ impl IkeSa {
             State::Answered(state) => state.timeout(ctx, &mut effects),
             State::Refused(state) => effects.is_gone = state.expires_at <= ctx.now.mono,
             State::AwaitInit(state) => state.timeout(ctx, self.names, &mut effects),
+            State::AwaitResume(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitAuth(state) => state.timeout(ctx, self.names, &mut effects),
             State::Established(state) => state.timeout(ctx, self.names, &mut effects),
         }
@@ -198,6 +211,7 @@ impl IkeSa {
             State::Answered(state) => Some(Deadline { at: state.expires_at, why: "a half-open SA ends" }),
             State::Refused(state) => Some(Deadline { at: state.expires_at, why: "a refused SA ends" }),
             State::AwaitInit(state) => state.deadline(),
+            State::AwaitResume(state) => state.deadline(),
             State::AwaitAuth(state) => state.deadline(),
             State::Established(state) => state.deadline(),
         }
@@ -209,6 +223,7 @@ impl IkeSa {
             State::Answered(state) => state.path.remote,
             State::Refused(state) => state.path.remote,
             State::AwaitInit(state) => state.remote(),
+            State::AwaitResume(state) => state.remote(),
             State::AwaitAuth(state) => state.remote(),
             State::Established(state) => state.path().remote,
         }
@@ -218,7 +233,11 @@ impl IkeSa {
     pub(crate) const fn local(&self) -> Option<std::net::IpAddr> {
         match &self.state {
             State::Established(state) => Some(state.path().local.ip()),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
@@ -226,7 +245,11 @@ impl IkeSa {
     pub(crate) const fn peer(&self) -> Option<&std::sync::Arc<peer::Peer>> {
         match &self.state {
             State::Established(state) => Some(state.peer()),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
@@ -234,7 +257,11 @@ impl IkeSa {
     pub(crate) const fn is_remnant(&self) -> bool {
         match &self.state {
             State::Established(state) => state.is_remnant(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => false,
         }
     }
 
@@ -242,7 +269,11 @@ impl IkeSa {
     pub(crate) const fn is_adrift(&self) -> bool {
         match &self.state {
             State::Established(state) => state.is_adrift(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => false,
         }
     }
 
@@ -250,7 +281,11 @@ impl IkeSa {
     pub(crate) fn may_be_sent_away(&self) -> bool {
         match &self.state {
             State::Established(state) => state.may_be_sent_away(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => false,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => false,
         }
     }
 
@@ -258,7 +293,11 @@ impl IkeSa {
     pub(crate) fn addresses(&self) -> Vec<std::net::IpAddr> {
         match &self.state {
             State::Established(state) => state.addresses(),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => Vec::new(),
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => Vec::new(),
         }
     }
 
@@ -266,23 +305,40 @@ impl IkeSa {
     pub(crate) fn belongings(&self) -> Option<Belongings> {
         match &self.state {
             State::Established(state) => Some(state.belongings()),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
     /// Whether the peer has not proved yet who it is.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => true,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => true,
             State::Established(_) => false,
         }
+    }
+
+    /// Whether it is up and nothing is in its place.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        !self.is_half_open() && !self.is_remnant()
     }
 
     /// The SA, once it is established.
     pub(crate) const fn established(&mut self) -> Option<&mut Established> {
         match &mut self.state {
             State::Established(state) => Some(state),
-            State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitAuth(_) => None,
+            State::Answered(_)
+            | State::Refused(_)
+            | State::AwaitInit(_)
+            | State::AwaitResume(_)
+            | State::AwaitAuth(_) => None,
         }
     }
 
@@ -293,6 +349,10 @@ impl IkeSa {
             State::Established(state) => state.shut(ctx, self.names, reason, &mut Effects::default()),
             State::AwaitAuth(state) => {
                 state.release(ctx);
+                ctx.tell(self.names.id, News::Closed(reason));
+            }
+            State::AwaitResume(state) => {
+                state.put_back(ctx);
                 ctx.tell(self.names.id, News::Closed(reason));
             }
             State::AwaitInit(_) => ctx.tell(self.names.id, News::Closed(reason)),
@@ -306,6 +366,7 @@ impl IkeSa {
             State::Answered(state) => Some(state.snapshot(self.names, now)),
             State::Refused(_) => None,
             State::AwaitInit(state) => Some(state.snapshot(self.names, now)),
+            State::AwaitResume(state) => Some(state.snapshot(self.names, now)),
             State::AwaitAuth(state) => Some(state.snapshot(self.names, now)),
             State::Established(state) => state.snapshot(self.names, now),
         }

@@ -7,6 +7,9 @@ use crate::ike::authn::PeerAuthenticated;
 use crate::ike::config::Profile;
 use crate::ike::event::SaLabel;
 use crate::ike::io::SaId;
+use crate::ike::ticket::Basis;
+use crate::ike::wire::Id;
+use crate::time::UnixTime;
 
 /// Both sides of an IKE SA.
 #[derive(Debug)]
@@ -15,6 +18,10 @@ pub(crate) struct Peer {
     pub(crate) proof: PeerAuthenticated,
     /// Who we are, for people.
     pub(crate) local: Arc<str>,
+    /// Who we are, as we have said it.
+    pub(crate) local_id: Id<'static>,
+    /// The last authentication with credentials.
+    pub(crate) basis: Basis,
     /// Whether we began: whoever is the client stays it, whatever is rekeyed by whom.
     pub(crate) are_we_client: bool,
     /// The gateway that sent the client here (`RFC 5685 §3`).
@@ -29,6 +36,12 @@ impl Peer {
     /// What both sides go by.
     pub(crate) fn profile(&self) -> &Arc<Profile> {
         self.proof.profile()
+    }
+
+    /// What a peer who has just proved who it is with its credentials begins with.
+    pub(crate) fn basis(proof: &PeerAuthenticated, now: UnixTime) -> Basis {
+        let valid_until = proof.certificate().map(|certificate| certificate.not_after);
+        Basis { authenticated_at: now, means: proof.means(), valid_until, eap_identity: None }
     }
 
     /// The SA for people.

@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`.
+//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::codec::{DecodeError, Writer};
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::crypto::{Legacy, Provider};
+use crate::ike::authn::resumed::{self, Reading};
 use crate::ike::authn::{
     self, Authenticator, Evidence, PeerAuthenticated, Refusal as AuthnRefusal, SignedOctets,
 };
@@ -53,6 +54,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// SK_p of a side.
+    const fn key(&self, side: OriginalRole) -> &'a PrfKey {
+        match side {
+            OriginalRole::Initiator => self.proof_i,
+            OriginalRole::Responder => self.proof_r,
+        }
+    }
+
     /// What a side signs whose ID payload has this body.
     fn octets(&self, side: OriginalRole, id_body: &'a [u8]) -> SignedOctets<'a> {
         match side {
@@ -77,6 +86,11 @@ impl<'a> Claimant<'a> {
     pub(crate) fn initiator(chain: &Chain<'a>) -> Result<Self, DecodeError> {
         let asked = chain.find(PayloadType::IdR).map(|payload| Id::decode(payload.body)).transpose()?;
         Ok(Self { asked, ..Self::read(chain, PayloadType::IdI)? })
+    }
+
+    /// Whom the initiator asks for.
+    pub(crate) const fn asked(&self) -> Option<&Id<'a>> {
+        self.asked.as_ref()
     }
 
     /// The responder's response.
@@ -125,11 +139,25 @@ pub(crate) fn confirm(
     exchange.authenticator().responder(profile, evidence)
 }
 
+/// Believes the peer of a session that is resumed, which is to be `expected` and is on that `side`, or
+/// says why not.
+pub(crate) fn confirm_resumed(
+    exchange: &Exchange<'_>,
+    side: OriginalRole,
+    profile: &Arc<Profile>,
+    claimant: &Claimant<'_>,
+    expected: &Id<'_>,
+) -> Result<(PeerAuthenticated, Reading), AuthnRefusal> {
+    let octets = exchange.octets(side, claimant.id_body);
+    let evidence = Evidence { octets: &octets, auth: &claimant.auth, certificates: &claimant.certificates };
+    resumed::confirm(profile, expected, exchange.key(side), evidence)
+}
+
 /// What we say of ourselves.
 #[derive(Debug)]
 pub(crate) struct Introduction<'a> {
     side: OriginalRole,
-    id: Id<'static>,
+    pub(crate) id: Id<'static>,
     certificates: Vec<Cert<'a>>,
     /// Whose certificates would convince us.
     request: Option<CertRequest<'static>>,
@@ -154,6 +182,22 @@ impl<'a> Introduction<'a> {
         Self::new(exchange, profile, OriginalRole::Initiator, None, request)
     }
 
+    /// That of a side which goes on with a session: who it was in it.
+    pub(crate) fn resumed(
+        exchange: &Exchange<'_>,
+        side: OriginalRole,
+        id: Id<'static>,
+        reading: Reading,
+    ) -> Self {
+        let mut body = Writer::new();
+        id.encode(&mut body);
+        let octets = exchange.octets(side, body.as_slice());
+        let auth = resumed::prove(exchange.key(side), &octets, reading);
+        let shown = Shown(&id).to_string().into();
+        // RFC 5723 §4.3.3: without certificates.
+        Self { side, id, certificates: Vec::new(), request: None, auth, shown }
+    }
+
     fn new(
         exchange: &Exchange<'_>,
         profile: &'a Profile,
@@ -170,6 +214,11 @@ impl<'a> Introduction<'a> {
         let shown = Shown(&id).to_string().into();
         let certificates = authn::certificates(&authentication.local);
         Ok(Self { side, id, certificates, request, auth, shown })
+    }
+
+    /// Whether certificates go with it.
+    pub(crate) const fn has_certificates(&self) -> bool {
+        !self.certificates.is_empty()
     }
 
     /// Appends ID, certificates, what is asked for, and the proof.

@@ -15,6 +15,7 @@ mod loss;
 mod nat;
 mod redirect;
 mod rekey;
+mod resume;
 
 use crate::crypto::Provider;
 use crate::ike::wire::{

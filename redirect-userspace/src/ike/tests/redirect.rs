@@ -22,7 +22,7 @@ use crate::testing::pair::{End, Flying, Pair, Plan};
 const ELSEWHERE: &str = "192.0.2.3";
 
 /// A table of two members, this node and another one; every slot leads to the one with this index.
-fn targets(index: u16, vips: &[&str]) -> Input<'static> {
+pub(super) fn targets(index: u16, vips: &[&str]) -> Input<'static> {
     let slots = vec![GatewayIndex::new(index); common::maps::SLOTS].into();
     let table = LlgTable { generation: 1, slots, empty: EmptySlot::Keep };
     let member = |text: &str, is_self| {
@@ -588,6 +588,9 @@ fn a_client_that_is_redirected_in_ike_auth_has_ended_its_other_sas_by_initial_co
     pair.step(End::Gateway, targets(1, &[]));
 
     pair.initiate();
+    // It has said that it goes, and stays.
+    let ignoring = Settings { follows_redirects: false, ..Plan::shared_key().client };
+    pair.step(End::Client, Input::Configure(Arc::new(ignoring)));
     pair.settle();
 
     let [sa] = &pair.sas(End::Gateway)[..] else { panic!("{:?}", pair.sas(End::Gateway)) };

@@ -31,6 +31,7 @@ use crate::fastpath::userspace::{Keep, Kept};
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
+use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
     Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
     Redirected, SaId, Selection, Shard,
@@ -40,6 +41,7 @@ use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
 pub(super) struct Gateway {
@@ -78,6 +80,24 @@ impl Leases for SharedPools {
     }
 }
 
+/// Which tickets have been used, for all workers. Held for as long as it takes to find one.
+#[derive(Clone, Debug)]
+struct SharedTickets(Arc<Mutex<Used>>);
+
+impl UsedTickets for SharedTickets {
+    fn run(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).run()
+    }
+
+    fn is_used(&self, id: TicketId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_used(id)
+    }
+
+    fn use_up(&mut self, now: UnixTime, id: TicketId, expires_at: UnixTime) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).use_up(now, id, expires_at)
+    }
+}
+
 impl Gateway {
     /// Opens the sockets, makes the data plane and starts the workers.
     ///
@@ -109,6 +129,7 @@ impl Gateway {
         let mut rng = random()?;
         let mut mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>>>()?;
         let doors: Vec<Door> = mailboxes.iter().map(Mailbox::door).collect();
+        let tickets = SharedTickets(Arc::new(Mutex::new(Used::new(rng.u64()))));
         let mut workers = Vec::new();
         for ((number, own), mailbox) in (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..)) {
             let plane = match (&shared, queues.next()) {
@@ -119,7 +140,8 @@ impl Gateway {
             };
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
-            let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork());
+            let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
+                .with_used_tickets(Box::new(tickets.clone()));
             let parts = Parts {
                 number: number.into(),
                 clock,

@@ -32,7 +32,7 @@ use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
     Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
-    Redirected, Request, Selection, Usage, Way,
+    Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
@@ -124,6 +124,8 @@ pub(super) enum Order {
     Supersede(Arc<[Arc<[u8]>]>),
     /// An operator wants clients to go elsewhere.
     Redirect(Redirect, oneshot::Sender<Redirected>),
+    /// Tickets were used with another worker.
+    TicketsUsed(Arc<[Arc<UsedTicket>]>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
     /// What of its SAs could be on a page.
@@ -204,6 +206,7 @@ impl Worker {
                     out: Outbox::new(),
                     heard: Vec::new(),
                     superseded: Vec::new(),
+                    used: Vec::new(),
                     inbox: Some(Inbox::new()),
                     figures: shown,
                     shown_at: Now::default(),
@@ -252,6 +255,8 @@ struct Turn {
     heard: Vec<Event>,
     /// Clients of which the other workers have not been told yet.
     superseded: Vec<Arc<[u8]>>,
+    /// Tickets that they have not been told of yet.
+    used: Vec<Arc<UsedTicket>>,
     /// Lent out while its datagrams are worked through.
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
@@ -306,11 +311,14 @@ impl Turn {
 
     /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
     fn tell_others(&mut self) {
-        if self.superseded.is_empty() {
-            return;
+        if !self.superseded.is_empty() {
+            let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
+            self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
         }
-        let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
-        self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
+        if !self.used.is_empty() {
+            let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
+            self.parts.others.iter().for_each(|other| other.order(Order::TicketsUsed(Arc::clone(&tickets))));
+        }
     }
 
     /// How long nothing needs to be done.
@@ -414,6 +422,7 @@ impl Turn {
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.superseded.push(holder),
+            Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
             Output::Event(event) => self.heard.push(event),
         }
@@ -450,6 +459,11 @@ impl Turn {
                 let result = self.parts.endpoint.redirect(now, &redirect, &mut self.out);
                 self.carry_all_out();
                 let _gone = answer.send(result);
+            }
+            Order::TicketsUsed(tickets) => {
+                for used in &*tickets {
+                    self.step(now, Input::TicketUsed(used));
+                }
             }
             Order::Count(selection, answer) => {
                 let count = self.parts.endpoint.snapshot(now, &selection, usize::MAX).len();

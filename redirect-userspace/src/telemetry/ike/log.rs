@@ -2,7 +2,7 @@
 
 use tracing::{error, info, warn};
 
-use super::{millis, or_nothing, role, side};
+use super::{means, millis, or_nothing, role, side};
 use crate::ike::{Event as IkeEvent, SaLabel};
 use crate::telemetry::clb::or_none;
 use crate::telemetry::elected::list;
@@ -28,7 +28,7 @@ macro_rules! sa_line {
 /// Writes one event.
 pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
     match what {
-        IkeEvent::Established { sa, is_initiator, suite, took, addresses } => {
+        IkeEvent::Established { sa, is_initiator, suite, took, addresses, is_resumed } => {
             let addresses = list(addresses);
             sa_line!(
                 event,
@@ -37,7 +37,8 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
                 "role" = role(*is_initiator),
                 "suite" = &**suite,
                 "took-ms" = millis(*took),
-                "addresses" = or_nothing(&addresses)
+                "addresses" = or_nothing(&addresses),
+                "by" = means(*is_resumed)
             );
         }
         IkeEvent::Refused { peer, identity, failure, detail, count } => {
@@ -115,6 +116,10 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
             );
         }
         IkeEvent::Moved { sa, from } => sa_line!(event, sa, "peer moved", "from" = from.to_string()),
+        IkeEvent::TicketRefused { connection, gateway } => {
+            let (connection, gateway) = (connection.as_str(), gateway.to_string());
+            line!(event, "ticket refused", "connection" = connection, "gateway" = gateway);
+        }
         IkeEvent::CookiesChanged { are_wanted, half_open } => {
             line!(event, "cookies", "wanted" = are_wanted, "half-open" = half_open);
         }

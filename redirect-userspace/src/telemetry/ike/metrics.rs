@@ -91,8 +91,18 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
             .zip(counters.redirects)
             .map(|(exchange, count)| ([("exchange", exchange.as_str())], count)),
     )?;
+    self::counters(
+        encoder,
+        "ike_tickets",
+        "Clients that asked for a ticket, and got one or none",
+        [("granted", counters.tickets_granted), ("refused", counters.tickets_refused)]
+            .into_iter()
+            .map(|(result, count)| ([("result", result)], count)),
+    )?;
     for (name, help, count) in [
         ("ike_init_requests", "IKE_SA_INIT requests that were taken in", counters.init_requests),
+        ("ike_resume_requests", "IKE_SESSION_RESUME requests that were taken in", counters.resume_requests),
+        ("ike_resumed", "IKE SAs that go on with an earlier session, by a ticket", counters.resumed),
         ("ike_cookies", "Cookies that were asked for", counters.cookies),
         (
             "ike_redirects_followed",

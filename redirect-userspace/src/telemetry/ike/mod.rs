@@ -29,6 +29,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::RedirectFollowed { .. } => "redirected",
         Event::RedirectRefused { .. } => "redirect-refused",
         Event::Moved { .. } => "sa-moved",
+        Event::TicketRefused { .. } => "ticket-refused",
         Event::CookiesChanged { .. } => "cookies-changed",
     }
 }
@@ -42,6 +43,7 @@ pub(super) const fn severity(event: &Event) -> Severity {
         | Event::Redirected { .. }
         | Event::RedirectFollowed { .. }
         | Event::Moved { .. }
+        | Event::TicketRefused { .. }
         | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
         Event::RedirectRefused { .. } | Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
         Event::Refused { failure, .. }
@@ -55,6 +57,10 @@ const fn of_failure(failure: Failure) -> Severity {
     match failure {
         // The peer tries again, or has gone away.
         Failure::OtherGroup | Failure::Temporary | Failure::Timeout => Severity::Info,
+        // The client goes on without its ticket.
+        Failure::TicketsOff | Failure::TicketKey | Failure::TicketExpired | Failure::TicketRevoked => {
+            Severity::Info
+        }
         Failure::NoProposal
         | Failure::BadPublicValue
         | Failure::NoProfile
@@ -69,7 +75,12 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::SourceLimit
         | Failure::SaLimit
         | Failure::ChildLimit
-        | Failure::PeerRefused => Severity::Warn,
+        | Failure::PeerRefused
+        | Failure::TicketMalformed
+        | Failure::TicketVersion
+        | Failure::TicketCluster
+        | Failure::TicketForged
+        | Failure::TicketUsed => Severity::Warn,
         Failure::Local => Severity::Error,
     }
 }
@@ -86,7 +97,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::Shutdown
         | CloseReason::Redirected
         | CloseReason::AddressGone
-        | CloseReason::Drained => Severity::Info,
+        | CloseReason::Drained
+        | CloseReason::Resumed => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -94,13 +106,14 @@ const fn of_end(reason: CloseReason) -> Severity {
 /// Its details by name.
 pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
     match event {
-        Event::Established { sa, is_initiator, suite, took, addresses } => of(
+        Event::Established { sa, is_initiator, suite, took, addresses, is_resumed } => of(
             sa,
             [
                 ("role", role(*is_initiator).to_owned()),
                 ("suite", suite.to_string()),
                 ("took-ms", millis(*took).to_string()),
                 ("addresses", or_nothing(&list(addresses)).to_owned()),
+                ("by", means(*is_resumed).to_owned()),
             ],
         ),
         Event::Refused { peer, identity, failure, detail, count } => vec![
@@ -149,6 +162,9 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             ("count", count.to_string()),
         ],
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
+        Event::TicketRefused { connection, gateway } => {
+            vec![("connection", connection.to_string()), ("gateway", gateway.to_string())]
+        }
         Event::CookiesChanged { are_wanted, half_open } => {
             vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
         }
@@ -171,10 +187,11 @@ fn of<const N: usize>(sa: &SaLabel, rest: [(&'static str, String); N]) -> Vec<(&
 /// In words, for a person who reads one line.
 pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match event {
-        Event::Established { sa, is_initiator, suite, took, addresses } => write!(
+        Event::Established { sa, is_initiator, suite, took, addresses, is_resumed } => write!(
             f,
-            "{sa} is up after {} ms, we are its {}: {suite}, addresses {}",
+            "{sa} is up after {} ms by {}, we are its {}: {suite}, addresses {}",
             millis(*took),
+            means(*is_resumed),
             role(*is_initiator),
             or_nothing(&list(addresses))
         ),
@@ -211,6 +228,9 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             or_none(connection.as_ref())
         ),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
+        Event::TicketRefused { connection, gateway } => {
+            write!(f, "{connection} begins anew: {gateway} does not take its ticket")
+        }
         Event::CookiesChanged { are_wanted, half_open } => {
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
         }
@@ -219,6 +239,11 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 
 const fn role(is_initiator: bool) -> &'static str {
     if is_initiator { "initiator" } else { "responder" }
+}
+
+/// What an IKE SA has come up by.
+pub(super) const fn means(is_resumed: bool) -> &'static str {
+    if is_resumed { "ticket" } else { "credentials" }
 }
 
 const fn side(is_us: bool) -> &'static str {
@@ -263,6 +288,7 @@ pub(super) mod fixtures {
                 suite: "aes256gcm16-prfsha384-ecp384".into(),
                 took: Duration::from_millis(35),
                 addresses: vec!["10.98.0.1".parse().unwrap(), "fd98::1".parse().unwrap()],
+                is_resumed: false,
             },
             Event::Refused {
                 peer: "192.0.2.9:500".parse().unwrap(),
@@ -296,6 +322,10 @@ pub(super) mod fixtures {
                 count: 3,
             },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
+            Event::TicketRefused {
+                connection: Name::new("hq").unwrap(),
+                gateway: "10.50.0.12:500".parse().unwrap(),
+            },
             Event::CookiesChanged { are_wanted: true, half_open: 501 },
         ]
     }
@@ -313,8 +343,8 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is up after 35 ms, we are its \
-                 responder: aes256gcm16-prfsha384-ecp384, addresses 10.98.0.1, fd98::1",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) is up after 35 ms by credentials, we \
+                 are its responder: aes256gcm16-prfsha384-ecp384, addresses 10.98.0.1, fd98::1",
                 "12 peers refused: no-proposal-chosen, the last one 192.0.2.9:500, identity none: offered \
                  aes128-sha1-modp1024, wanted aes256gcm16-prfsha384-ecp384",
                 "hq does not come up: peer-refused: AUTHENTICATION_FAILED",
@@ -331,6 +361,7 @@ mod tests {
                 "3 redirects were not followed: not-allowed, the last one by 10.50.0.5:500 to 203.0.113.9, \
                  connection hq",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
+                "hq begins anew: 10.50.0.12:500 does not take its ticket",
                 "cookies are asked for: true, with 501 half-open SAs",
             ]
         );
@@ -344,7 +375,15 @@ mod tests {
 
         assert_eq!(
             worrying(Severity::Info).collect::<Vec<_>>(),
-            ["other-group-wanted", "timeout", "temporary-failure"]
+            [
+                "other-group-wanted",
+                "timeout",
+                "temporary-failure",
+                "tickets-off",
+                "ticket-key-unknown",
+                "ticket-expired",
+                "ticket-revoked"
+            ]
         );
         assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
         let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);

@@ -59,6 +59,8 @@ pub struct Connection {
     pub is_automatic: bool,
     /// How long one remote is tried.
     pub patience: Option<Duration>,
+    /// How long the gateway may be silent.
+    pub dpd: Option<Duration>,
 }
 
 impl Connection {
@@ -73,6 +75,7 @@ impl Connection {
             inside: inside.iter().map(ToString::to_string).collect(),
             is_automatic: true,
             patience: Some(Duration::from_secs(2)),
+            dpd: None,
         }
     }
 }
@@ -200,7 +203,7 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
 }
 
 fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
-    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience } = connection;
+    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience, dpd } = connection;
     let start = if *is_automatic { "auto" } else { "manual" };
     writeln!(
         text,
@@ -210,6 +213,9 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
     )?;
     if let Some(patience) = patience {
         writeln!(text, "patience = \"{}ms\"", patience.as_millis())?;
+    }
+    if let Some(dpd) = dpd {
+        writeln!(text, "dpd = \"{}ms\"", dpd.as_millis())?;
     }
     Ok(())
 }

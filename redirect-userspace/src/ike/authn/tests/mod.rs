@@ -100,6 +100,7 @@ fn profile(name: &str, remote_ids: &[&str], local: LocalProof, remote: RemotePro
         dpd: None,
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
+        resumes: true,
     }
 }
 

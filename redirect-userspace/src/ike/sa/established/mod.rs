@@ -33,15 +33,19 @@ use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::Outside;
 use crate::ike::sa::child::{Child, ChildStage, Ground, jittered};
 use crate::ike::sa::context::Context;
+use crate::ike::sa::grant::Issued;
 use crate::ike::sa::keymat::DerivationKey;
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::peer::Peer;
+use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Requested;
 use crate::ike::sa::{Effects, Names, transmit};
 use crate::ike::snapshot::{ChildSnapshot, SaSnapshot, SaState};
 use crate::ike::wire::{
-    ChainWriter, ChildSpi, Direction, EncodeError, ExchangeType, Message, TrafficSelector,
+    Chain, ChainWriter, ChildSpi, Direction, EncodeError, ExchangeType, Message, NotifyContent, NotifyType,
+    TrafficSelector,
 };
+use crate::secret::Secret;
 use crate::time::{Instant, Now};
 
 /// An IKE SA whose peer has proved who it is.
@@ -69,6 +73,10 @@ pub(crate) struct Established {
     rekey_at: Option<Instant>,
     expires_at: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// The last ticket that its client was given.
+    pub(crate) issued: Option<Issued>,
+    /// When we, as a client, ask for another ticket; `None` = we have none.
+    renew_at: Option<Instant>,
 }
 
 /// What it is at.
@@ -119,6 +127,8 @@ pub(crate) struct Estate {
     /// Until when the client has time to go, if it was told to.
     leaving: Option<Instant>,
     is_adrift: bool,
+    /// Whether we have a ticket, as a client.
+    has_ticket: bool,
     /// Whose it was.
     sa: SaLabel,
     made_at: Instant,
@@ -127,7 +137,8 @@ pub(crate) struct Estate {
 impl Estate {
     /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, sa, made_at } = self;
+        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, has_ticket: _, sa, made_at } =
+            self;
         for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
@@ -169,12 +180,23 @@ impl Established {
             rekey_at: ike.map(|lifetime| now + jittered(ctx, lifetime)),
             expires_at: ike.map(|lifetime| now + lifetime + grace),
             keepalive_at: nat.before_us.then(|| now + ctx.settings.nat_keepalive),
+            issued: None,
+            renew_at: None,
             peer,
         }
     }
 
     pub(crate) const fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    pub(crate) const fn suite(&self) -> IkeSuite {
+        self.suite
+    }
+
+    /// When it ends, if nothing takes its place.
+    pub(crate) const fn expires_at(&self) -> Option<Instant> {
+        self.expires_at
     }
 
     pub(crate) const fn derivation(&self) -> &DerivationKey {
@@ -460,12 +482,40 @@ impl Established {
             Stage::Active | Stage::Contending | Stage::Replaced { .. } => reason,
         };
         if !is_remnant {
+            self.end_tickets(ctx, names, reason);
             if self.peer.are_we_client {
                 ctx.tell(names.id, News::Closed(reason));
             }
             let age = ctx.now.mono.since(self.made_at);
             ctx.event(Event::Closed { sa: self.label(names), reason, age });
         }
+    }
+
+    /// What the end of the SA means for the ticket of its session: whoever has ended it wants that it
+    /// does not go on (`RFC 5723 §6.2`).
+    fn end_tickets(&mut self, ctx: &mut Context<'_>, names: Names, reason: CloseReason) {
+        let goes_on = match reason {
+            CloseReason::PeerDead | CloseReason::Redirected | CloseReason::Resumed => true,
+            // The client is told that its SA is gone, and not that it has to prove again who it is.
+            CloseReason::Shutdown | CloseReason::AddressGone | CloseReason::Drained => {
+                !self.peer.are_we_client
+            }
+            CloseReason::DeletedByPeer
+            | CloseReason::Cleared
+            | CloseReason::Superseded
+            | CloseReason::Rekeyed
+            | CloseReason::Redundant
+            | CloseReason::Expired
+            | CloseReason::ProtocolError
+            | CloseReason::WithIkeSa => false,
+        };
+        if goes_on {
+            return;
+        }
+        if self.peer.are_we_client {
+            ctx.tickets.wallet.forget(&self.peer.profile().name, names.id);
+        }
+        self.void_ticket(ctx);
     }
 
     fn drop_children(&mut self, ctx: &mut Context<'_>) {
@@ -476,7 +526,13 @@ impl Established {
     }
 
     /// Takes everything that goes to the SA in its place: what is wanted of its Child SAs too.
-    fn bequeath(&mut self, names: Names) -> Estate {
+    fn bequeath(&mut self, ctx: &mut Context<'_>, names: Names) -> Estate {
+        // RFC 5723 §6.2: the ticket is of the keys that are not used any more.
+        let has_ticket = self.renew_at.take().is_some();
+        if has_ticket {
+            ctx.tickets.wallet.forget(&self.peer.profile().name, names.id);
+        }
+        self.void_ticket(ctx);
         let (tasks, own) = std::mem::take(&mut self.tasks).into_iter().partition(Task::is_left_to_successor);
         self.tasks = own;
         Estate {
@@ -489,6 +545,7 @@ impl Established {
                 Stage::Active | Stage::Contending | Stage::Replaced { .. } | Stage::Closing { .. } => None,
             },
             is_adrift: self.is_adrift,
+            has_ticket,
             sa: self.label(names),
             made_at: self.made_at,
         }
@@ -499,7 +556,8 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate { children, leases, given, tasks, leaving, is_adrift, sa: _, made_at: _ } = estate;
+        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, sa: _, made_at: _ } =
+            estate;
         if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
             self.stage = Stage::Leaving { patience };
         }
@@ -513,6 +571,44 @@ impl Established {
         self.lend(leases);
         self.given.extend(given);
         self.tasks.extend(tasks);
+        if has_ticket && self.renew_at.is_none() {
+            // Asked for at once, if the answer to our request has not brought one.
+            self.renew_at = Some(ctx.now.mono);
+        }
+    }
+
+    /// Keeps the ticket that a gateway has given, in answer to our wish; asks later if it says so.
+    pub(crate) fn take_ticket(&mut self, ctx: &mut Context<'_>, names: Names, chain: &Chain<'_>) {
+        let profile = Arc::clone(self.peer.profile());
+        if !self.peer.are_we_client || !profile.resumes {
+            return;
+        }
+        if chain.notify(NotifyType::TicketAck).is_some() {
+            self.renew_at = Some(ctx.now.mono + TICKET_PAUSE);
+            return;
+        }
+        let content = chain.notify(NotifyType::TicketLtOpaque).and_then(|notify| notify.content().ok());
+        let Some(NotifyContent::TicketLtOpaque { lifetime, ticket }) = content else {
+            // There is none; whether there will be one, nobody knows.
+            self.renew_at = None;
+            return;
+        };
+        let lifetime = Duration::from_secs(lifetime.into()).min(MAX_TICKET_LIFETIME);
+        let kept = Kept {
+            ticket: Secret::from(ticket.0),
+            expires_at: ctx.now.mono + lifetime,
+            sa: names.id,
+            suite: self.suite,
+            derivation: self.derivation.clone(),
+            peer: self.peer.proof.clone(),
+            local: self.peer.local_id.clone(),
+            addresses: self.given.clone(),
+        };
+        // What cannot be presented in one datagram is of no use.
+        if ticket.0.len() <= crate::ike::ticket::MAX_LENGTH {
+            ctx.tickets.wallet.keep(profile.name.clone(), kept);
+        }
+        self.renew_at = Some(ctx.now.mono + (lifetime - lifetime / 4).max(TICKET_PAUSE));
     }
 
     /// The one that we have made goes on in its place: the peer deletes it.
@@ -569,10 +665,14 @@ impl Established {
         })
     }
 
-    fn chain_of(verified: &Verified) -> Result<crate::ike::wire::Chain<'_>, crate::ike::rules::Violation> {
+    fn chain_of(verified: &Verified) -> Result<Chain<'_>, crate::ike::rules::Violation> {
         Ok(verified.chain()?)
     }
 }
 
+/// Least time between two wishes for a ticket.
+const TICKET_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time that a ticket is kept, whatever its gateway says.
+const MAX_TICKET_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// How long a replaced IKE SA waits for the peer to delete it.
 const PATIENCE: Duration = Duration::from_secs(60);

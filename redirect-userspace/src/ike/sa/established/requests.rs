@@ -168,7 +168,11 @@ impl Established {
                 }
             }
         }
+        let grant = if self.is_active() { self.grant(ctx, names, chain) } else { None };
         self.answer(ctx, names, path, exchange, effects, |chain| {
+            if let Some(grant) = grant {
+                grant.write(chain)?;
+            }
             if ours.is_empty() {
                 return Ok(());
             }
@@ -189,7 +193,8 @@ impl Established {
                 | Doing::DisownChild { .. }
                 | Doing::DeleteIke
                 | Doing::Liveness
-                | Doing::Redirect,
+                | Doing::Redirect
+                | Doing::Ticket,
             )
             | None => None,
         };
@@ -207,7 +212,7 @@ impl Established {
 
     /// Everything goes to the SA with this SPI of ours; this one is a remnant from now on.
     pub(super) fn give_way(&mut self, ctx: &mut Context<'_>, names: Names, spi: u64, effects: &mut Effects) {
-        effects.bequest = Some((spi, self.bequeath(names)));
+        effects.bequest = Some((spi, self.bequeath(ctx, names)));
         self.stage = Stage::Replaced { patience: ctx.now.mono + PATIENCE };
         self.clear_tasks(ctx);
         ctx.counters.ike_rekeys = ctx.counters.ike_rekeys.saturating_add(1);
@@ -382,7 +387,8 @@ impl Established {
             | Doing::DisownChild { .. }
             | Doing::DeleteIke
             | Doing::Liveness
-            | Doing::Redirect => None,
+            | Doing::Redirect
+            | Doing::Ticket => None,
         }
     }
 
@@ -425,11 +431,15 @@ impl Established {
                 } else {
                     self.give_way(ctx, names, spi, effects);
                 }
+                // RFC 5723 §4.1: the ticket is of the new SA.
+                let new = sa.names;
+                let grant = sa.established().and_then(|sa| sa.grant(ctx, new, chain));
                 effects.spawned = Some(sa);
                 self.answer(ctx, names, path, exchange, effects, |chain| {
                     chain.push(&Payload::Sa(answer))?;
                     nonce(chain, &nr)?;
-                    chain.push(&Payload::KeyExchange(public))
+                    chain.push(&Payload::KeyExchange(public))?;
+                    grant.map_or(Ok(()), |grant| grant.write(chain))
                 });
             }
             Err(ChildDenial::OtherMethod(wanted)) => {
@@ -471,7 +481,8 @@ impl Established {
             Some(Doing::RekeyIke { rival: Some(_), .. }) => {
                 return Err(temporary("the IKE SA is being replaced").into());
             }
-            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness | Doing::Redirect) | None => {}
+            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness | Doing::Redirect | Doing::Ticket)
+            | None => {}
         }
         let offer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
         let ni = payloads::nonce(chain).map_err(unreadable)?;

@@ -50,6 +50,7 @@ impl Established {
         match *doing {
             // RFC 5685 §5: the client deletes the SA once it is elsewhere.
             Doing::Liveness | Doing::Redirect => {}
+            Doing::Ticket => self.take_ticket(ctx, names, &chain),
             Doing::DeleteIke => self.shut(ctx, names, CloseReason::Cleared, effects),
             Doing::DeleteChild { inbound, reason } => {
                 self.drop_child(ctx, names, inbound, reason);
@@ -274,9 +275,13 @@ impl Established {
             }
             (Ok((mut sa, _lowest)), rival) => {
                 let spi = sa.names;
+                let had_ticket = self.renew_at.is_some();
                 if let Some(new) = sa.established() {
-                    let estate = self.bequeath(names);
+                    let estate = self.bequeath(ctx, names);
                     new.inherit(ctx, spi, estate);
+                    if had_ticket {
+                        new.take_ticket(ctx, spi, chain);
+                    }
                 }
                 effects.spawned = Some(sa);
                 effects.rival = rival.map(|rival| (rival.spi, RivalFate::Yields));

@@ -11,7 +11,7 @@ use crate::ike::sa::established::{Established, Stage};
 use crate::ike::sa::{Effects, Names, RivalFate};
 use crate::ike::wire::{
     ChainWriter, ChildProtocol, ChildSpi, Delete, EncodeError, ExchangeType, KeyExchange as KePayload,
-    KeyExchangeMethod, Nonce, NotifyContent, Payload, Sa, TrafficSelectors,
+    KeyExchangeMethod, Nonce, NotifyContent, NotifyType, Payload, Sa, TrafficSelectors,
 };
 use crate::time::Instant;
 use std::num::NonZeroU64;
@@ -38,6 +38,8 @@ pub(super) enum Task {
     Liveness,
     /// That it goes to another gateway.
     Redirect { to: GatewayAddress },
+    /// A ticket.
+    Ticket,
 }
 
 impl Task {
@@ -48,7 +50,8 @@ impl Task {
             | Self::RekeyChild { .. }
             | Self::DeleteChild { .. }
             | Self::DisownChild { .. }
-            | Self::Redirect { .. } => true,
+            | Self::Redirect { .. }
+            | Self::Ticket => true,
             Self::RekeyIke { .. } | Self::DeleteIke | Self::Liveness => false,
         }
     }
@@ -63,7 +66,8 @@ impl Task {
             | Self::DeleteChild { .. }
             | Self::DeleteIke
             | Self::Liveness
-            | Self::Redirect { .. } => None,
+            | Self::Redirect { .. }
+            | Self::Ticket => None,
         }
     }
 
@@ -102,6 +106,7 @@ pub(super) enum Doing {
     DeleteIke,
     Liveness,
     Redirect,
+    Ticket,
 }
 
 /// A Child SA that the peer has made in the place of one that we are replacing as well.
@@ -143,7 +148,8 @@ impl Doing {
             | Self::DeleteChild { .. }
             | Self::DeleteIke
             | Self::Liveness
-            | Self::Redirect => None,
+            | Self::Redirect
+            | Self::Ticket => None,
         }
     }
 
@@ -387,11 +393,14 @@ impl Established {
             Task::RekeyIke { method } => {
                 self.rekey_at = Some(again);
                 let request = IkeRequest::new(ctx, method)?;
+                let has_ticket = self.renew_at.is_some();
                 let public = KePayload { method: request.method, data: request.key_exchange.public().into() };
                 self.ask(ctx, names, ExchangeType::CreateChildSa, |chain| {
                     chain.push(&Payload::Sa(request.sa.clone()))?;
                     nonce(chain, &request.nonce)?;
-                    chain.push(&Payload::KeyExchange(public))
+                    chain.push(&Payload::KeyExchange(public))?;
+                    // RFC 5723 §6.2: that of the old SA is void then.
+                    if has_ticket { chain.plain(NotifyType::TicketRequest) } else { Ok(()) }
                 })?;
                 self.rekey_at = None;
                 self.doing = Some(Box::new(Doing::RekeyIke { request, rival: None }));
@@ -423,6 +432,13 @@ impl Established {
                     chain.notify(&NotifyContent::Redirect { gateway: to, nonce: None })
                 })?;
                 self.doing = Some(Box::new(Doing::Redirect));
+            }
+            Task::Ticket => {
+                self.renew_at = Some(again);
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    chain.plain(NotifyType::TicketRequest)
+                })?;
+                self.doing = Some(Box::new(Doing::Ticket));
             }
             Task::Liveness => {
                 self.ask(ctx, names, ExchangeType::Informational, |_chain| Ok(()))?;

@@ -30,6 +30,7 @@ impl Established {
             due(self.rekey_at, "an IKE SA is rekeyed");
             due(self.expires_at, "an IKE SA expires");
             due(self.keepalive_at, "a NAT keepalive is sent");
+            due(self.renew_at, "another ticket is asked for");
             due(self.liveness_at(), "a silent peer is asked whether it lives");
             for child in &self.children {
                 if child.stage == ChildStage::Active {
@@ -93,6 +94,10 @@ impl Established {
             if is_due(self.keepalive_at) {
                 ctx.out.push(Output::Keepalive { path: self.path });
                 self.keepalive_at = Some(now + settings.nat_keepalive);
+            }
+            if is_due(self.renew_at) {
+                self.renew_at = None;
+                self.want(Task::Ticket);
             }
             if is_due(self.liveness_at()) {
                 self.want(Task::Liveness);

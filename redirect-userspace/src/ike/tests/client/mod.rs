@@ -8,6 +8,7 @@ mod init;
 mod limits;
 mod live;
 mod loss;
+mod ticket;
 
 use std::net::IpAddr;
 use std::sync::Arc;

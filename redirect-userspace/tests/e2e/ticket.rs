@@ -1,0 +1,122 @@
+//! Clients whose gateway was killed, and that are back at another one by ticket.
+
+use std::fs::Permissions;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use xtask::lab::control::Sa;
+use xtask::lab::gateway::{Connection, Gateway, Place, Settings};
+use xtask::lab::topology::{Cluster, Options};
+use xtask::lab::wait::Stopwatch;
+
+use crate::PATIENCE;
+
+/// Whom every gateway says it is.
+const IDENTITY: &str = "vpn.example.net";
+/// What the clients want to reach.
+const INSIDE: [&str; 1] = ["10.99.0.0/16"];
+/// Clients of a gateway that is killed.
+const MANY: usize = 200;
+
+/// A wire, and a file with the cluster's reconnect key.
+fn wire() -> (Cluster, PathBuf) {
+    let cluster = Cluster::build(Options { gateways: 0, clients: 0, ..Options::default() }).unwrap();
+    let key = cluster.lab.directory().join("reconnect1.key");
+    std::fs::write(&key, "a reconnect key for all of the members\n").unwrap();
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    (cluster, key)
+}
+
+/// Member `number`, with the addresses that all members have.
+fn member(cluster: &Cluster, key: &std::path::Path, number: u8, dataplane: Option<&str>) -> Gateway {
+    let site = cluster.site(number).unwrap();
+    let extra = format!(
+        "\n[reconnect]\ncluster = \"lab\"\nkey = [{{ index = 1, active = true, secret-file = {key:?} }}]\n"
+    );
+    let pools = vec![("ra4".to_owned(), "10.98.0.0/22".to_owned())];
+    let dataplane = dataplane.map(str::to_owned);
+    let settings = Settings { extra, pools, dataplane, ..Settings::of_node(number, IDENTITY) };
+    Gateway::start(&site, settings).unwrap()
+}
+
+fn at(number: u8) -> IpAddr {
+    IpAddr::from([10, 50, 0, 10 + number])
+}
+
+/// So many clients in one place that try both members and soon notice that one is gone.
+fn clients(cluster: &Cluster, count: usize, dataplane: Option<&str>) -> (Place, Gateway) {
+    let place = cluster.place(1).unwrap();
+    let connection = |number: usize| {
+        let mut connection = Connection::new(&format!("c{number}"), &[at(1), at(2)], &[IDENTITY], &INSIDE);
+        connection.local_id = format!("user{number}@example.net");
+        connection.patience = Some(Duration::from_secs(1));
+        connection.dpd = Some(Duration::from_secs(1));
+        connection
+    };
+    let settings = Settings {
+        connections: (0..count).map(connection).collect(),
+        retransmission: Some((Duration::from_millis(200), Duration::from_secs(1))),
+        dataplane: dataplane.map(str::to_owned),
+        ..Settings::default()
+    };
+    let clients = Gateway::start(&place.namespace, settings).unwrap();
+    (place, clients)
+}
+
+/// Waits until so many SAs are up at a member.
+fn up_at(clients: &Gateway, number: u8, count: usize) -> Vec<Sa> {
+    clients
+        .wait_for(&format!("{count} SAs are up at {}", at(number)), PATIENCE, |sas| {
+            let is_up = |sa: &&Sa| {
+                sa.state == "established" && sa.remote.ip() == at(number) && sa.children.len() == 1
+            };
+            let up = sas.iter().filter(is_up).count();
+            ensure!(up == count && sas.len() == count, "{up} of {} are up there", sas.len());
+            Ok(sas.to_vec())
+        })
+        .unwrap()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_client_of_a_killed_gateway_is_back_by_ticket_with_its_address() {
+    let (cluster, key) = wire();
+    let mut first = member(&cluster, &key, 1, None);
+    let second = member(&cluster, &key, 2, None);
+    let (place, client) = clients(&cluster, 1, None);
+    let before = up_at(&client, 1, 1);
+    assert!(!before[0].resumed);
+
+    first.kill().unwrap();
+
+    let after = up_at(&client, 2, 1);
+    assert!(after[0].resumed, "{after:?}");
+    assert_eq!(after[0].addresses, before[0].addresses);
+    let [seen] = &second.sas().unwrap()[..] else { panic!("one SA") };
+    assert!(seen.resumed && seen.addresses == after[0].addresses, "{seen:?}");
+    second.wait_for_event("sa-established", &["user0@example.net", "ticket"], PATIENCE).unwrap();
+    place.namespace.ping(after[0].addresses[0], "10.99.2.1".parse().unwrap(), PATIENCE).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn two_hundred_clients_of_a_killed_gateway_are_back_by_ticket() {
+    let (cluster, key) = wire();
+    let mut first = member(&cluster, &key, 1, Some("none"));
+    let second = member(&cluster, &key, 2, Some("none"));
+    let (_place, clients) = clients(&cluster, MANY, Some("none"));
+    up_at(&clients, 1, MANY);
+
+    first.kill().unwrap();
+    let killed = Stopwatch::start();
+
+    let after = up_at(&clients, 2, MANY);
+    let took = killed.elapsed();
+    assert!(after.iter().all(|sa| sa.resumed), "all of them by ticket");
+    assert!(second.sas().unwrap().iter().all(|sa| sa.resumed));
+    println!("{MANY} clients were back {took:?} after their gateway was killed");
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}
