@@ -118,6 +118,7 @@ fn send_away(world: &mut World, who: usize, to: &str) {
     let grace = Duration::from_secs(600);
     world.command(who, Command::Redirect { selection: Selection::All, to, grace });
     world.settle();
+    world.pass(LINGERING);
 }
 
 // RDL-06
@@ -146,7 +147,7 @@ fn rdl_07_limits_are_those_of_the_settings() {
 
     send_away(&mut world, 1, "192.0.2.102");
     world.assert_up_at(2);
-    world.pass(Duration::from_secs(9));
+    world.pass(Duration::from_secs(8));
     send_away(&mut world, 2, "192.0.2.103");
     assert_eq!(refused(&world.events(CLIENT)), [RedirectRefusal::TooMany]);
     world.assert_up_at(2);
