@@ -29,7 +29,7 @@
 //! | §3 | a REDIRECT without our nonce is discarded, and the true answer waited for | yes: `bad-nonce`, and nothing changes |
 //! | §3 | the new request says REDIRECTED_FROM | the address of the gateway that sent us last, in every repetition; REDIRECT_SUPPORTED is left out, as the RFC allows |
 //! | §3 | PAD and SPD stay those of the original gateway | `remote-id`, proof and selectors are the connection's, whoever answers |
-//! | §5 | a redirect of an SA in use is acknowledged, then the SA deleted | the answer first; the SA when the new one has its Child SAs |
+//! | §5 | a redirect of an SA in use is acknowledged, then the SA deleted | the answer first; the SA a second after the new one has its Child SAs, so that what is still under way arrives |
 //! | §6 | the gateway's AUTH is verified before a redirect counts, and none counts in a round in between | else `wrong-time` |
 //! | §6 | the SA of an IKE_AUTH redirect is deleted | yes; the answer is not waited for before the next gateway is asked |
 //! | §7 | at most MAX_REDIRECTS in a period | `max-redirects` in `period`, 5 in 300 s; a window that goes along, of the connection and not of an SA |

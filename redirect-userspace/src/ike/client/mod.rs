@@ -9,7 +9,8 @@
 //! - A redirect changes where the connection goes next and nothing else: whom the peer has to be
 //!   stays what the configuration says (`RFC 5685 §3`).
 //! - Whatever goes wrong on the way that a redirect has shown leads back to the configured list.
-//! - An SA in use ends only when the one in its place has its Child SAs.
+//! - An SA in use ends only when the one in its place has its Child SAs, and a moment later, so that
+//!   what is under way to it still arrives.
 //! - How often redirects are followed is limited, whatever SAs come and go meanwhile.
 //!
 //! # Picture
@@ -118,6 +119,8 @@ pub(crate) struct Dial {
     turn: u64,
     /// The SA in use.
     current: Option<SaId>,
+    /// The SA whose place that one has taken, and until when it takes in what is still under way.
+    left: Option<(SaId, Instant)>,
     up_at: Instant,
     /// Whether its gateway wants us elsewhere and we are not there.
     is_sent_away: bool,
@@ -163,6 +166,7 @@ impl Dial {
             at: 0,
             turn: 0,
             current: None,
+            left: None,
             up_at: now.mono,
             is_sent_away: false,
             redirects: Redirects::default(),
@@ -195,15 +199,16 @@ impl Dial {
             Stage::Trying { sa, .. } | Stage::Moving { to: sa } => Some(*sa),
             Stage::Resting | Stage::Waiting { .. } | Stage::Locating { .. } | Stage::Over => None,
         };
-        self.current.into_iter().chain(other)
+        self.current.into_iter().chain(other).chain(self.left.map(|(sa, _)| sa))
     }
 
     /// When it has something to do, and what.
     fn deadline(&self) -> Option<Instant> {
-        match &self.stage {
+        let stage = match &self.stage {
             Stage::Waiting { until } | Stage::Locating { until, .. } => Some(*until),
             Stage::Resting | Stage::Trying { .. } | Stage::Moving { .. } | Stage::Over => None,
-        }
+        };
+        stage.into_iter().chain(self.left.map(|(_, until)| until)).min()
     }
 
     /// Goes to the first remote. Our address on the way there may be known.
@@ -357,7 +362,9 @@ impl Dial {
     /// The new SA has its Child SAs.
     pub(crate) fn moved(&mut self, around: &mut Around<'_>) {
         if let Stage::Moving { to } = self.stage {
-            if let Some(sa) = self.current.replace(to) {
+            let old = self.current.replace(to).map(|sa| (sa, around.now.mono + LINGERING));
+            // Whoever is sent on within a moment has two behind him.
+            if let Some((sa, _)) = std::mem::replace(&mut self.left, old) {
                 around.acts.push(Act::Close { sa });
             }
             self.settled(around.now);
@@ -391,6 +398,10 @@ impl Dial {
                 let reason = RedirectRefusal::AlreadyMoving;
                 return around.acts.push(Act::Refuse { from, to, reason });
             }
+            Stage::Resting if self.left.is_some_and(|(left, _)| left == which) => {
+                let reason = RedirectRefusal::AlreadyMoving;
+                return around.acts.push(Act::Refuse { from, to, reason });
+            }
             Stage::Resting
             | Stage::Waiting { .. }
             | Stage::Locating { .. }
@@ -417,6 +428,7 @@ impl Dial {
     /// The way that was tried leads nowhere: an SA in use stays, otherwise it is the next remote's
     /// turn.
     fn setback(&mut self, around: &mut Around<'_>) {
+        self.return_to_left();
         if self.current.is_some() {
             self.stage = Stage::Resting;
             self.is_sent_away = true;
@@ -424,6 +436,13 @@ impl Dial {
         }
         self.at += 1;
         self.approach(around, None);
+    }
+
+    /// The SA that was left for another one is of use again if that one is gone already.
+    fn return_to_left(&mut self) {
+        if self.current.is_none() {
+            self.current = self.left.take().map(|(sa, _)| sa);
+        }
     }
 
     /// All remotes had their turn.
@@ -439,6 +458,10 @@ impl Dial {
     fn closed(&mut self, around: &mut Around<'_>, which: SaId, reason: CloseReason) {
         if reason == CloseReason::Shutdown {
             self.stage = Stage::Over;
+        }
+        if self.left.is_some_and(|(left, _)| left == which) {
+            self.left = None;
+            return;
         }
         if self.current != Some(which) {
             return match &self.stage {
@@ -468,7 +491,12 @@ impl Dial {
                 if around.now.mono.since(self.up_at) >= LONGEST {
                     self.backoff.reset();
                 }
-                self.lost(around, reason);
+                self.return_to_left();
+                if self.current.is_some() {
+                    self.is_sent_away = true;
+                } else {
+                    self.lost(around, reason);
+                }
             }
             Stage::Waiting { .. } | Stage::Locating { .. } | Stage::Trying { .. } | Stage::Over => {}
         }
@@ -504,6 +532,12 @@ impl Dial {
 
     /// Its time has come. What is to be begun anew is said by the caller, who knows the settings.
     pub(crate) fn timeout(&mut self, around: &mut Around<'_>) {
+        if let Some((sa, until)) = self.left
+            && until <= around.now.mono
+        {
+            self.left = None;
+            around.acts.push(Act::Close { sa });
+        }
         if let Stage::Locating { until, goal } = &self.stage
             && *until <= around.now.mono
         {
@@ -520,5 +554,7 @@ impl Dial {
 
 /// How long the world has to say where something is.
 pub(crate) const LOCATING: Duration = Duration::from_secs(10);
+/// How long an SA takes in what is still under way to it when another one is in its place.
+pub(crate) const LINGERING: Duration = Duration::from_secs(1);
 /// Most addresses of a name that are tried.
 const MAX_WAYS: usize = 4;

@@ -115,6 +115,7 @@ fn rdl_05_redirects_of_an_sa_in_use_and_of_its_beginning_are_counted_together() 
 fn send_away(world: &mut World, who: usize, to: &str) {
     world.command(who, elsewhere(to, Duration::from_secs(600)));
     world.settle();
+    world.pass(LINGERING);
 }
 
 // RDL-06
@@ -143,7 +144,7 @@ fn rdl_07_limits_are_those_of_the_settings() {
 
     send_away(&mut world, 1, "192.0.2.102");
     world.assert_up_at(2);
-    world.pass(Duration::from_secs(9));
+    world.pass(Duration::from_secs(8));
     send_away(&mut world, 2, "192.0.2.103");
     assert_eq!(refused(&world.events(CLIENT)), [RedirectRefusal::TooMany]);
     world.assert_up_at(2);

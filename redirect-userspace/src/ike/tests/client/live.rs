@@ -26,6 +26,7 @@ fn tell(world: &mut World, who: Who, to: &str) {
 fn send_away(world: &mut World, who: Who, to: &str) {
     tell(world, who, to);
     world.settle();
+    world.pass(LINGERING);
 }
 
 /// A request of the first gateway to the client that only a test would send.
@@ -81,6 +82,8 @@ fn rdx_01_to_05_the_new_sa_is_up_before_the_old_one_is_deleted() {
     while world.deliver() {
         lowest = lowest.min(world.client().plane.len());
     }
+    assert_eq!(world.client().plane.len(), 2, "what is under way to the old one is still taken in");
+    world.pass(LINGERING);
 
     assert_eq!(
         said(&world),
@@ -126,6 +129,7 @@ fn traffic_leaves_through_the_new_sa_before_the_old_one_is_gone() {
     let new = world.client().outbound.unwrap();
     assert_ne!(new, old);
     world.settle();
+    world.pass(LINGERING);
     assert_eq!(world.client().plane.keys().copied().collect::<Vec<_>>(), [new]);
 }
 
@@ -152,6 +156,7 @@ fn all_child_sas_move_and_the_old_ones_stay_until_the_last_of_them_has() {
         assert!(world.deliver());
     }
     world.settle();
+    world.pass(LINGERING);
 
     world.assert_up_at(2);
     let after = sole(&world);
@@ -426,6 +431,7 @@ fn a_redirect_that_comes_again_is_answered_again_and_followed_once() {
     world.put(&request);
     world.put(&request);
     world.settle();
+    world.pass(LINGERING);
     world.put(&request);
     world.settle();
 
@@ -527,6 +533,38 @@ fn an_sa_that_still_gets_its_child_sas_is_not_sent_on() {
 }
 
 #[test]
+fn an_sa_that_was_just_left_is_returned_to_when_the_new_one_is_gone_at_once() {
+    let mut world = up(plan(), 2);
+    tell(&mut world, 1, "192.0.2.102");
+    world.settle();
+    assert_eq!(world.client().plane.len(), 2);
+
+    world.command(2, Command::Clear(Selection::All));
+    world.settle();
+    world.pass(LINGERING);
+
+    world.assert_up_at(1);
+    // Its gateway deletes it when its time is over, and the list is next.
+    world.pass(Duration::from_secs(70));
+    world.assert_up_at(1);
+    assert_eq!(closed(&world.events(CLIENT)), [CloseReason::DeletedByPeer; 2]);
+}
+
+#[test]
+fn a_client_that_is_sent_on_at_once_leaves_nothing_behind() {
+    let mut world = up(plan(), 3);
+    tell(&mut world, 1, "192.0.2.102");
+    world.settle();
+
+    tell(&mut world, 2, "192.0.2.103");
+    world.settle();
+    world.pass(LINGERING);
+
+    world.assert_up_at(3);
+    assert!(world.sas(1).is_empty() && world.sas(2).is_empty());
+}
+
+#[test]
 fn two_redirects_in_one_message_are_none_and_the_sa_stays() {
     let mut world = up(open(), 3);
     let request = made_up(&world, ExchangeType::Informational, |chain| {
@@ -579,6 +617,7 @@ fn after_a_dead_target_another_redirect_is_followed() {
 
     world.put(&Packet { path: request.path, octets: again.seal() });
     world.settle();
+    world.pass(LINGERING);
 
     world.assert_up_at(3);
 }

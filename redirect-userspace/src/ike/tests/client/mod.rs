@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::crypto::Provider;
 use crate::gateway::{GatewayAddress, GatewayAddresses};
-use crate::ike::client::LOCATING;
+use crate::ike::client::{LINGERING, LOCATING};
 use crate::ike::config::{Connection, LocalProof, RemoteProof, Upkeep};
 use crate::ike::wire::{
     Direction, ExchangeType, Header, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole,
