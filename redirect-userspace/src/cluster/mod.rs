@@ -478,6 +478,8 @@ impl Cluster {
                 }
                 let report = Report { availability: Availability::Up, ..self.local };
                 self.local(now, report, out);
+                // Nobody is sent here any more from now on, not from the next computation on.
+                self.update(now, true, out);
             }
         }
     }

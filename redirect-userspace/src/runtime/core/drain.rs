@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::Core;
 use super::elected::NO_GATEWAY;
 use crate::cluster::{GatewaySnapshot, Input, Member, MemberState, Role, Snapshot};
+use crate::config;
 use crate::control::DrainStatus;
 use crate::gateway::{GatewayAddresses, GatewayName};
 use crate::ike::{Command, Drain, Redirect, RedirectExchange, Redirected, Selection};
@@ -165,6 +166,10 @@ impl Core {
             None => return Err("there is no other member that takes clients".to_owned()),
         };
         let grace = grace.unwrap_or(self.config.redirect.drain.grace);
+        if !config::Drain::GRACE.contains(&grace) {
+            let [least, most] = [config::Drain::GRACE.start(), config::Drain::GRACE.end()];
+            return Err(format!("the grace is {} s to {} s", least.as_secs(), most.as_secs()));
+        }
         Ok(gateway.redirect(&Redirect { selection, percent, to, grace }))
     }
 

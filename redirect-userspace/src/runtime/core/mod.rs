@@ -207,6 +207,7 @@ impl Core {
                     beats = beats.wrapping_add(1);
                     self.beat(beats).await?;
                     if is_ending && self.has_drained() {
+                        self.follow_drain();
                         return Ok(());
                     }
                 }
