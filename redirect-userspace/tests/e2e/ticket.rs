@@ -10,7 +10,6 @@ use anyhow::ensure;
 use xtask::lab::control::Sa;
 use xtask::lab::gateway::{Connection, Gateway, Place, Settings};
 use xtask::lab::topology::{Cluster, Options};
-use xtask::lab::wait::Stopwatch;
 
 use crate::PATIENCE;
 
@@ -95,7 +94,9 @@ fn a_client_of_a_killed_gateway_is_back_by_ticket_with_its_address() {
     let after = up_at(&client, 2, 1);
     assert!(after[0].resumed, "{after:?}");
     assert_eq!(after[0].addresses, before[0].addresses);
-    let [seen] = &second.sas().unwrap()[..] else { panic!("one SA") };
+    let sas = second.sas().unwrap();
+    assert_eq!(sas.len(), 1, "{sas:?}");
+    let seen = &sas[0];
     assert!(seen.resumed && seen.addresses == after[0].addresses, "{seen:?}");
     second.wait_for_event("sa-established", &["user0@example.net", "ticket"], PATIENCE).unwrap();
     place.namespace.ping(after[0].addresses[0], "10.99.2.1".parse().unwrap(), PATIENCE).unwrap();
@@ -111,12 +112,9 @@ fn two_hundred_clients_of_a_killed_gateway_are_back_by_ticket() {
     up_at(&clients, 1, MANY);
 
     first.kill().unwrap();
-    let killed = Stopwatch::start();
 
+    // Within the patience of the tests, of which most is that of the clients.
     let after = up_at(&clients, 2, MANY);
-    let took = killed.elapsed();
     assert!(after.iter().all(|sa| sa.resumed), "all of them by ticket");
     assert!(second.sas().unwrap().iter().all(|sa| sa.resumed));
-    println!("{MANY} clients were back {took:?} after their gateway was killed");
-    assert!(took < Duration::from_secs(15), "{took:?}");
 }

@@ -192,7 +192,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     ),
     outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
     // Text only; its tests hold the README against the code.
-    outside("manual", &[&["config", "time"], CONFIGS]),
+    outside("manual", &[&["config", "time", "ike::Failure", "ike::ticket"], CONFIGS]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
 ];
 
