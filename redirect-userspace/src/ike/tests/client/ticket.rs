@@ -75,6 +75,7 @@ fn a_live_redirect_is_followed_by_ticket_and_the_old_sa_is_deleted_afterwards() 
 
     world.command(1, elsewhere(&at(2).to_string(), Duration::from_secs(60)));
     world.settle();
+    world.pass(LINGERING);
 
     assert_resumed_at(&world, 2);
     assert_ne!(sole(&world).id, old.id);
