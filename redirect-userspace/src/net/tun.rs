@@ -144,14 +144,15 @@ impl Tun {
         &self.name
     }
 
-    /// Leads packets for these addresses into the interface.
+    /// Leads packets for these addresses into the interface. A route of the system to the same
+    /// network stays behind it.
     ///
     /// # Errors
     ///
     /// The kernel's.
     pub fn add_route(&self, prefix: Prefix) -> io::Result<()> {
         let message = RouteNetlinkMessage::NewRoute(self.route(prefix));
-        Netlink::open()?.do_one(Order { message, flags: NLM_F_CREATE | NLM_F_REPLACE })
+        Netlink::open()?.do_one(Order { message, flags: NLM_F_CREATE })
     }
 
     /// Does not lead them there any more.
@@ -200,6 +201,11 @@ impl Tun {
         message.header.scope = if prefix.network.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
         message.header.kind = RouteType::Unicast;
         message.attributes = vec![RouteAttribute::Destination(address), RouteAttribute::Oif(self.index)];
+        // Of equal IPv4 routes the newest is in front, which the least metric, none, makes it;
+        // IPv6 has no metric of none.
+        if prefix.network.is_ipv6() {
+            message.attributes.push(RouteAttribute::Priority(IPV6_METRIC));
+        }
         message
     }
 
@@ -281,6 +287,8 @@ fn open(name: &str) -> anyhow::Result<Queue> {
 
 /// Marks our routes: `RTPROT_STATIC` and those below are others'.
 const ROUTE_PROTOCOL: u8 = 79;
+/// Before all IPv6 routes that are made without a metric, which get 1024.
+const IPV6_METRIC: u32 = 1;
 
 #[cfg(test)]
 mod tests {

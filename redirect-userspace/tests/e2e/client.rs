@@ -107,6 +107,44 @@ fn through_the_vip(mode: &str, vip: IpAddr) {
     assert_eq!(followed.fields["exchange"], "IKE_SA_INIT");
 }
 
+/// The routes to a network, one a line.
+fn routes(place: &Place, family: &str, network: &str) -> Vec<String> {
+    let mut command = place.namespace.command("ip");
+    let output = command.args([family, "route", "show", network]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_route_of_the_system_to_the_same_network_stays_behind_the_tunnels() {
+    let cluster = wire();
+    let _gateways = ours(&cluster, 1);
+    let place = cluster.place(1).unwrap();
+    let [gateway4, gateway6] = at(1);
+    let batch = format!(
+        "route add 10.99.1.0/24 via {gateway4} dev eth0\nroute add fd99:1::/64 via {gateway6} dev eth0\n"
+    );
+    place.namespace.ip(&batch).unwrap();
+    let before = [routes(&place, "-4", "10.99.1.0/24"), routes(&place, "-6", "fd99:1::/64")];
+    assert!(before.iter().all(|routes| routes.len() == 1), "{before:?}");
+    let connection = Connection::new("alice", &at(1)[..1], &[IDENTITY], &INSIDE);
+    let settings = Settings { connections: vec![connection], ..Settings::default() };
+
+    let client = Gateway::start(&place.namespace, settings).unwrap();
+
+    let sa = client.wait_for_sa(IDENTITY, PATIENCE).unwrap();
+    let both = [routes(&place, "-4", "10.99.1.0/24"), routes(&place, "-6", "fd99:1::/64")];
+    assert!(both.iter().all(|routes| routes.len() == 2), "{both:?}");
+    reaches(&place, &sa, "10.99.1.1");
+    reaches(&place, &sa, "fd99:1::1");
+    let counted = client.sas().unwrap()[0].children[0].bytes_out;
+    assert!(counted > 0, "through the tunnel");
+
+    drop(client);
+    let after = [routes(&place, "-4", "10.99.1.0/24"), routes(&place, "-6", "fd99:1::/64")];
+    assert_eq!(after, before);
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_client_of_ours_that_knows_only_the_vip_lands_on_a_gateway_of_ours() {
