@@ -1,6 +1,6 @@
 //! Proofs of those who go on with an earlier session: by the keys that come of it.
 //!
-//! `RFC 5723 §4.3.3` says AUTH = prf(SK_px, <message octets>), and that the octets are those of
+//! `RFC 5723 §4.3.3` says `AUTH = prf(SK_px, <message octets>)`, and that the octets are those of
 //! `RFC 7296 §2.15`. libreswan takes the word "message" as it stands, and leaves the nonce and the
 //! identity out. Both are a proof: the key is made of both nonces, and the identity has to be that of
 //! the ticket. So both are believed, and whoever uses one is answered with the same.

@@ -3,7 +3,7 @@
 //!
 //! A ticket has everything in it ("by value"): whoever has one of the cluster's keys can read it, and
 //! nobody else. [`Sealer`] makes and opens tickets, [`UsedTickets`] remembers which ones have been
-//! used, [`Wallet`] keeps those that we, as a client, were given.
+//! used, `sa::wallet` keeps those that we, as a client, were given.
 //!
 //! # Invariants
 //!

@@ -36,6 +36,8 @@ struct Guest {
     visitor: Visitor,
     /// The node's name.
     gateway: String,
+    /// Those of the IKE SA.
+    spis: [String; 2],
 }
 
 /// All clients.
@@ -117,12 +119,12 @@ impl Visitors {
         Ok(())
     }
 
-    /// Guests whose tunnels are gone wait again.
+    /// Guests whose tunnels are gone wait again, even if they have another one already.
     fn see_gone(&mut self, site: usize, tunnels: &[Tunnel], news: &mut Vec<News>) {
         for guest in std::mem::take(&mut self.up) {
-            let is_gone = guest.visitor.site == site && up(tunnels, &guest.visitor.name).is_none();
-            if is_gone {
-                let text = format!("has lost {} and asks the VIP again", guest.gateway);
+            let is_there = up(tunnels, &guest.visitor.name).is_some_and(|tunnel| tunnel.spis == guest.spis);
+            if guest.visitor.site == site && !is_there {
+                let text = format!("has lost its tunnel to {}", guest.gateway);
                 news.push(News { client: guest.visitor.name.clone(), text });
                 self.returned += 1;
                 let visitor = Visitor { since: Stopwatch::start(), returns: true, ..guest.visitor };
@@ -157,7 +159,8 @@ impl Visitors {
                     Err(_) => text.push_str(", no ping yet"),
                 }
                 news.push(News { client: visitor.name.clone(), text });
-                self.up.push(Guest { gateway: tunnel.remote_id.clone(), visitor });
+                let (gateway, spis) = (tunnel.remote_id.clone(), tunnel.spis.clone());
+                self.up.push(Guest { visitor, gateway, spis });
             } else if took > PATIENCE {
                 let text = format!("NO TUNNEL after {} s", took.as_secs());
                 news.push(News { client: visitor.name.clone(), text });
@@ -172,7 +175,7 @@ impl Visitors {
     /// The oldest guests leave when there are too many.
     fn send_away(&mut self, nodes: &Nodes, news: &mut Vec<News>) -> Result<()> {
         while self.up.len() > TUNNELS {
-            let Guest { visitor, gateway: _ } = self.up.remove(0);
+            let Guest { visitor, gateway: _, spis: _ } = self.up.remove(0);
             let client = nodes.clients.get(visitor.site).context("no such place")?;
             client.charon.remove_client(&visitor.name)?;
             news.push(News { client: visitor.name, text: String::from("leaves") });
