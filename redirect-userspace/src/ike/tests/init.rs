@@ -1,12 +1,13 @@
 //! IKE_SA_INIT: what is accepted, what is refused and how, and what an initiator makes of answers
 //! that anybody may have sent.
 
+use std::num::{NonZeroU8, NonZeroU64};
 use std::time::Duration;
 
 use super::*;
 use crate::ike::wire::{
-    Cookie, KeyExchange, KeyExchangeMethod, Notify, NotifyContent, NotifyType, Payload, PayloadType,
-    RawPayload, Sa, Transform,
+    AdditionalIndex, Cookie, KeyExchange, KeyExchangeMethod, Notify, NotifyContent, NotifyType, Payload,
+    PayloadType, RawPayload, Sa, SpiR, Transform,
 };
 use crate::ike::{Discard, Input, Path};
 use crate::machine::Machine as _;
@@ -557,6 +558,73 @@ fn a_client_that_offers_nothing_of_ours_is_told_so() {
     assert_eq!(answer.header.spi_r, None);
     assert_eq!(failures(&pair.gateway.events), [Failure::NoProposal]);
     assert_eq!(pair.gateway.endpoint.counts().half_open, 0);
+}
+
+// KEX-07
+#[test]
+fn whoever_goes_on_after_a_refusal_is_not_heard() {
+    let (mut pair, request) = begun(groups("aes256gcm16-prfsha384-x25519", "aes128gcm16-prfsha256-x25519"));
+    pair.put(&request);
+    let refusal = Plain::open(&pair.take(End::Client).octets);
+    assert_eq!(refusal.notifies(), [NotifyType::NoProposalChosen]);
+    let header = Header {
+        spi_i: refusal.header.spi_i,
+        spi_r: NonZeroU64::new(7).map(SpiR),
+        version: Version::V2,
+        exchange: ExchangeType::IkeAuth,
+        sender: OriginalRole::Initiator,
+        direction: Direction::Request,
+        message_id: MessageId(1),
+    };
+    let identity = Plain::new(header, |chain| chain.plain(NotifyType::InitialContact));
+
+    pair.put(&Flying { octets: identity.seal(), ..request });
+
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 0);
+    assert!(pair.sas(End::Gateway).is_empty());
+    assert!(pair.wire.iter().all(|answer| {
+        let answer = Plain::open(&answer.octets);
+        answer.notifies() == [NotifyType::InvalidIkeSpi]
+    }));
+}
+
+// KEX-12
+#[test]
+fn a_client_that_would_like_more_key_exchanges_gets_the_proposal_without() {
+    let (pair, answer) = answer_to(|payloads| {
+        for payload in payloads {
+            let Payload::Sa(sa) = payload else { continue };
+            let [classic] = sa.proposals() else { panic!("one proposal") };
+            let (mut hybrid, mut classic) = (classic.clone(), classic.clone());
+            let first = AdditionalIndex::new(0).unwrap();
+            hybrid.transforms.push(Transform::AdditionalKeyExchange(first, KeyExchangeMethod::MlKem768));
+            classic.number = NonZeroU8::new(2).unwrap();
+            *sa = Sa::new(vec![hybrid, classic]).unwrap();
+        }
+    });
+
+    let answer = assert_accepted((pair, answer));
+    let payloads = answer.payloads();
+    let Payload::Sa(sa) = &payloads[0] else { panic!("{payloads:?}") };
+    let [chosen] = sa.proposals() else { panic!("{sa:?}") };
+    assert_eq!(chosen.number.get(), 2);
+    assert!(
+        !chosen
+            .transforms
+            .iter()
+            .any(|transform| { matches!(transform, Transform::AdditionalKeyExchange(..)) })
+    );
+}
+
+// NAT-06
+#[test]
+fn there_is_no_marker_before_a_message_on_port_500() {
+    let marked = answer(|octets| {
+        octets.splice(0..0, [0; 4]);
+    });
+    assert_eq!(marked.1, None);
+    assert_eq!(marked.0.gateway.endpoint.counts().half_open, 0);
+    assert_eq!(marked.0.gateway.endpoint.counters().discards.iter().sum::<u64>(), 1);
 }
 
 // KEX-09

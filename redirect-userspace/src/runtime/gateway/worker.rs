@@ -246,6 +246,27 @@ impl Drop for Worker {
     }
 }
 
+/// What is in a datagram.
+#[derive(Debug, PartialEq, Eq)]
+enum Content<'a> {
+    /// An IKE message.
+    Ike(&'a mut [u8]),
+    /// An ESP packet.
+    Esp(&'a mut [u8]),
+    /// It has kept a NAT's mapping alive.
+    Nothing,
+}
+
+/// What is in a datagram that came to this port (`RFC 3948 §2`).
+fn content(port: u16, octets: &mut [u8]) -> Content<'_> {
+    match octets {
+        octets if port != NAT_T_PORT => Content::Ike(octets),
+        [0, 0, 0, 0, message @ ..] => Content::Ike(message),
+        [KEEPALIVE] | [] => Content::Nothing,
+        packet => Content::Esp(packet),
+    }
+}
+
 /// What one thread works with.
 struct Turn {
     parts: Parts,
@@ -364,18 +385,14 @@ impl Turn {
     }
 
     fn datagram(&mut self, now: Now, path: Path, octets: &mut [u8]) {
-        if path.local.port() != NAT_T_PORT {
-            return self.step(now, Input::Datagram { path, octets });
-        }
-        match octets {
-            // RFC 3948 §2.2, §2.3
-            [0, 0, 0, 0, message @ ..] => self.step(now, Input::Datagram { path, octets: message }),
-            [KEEPALIVE] | [] => {}
-            packet => {
+        match content(path.local.port(), octets) {
+            Content::Ike(octets) => self.step(now, Input::Datagram { path, octets }),
+            Content::Esp(packet) => {
                 if let Plane::Userspace(plane) = &mut self.parts.plane {
                     plane.receive(now, path, packet);
                 }
             }
+            Content::Nothing => {}
         }
     }
 
@@ -516,3 +533,27 @@ const MAX_WAITING: usize = 4_096;
 const KEEPALIVE: u8 = 0xff;
 /// Time between two publications of the figures.
 const SHOW: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // NAT-04
+    #[test]
+    fn on_port_4500_only_what_has_the_marker_is_ike() {
+        let message = [7, 7, 7, 7, 1, 2];
+        assert_eq!(content(4500, &mut message.clone()), Content::Esp(&mut message.clone()));
+        let mut marked = [&[0; 4], &message[..]].concat();
+        assert_eq!(content(4500, &mut marked), Content::Ike(&mut message.clone()));
+        assert_eq!(content(4500, &mut [KEEPALIVE]), Content::Nothing);
+        assert_eq!(content(4500, &mut []), Content::Nothing);
+    }
+
+    // NAT-06
+    #[test]
+    fn on_port_500_everything_is_ike_and_nothing_is_a_marker() {
+        let mut marked = [0, 0, 0, 0, 1, 2];
+        assert_eq!(content(500, &mut marked), Content::Ike(&mut [0, 0, 0, 0, 1, 2]));
+        assert_eq!(content(500, &mut [KEEPALIVE]), Content::Ike(&mut [KEEPALIVE]));
+    }
+}
