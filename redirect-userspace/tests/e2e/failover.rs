@@ -165,6 +165,16 @@ fn both_sides_of_a_partition_have_an_active_and_the_healed_cluster_has_one() {
     answers(&mut nodes);
 }
 
+/// Ends and starts one daemon after the other, each time waiting for the cluster.
+fn restart_each(nodes: &mut Nodes, names: &[String]) {
+    for name in names {
+        let node = nodes.node(name).unwrap();
+        node.stop().unwrap();
+        node.start().unwrap();
+        nodes.wait_settled(PATIENCE).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn no_client_fails_while_one_node_after_the_other_is_restarted() {
@@ -172,15 +182,7 @@ fn no_client_fails_while_one_node_after_the_other_is_restarted() {
     let client = nodes.clients.remove(0);
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
 
-    let tunnels = arrive_while(&client, || {
-        for name in &names {
-            let node = nodes.node(name).unwrap();
-            node.stop().unwrap();
-            node.start().unwrap();
-            nodes.wait_settled(PATIENCE).unwrap();
-        }
-    })
-    .unwrap();
+    let tunnels = arrive_while(&client, || restart_each(&mut nodes, &names)).unwrap();
 
     assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
 }
@@ -192,15 +194,7 @@ fn no_client_of_our_gateways_fails_while_one_after_the_other_is_restarted() {
     let client = nodes.clients.remove(0);
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.name.clone()).collect();
 
-    let tunnels = arrive_while(&client, || {
-        for name in &names {
-            let node = nodes.node(name).unwrap();
-            node.stop().unwrap();
-            node.start().unwrap();
-            nodes.wait_settled(PATIENCE).unwrap();
-        }
-    })
-    .unwrap();
+    let tunnels = arrive_while(&client, || restart_each(&mut nodes, &names)).unwrap();
 
     assert!(tunnels.len() > 20, "{} clients arrived", tunnels.len());
     ping_through_all(&client, &tunnels).unwrap();

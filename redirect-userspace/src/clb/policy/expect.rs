@@ -70,9 +70,9 @@ impl Expectations {
         self.arrivals.update(now);
         self.count_sas(members);
         let reports = f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX)) * LESSONS;
-        let usual = self.usual_system(members);
         for member in members {
             if !self.tracks.contains_key(member.name) {
+                let usual = self.usual_system(members);
                 self.tracks.insert(member.name.clone(), Track::new(member, usual));
             }
             let Some(track) = self.tracks.get_mut(member.name) else { continue };

@@ -14,11 +14,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Endpoint;
+use super::{Endpoint, decline};
 use crate::ike::event::RedirectReason;
 use crate::ike::io::{HandOver, Output, Path, Selection};
 use crate::ike::sa::Effects;
-use crate::ike::wire::{Direction, ExchangeType, Header, NotifyType, Version, encode_message};
+use crate::ike::wire::{Direction, ExchangeType, Header, NotifyType};
 use crate::machine::Outbox;
 use crate::time::{Instant, Now};
 
@@ -93,18 +93,8 @@ impl Endpoint {
         if header.direction == Direction::Response || begins || !self.unknown.may_answer(now.mono) {
             return;
         }
-        let answer = Header {
-            version: Version::V2,
-            sender: header.sender.peer(),
-            direction: Direction::Response,
-            ..*header
-        };
-        let octets = encode_message(Vec::new(), &answer, |chain| chain.plain(NotifyType::InvalidIkeSpi));
-        if let Ok(octets) = octets
-            && octets.len() <= length
-        {
+        if decline(header, path, length, NotifyType::InvalidIkeSpi, out) {
             self.counters.unknown_answered = self.counters.unknown_answered.saturating_add(1);
-            out.push(Output::Transmit { path, octets });
         }
     }
 }

@@ -588,16 +588,22 @@ fn answer_version(header: &Header, path: Path, length: usize, out: &mut Outbox<O
     if header.direction == Direction::Response || header.version.major() < Version::V2.major() {
         return;
     }
+    decline(header, path, length, NotifyType::InvalidMajorVersion, out);
+}
+
+/// Answers a request in clear, unless the answer would be longer than it; says whether it did.
+fn decline(header: &Header, path: Path, length: usize, why: NotifyType, out: &mut Outbox<Output>) -> bool {
     let answer = Header {
         version: Version::V2,
         sender: header.sender.peer(),
         direction: Direction::Response,
         ..*header
     };
-    let octets = encode_message(Vec::new(), &answer, |chain| chain.plain(NotifyType::InvalidMajorVersion));
-    if let Ok(octets) = octets
-        && octets.len() <= length
-    {
-        out.push(Output::Transmit { path, octets });
+    match encode_message(Vec::new(), &answer, |chain| chain.plain(why)) {
+        Ok(octets) if octets.len() <= length => {
+            out.push(Output::Transmit { path, octets });
+            true
+        }
+        Ok(_) | Err(_) => false,
     }
 }

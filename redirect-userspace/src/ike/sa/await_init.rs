@@ -33,8 +33,9 @@ use crate::ike::sa::window::{Due, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
 use crate::ike::wire::{
-    Chain, Cookie, Direction, ExchangeType, KeyExchange as KePayload, KeyExchangeMethod, Message, MessageId,
-    Notify, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, Sa, encode_message,
+    Chain, ChainWriter, Cookie, Direction, EncodeError, ExchangeType, KeyExchange as KePayload,
+    KeyExchangeMethod, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole, Payload,
+    PayloadType, Sa, encode_message,
 };
 use crate::machine::Deadline;
 use crate::time::{Instant, Now};
@@ -67,6 +68,34 @@ pub(crate) struct Errand {
     pub(crate) redirected_from: Option<IpAddr>,
     /// Addresses that we have from another gateway and would like to keep.
     pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Errand {
+    /// What the first message says of redirects.
+    pub(crate) fn announce(&self, chain: &mut ChainWriter<'_>, follows: bool) -> Result<(), EncodeError> {
+        // RFC 5685 §3: whoever says where it comes from need not say that it goes on.
+        match self.redirected_from {
+            Some(from) => chain.notify(&NotifyContent::RedirectedFrom(from)),
+            None if follows => chain.plain(NotifyType::RedirectSupported),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Sends the first message of an SA, which is repeated until it is answered.
+pub(crate) fn begin(
+    ctx: &mut Context<'_>,
+    connection: &Connection,
+    path: Path,
+    exchange: ExchangeType,
+    octets: Vec<u8>,
+) -> Window {
+    let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
+    transmit(ctx, path, &datagrams);
+    let mut window = Window::new(MessageId::FIRST, MessageId::FIRST);
+    let settings = connection.upkeep.retransmission(ctx.settings.retransmission);
+    window.sent(ctx.now, exchange, datagrams, &settings);
+    window
 }
 
 impl AwaitInit {
@@ -119,19 +148,10 @@ impl AwaitInit {
             nonce(chain, &self.nonce)?;
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
-            // RFC 5685 §3: whoever says where it comes from need not say that it goes on.
-            match self.errand.redirected_from {
-                Some(from) => chain.notify(&NotifyContent::RedirectedFrom(from)),
-                None if ctx.settings.follows_redirects => chain.plain(NotifyType::RedirectSupported),
-                None => Ok(()),
-            }
+            self.errand.announce(chain, ctx.settings.follows_redirects)
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
-        let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
-        transmit(ctx, self.path, &datagrams);
-        self.window = Window::new(MessageId::FIRST, MessageId::FIRST);
-        let settings = self.connection.upkeep.retransmission(ctx.settings.retransmission);
-        self.window.sent(ctx.now, ExchangeType::IkeSaInit, datagrams, &settings);
+        self.window = begin(ctx, &self.connection, self.path, ExchangeType::IkeSaInit, octets);
         Ok(())
     }
 

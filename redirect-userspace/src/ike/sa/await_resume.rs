@@ -18,7 +18,9 @@ use crate::ike::message::Channel;
 use crate::ike::rules::{Form, Outside};
 use crate::ike::sa::answered::abilities;
 use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
-use crate::ike::sa::await_init::{AwaitInit, Errand, after_nat_detection, fail, half_open, unanswered};
+use crate::ike::sa::await_init::{
+    AwaitInit, Errand, after_nat_detection, begin, fail, half_open, unanswered,
+};
 use crate::ike::sa::child::NONCE_LENGTH;
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::nonce;
@@ -133,18 +135,10 @@ impl AwaitResume {
             // RFC 5723 §4.3.2: NATs and abilities are found out anew.
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
-            match self.errand.redirected_from {
-                Some(from) => chain.notify(&NotifyContent::RedirectedFrom(from)),
-                None if ctx.settings.follows_redirects => chain.plain(NotifyType::RedirectSupported),
-                None => Ok(()),
-            }
+            self.errand.announce(chain, ctx.settings.follows_redirects)
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
-        let datagrams: Box<[Box<[u8]>]> = vec![octets.into_boxed_slice()].into();
-        transmit(ctx, self.path, &datagrams);
-        self.window = Window::new(MessageId::FIRST, MessageId::FIRST);
-        let settings = self.connection.upkeep.retransmission(ctx.settings.retransmission);
-        self.window.sent(ctx.now, ExchangeType::IkeSessionResume, datagrams, &settings);
+        self.window = begin(ctx, &self.connection, self.path, ExchangeType::IkeSessionResume, octets);
         Ok(())
     }
 
