@@ -8,10 +8,14 @@
 
 pub mod bulk;
 pub mod esp;
+pub mod kernel;
 pub mod none;
 pub mod packet;
 pub mod replay;
 pub mod userspace;
+
+mod held;
+mod inside;
 
 use crate::ike::wire::ChildSpi;
 use crate::ike::{InstallChild, Path, Usage};
@@ -42,6 +46,19 @@ pub trait DataPlane {
 
     /// How much it has carried.
     fn usage(&self, inbound: ChildSpi) -> Option<Usage>;
+}
+
+/// Something that IKE wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An authentic packet came from elsewhere.
+    Moved(ChildSpi, Path),
+    /// An authentic packet came.
+    Alive(ChildSpi),
+    /// It has carried as much as it should.
+    Worn(ChildSpi),
+    /// It has carried as much as it may, and carries nothing more.
+    Spent(ChildSpi),
 }
 
 /// Why a Child SA cannot work.

@@ -237,6 +237,18 @@ pub struct Lifetimes {
     pub child: Option<Duration>,
     /// What an SA has beyond, before it is deleted.
     pub grace: Duration,
+    /// How much a Child SA carries in each direction until it is rekeyed.
+    pub volume: Volume,
+}
+
+/// How much a Child SA carries in each direction until it is rekeyed; a quarter more, and it carries
+/// nothing any longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Octets; `None` = any number.
+    pub bytes: Option<u64>,
+    /// Packets; `None` = any number.
+    pub packets: Option<u64>,
 }
 
 impl Default for Lifetimes {
@@ -245,6 +257,7 @@ impl Default for Lifetimes {
             ike: Some(Duration::from_secs(4 * 3_600)),
             child: Some(Duration::from_secs(3_600)),
             grace: Duration::from_secs(600),
+            volume: Volume::default(),
         }
     }
 }

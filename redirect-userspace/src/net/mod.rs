@@ -20,6 +20,8 @@ pub mod tcp;
 pub mod tun;
 pub mod udp;
 pub mod vip;
+pub mod xfrm;
+pub mod xfrm_link;
 
 mod netlink;
 

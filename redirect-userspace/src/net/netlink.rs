@@ -106,6 +106,27 @@ impl Netlink {
     ///
     /// The kernel's.
     pub(super) fn link(&mut self, which: Which<'_>) -> io::Result<Option<Link>> {
+        Ok(self.link_message(which)?.as_ref().map(Link::read))
+    }
+
+    /// Packets that have come in through an interface and gone out, and octets; `None` when there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(super) fn counts(&mut self, which: Which<'_>) -> io::Result<Option<[u64; 4]>> {
+        let message = self.link_message(which)?;
+        Ok(message.map(|message| {
+            let counts = message.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(it) => Some([it.rx_packets, it.tx_packets, it.rx_bytes, it.tx_bytes]),
+                _ => None,
+            });
+            counts.unwrap_or_default()
+        }))
+    }
+
+    fn link_message(&mut self, which: Which<'_>) -> io::Result<Option<LinkMessage>> {
         let mut question = LinkMessage::default();
         match which {
             Which::Index(index) => question.header.index = index,
@@ -119,7 +140,7 @@ impl Netlink {
             let Some(message) = answers_to(sequence, &self.buffer).next() else { continue };
             let error = match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    return Ok(Some(Link::read(&link)));
+                    return Ok(Some(link));
                 }
                 NetlinkPayload::Error(error) => error.to_io(),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -260,6 +281,8 @@ pub(super) struct Link {
     pub(super) is_ethernet: bool,
     /// For a macvlan: the interface below it.
     pub(super) macvlan_parent: Option<u32>,
+    /// It leads to SAs of the kernel.
+    pub(super) is_xfrm: bool,
     pub(super) arp: ArpConduct,
     /// Forwards IPv6 packets.
     pub(super) is_router: bool,
@@ -286,6 +309,7 @@ impl Link {
             is_running: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
             is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             macvlan_parent: None,
+            is_xfrm: false,
             arp: ArpConduct::default(),
             is_router: false,
         };
@@ -300,7 +324,11 @@ impl Link {
                 }
                 LinkAttribute::Link(index) => parent = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
-                    is_macvlan = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)));
+                    let is_of = |kind: &InfoKind| {
+                        infos.iter().any(|info| matches!(info, LinkInfo::Kind(its) if its == kind))
+                    };
+                    is_macvlan = is_of(&InfoKind::MacVlan);
+                    link.is_xfrm = is_of(&InfoKind::Xfrm);
                 }
                 LinkAttribute::AfSpecUnspec(families) => families.iter().for_each(|it| link.read_family(it)),
                 _ => {}

@@ -369,7 +369,12 @@ pub fn run_client(client: Client) -> Result<Outcome> {
             remote_ts: vec![remote_ts.clone()],
             esp_proposals: Vec::new(),
             dpd: None,
-            lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
+            lifetimes: Lifetimes {
+                ike: None,
+                child: None,
+                grace: Duration::from_secs(60),
+                ..Lifetimes::default()
+            },
             redirect_auth: false,
             resumes: false,
         }

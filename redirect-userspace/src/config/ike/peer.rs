@@ -180,6 +180,7 @@ fn own(
             ike: ike.map_or(default.ike, |ike| ike.value),
             child: child.map_or(default.child, |child| child.value),
             grace: grace.map_or(default.grace, |grace| grace.value),
+            volume: default.volume,
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
     })

@@ -232,7 +232,8 @@ fn every_key_of_a_profile_is_taken_over() {
     assert_eq!((profile.local_ts.len(), profile.remote_ts.len()), (1, 2));
     assert_eq!(texts(&profile.esp_proposals), ["aes256gcm16-noesn"]);
     assert_eq!(profile.dpd, None);
-    let lifetimes = Lifetimes { ike: Some(seconds(3_600)), child: None, grace: seconds(60) };
+    let lifetimes =
+        Lifetimes { ike: Some(seconds(3_600)), child: None, grace: seconds(60), ..Lifetimes::default() };
     assert_eq!(profile.lifetimes, lifetimes);
     let pools: Vec<_> = ike(&text).pools.iter().map(|pool| pool.subnet.to_string()).collect();
     assert_eq!(pools, ["10.98.0.0/24", "fd98::/64"]);

@@ -17,23 +17,22 @@
 //! TUN queue n ─ cut ─▶ seal with the SA's next number ─▶ socket of the worker that seals
 //! ```
 
-mod held;
-mod routes;
+pub(super) mod routes;
 
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::held::Held;
 use self::routes::{Carried, Outgoing, Routes, prefix};
 use super::bulk::merge::Merger;
 use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
+use super::inside::Inside;
 use super::packet::Flow;
-use super::{DataPlane, InstallError};
+use super::{DataPlane, InstallError, News};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
 use crate::ike::{InstallChild, Path, Usage};
 use crate::net::ike::Port;
@@ -45,9 +44,7 @@ use crate::time::{Instant, Now};
 #[derive(Debug)]
 pub struct Shared {
     routes: Routes,
-    tun: Tun,
-    /// Routes of the kernel that lead to us, and how many SAs need each.
-    held: Mutex<Held>,
+    inside: Inside,
     drops: Drops,
     carried_in: Carried,
     carried_out: Carried,
@@ -120,8 +117,7 @@ impl Shared {
         let (tun, queues) = Tun::create(name, mtu, workers)?;
         let shared = Self {
             routes: Routes::default(),
-            tun,
-            held: Mutex::default(),
+            inside: Inside::new(tun),
             drops: Drops::default(),
             carried_in: Carried::default(),
             carried_out: Carried::default(),
@@ -132,12 +128,12 @@ impl Shared {
     /// Leads packets for a pool's addresses here, whether or not somebody has one: a single route
     /// for all clients.
     pub fn serve(&self, prefix: Prefix) {
-        self.hold_route(prefix);
+        self.inside.hold_route(prefix);
     }
 
     /// No longer.
     pub fn unserve(&self, prefix: Prefix) {
-        self.release_route(prefix);
+        self.inside.release_route(prefix);
     }
 
     /// How many packets went nowhere, by reason.
@@ -152,28 +148,6 @@ impl Shared {
         let ((bytes_in, packets_in), (bytes_out, packets_out)) =
             (self.carried_in.get(), self.carried_out.get());
         Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
-    }
-
-    fn hold_route(&self, prefix: Prefix) {
-        // Locked until the kernel knows, or another worker's change could come in between.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.hold(prefix)
-            && let Err(error) = self.tun.add_route(prefix)
-        {
-            tracing::warn!(%error, network = %prefix.network, length = prefix.length, "no route");
-        }
-    }
-
-    fn release_route(&self, prefix: Prefix) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.release(prefix) {
-            // It is gone already when the interface is.
-            let _gone = self.tun.remove_route(prefix);
-        }
-    }
-
-    fn needs_route(&self, prefix: Prefix) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_needed(prefix)
     }
 }
 
@@ -210,15 +184,6 @@ struct Sa {
     carried: Carried,
     routes: Vec<Prefix>,
     own_addresses: Vec<IpAddr>,
-}
-
-/// Something that IKE wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// An authentic packet came from elsewhere.
-    Moved(ChildSpi, Path),
-    /// An authentic packet came.
-    Alive(ChildSpi),
 }
 
 /// A packet from the interface, with room around it, and what became of it.
@@ -440,13 +405,13 @@ impl DataPlane for Userspace {
             child.path,
         ));
         let networks = child.remote_ts.iter().filter_map(prefix);
-        let routes: Vec<Prefix> = networks.filter(|prefix| self.shared.needs_route(*prefix)).collect();
+        let routes: Vec<Prefix> = networks.filter(|prefix| self.shared.inside.needs_route(*prefix)).collect();
         for address in &child.own_addresses {
-            if let Err(error) = self.shared.tun.add_address(*address) {
+            if let Err(error) = self.shared.inside.add_address(*address) {
                 return Err(InstallError::System(error.to_string()));
             }
         }
-        routes.iter().for_each(|prefix| self.shared.hold_route(*prefix));
+        routes.iter().for_each(|prefix| self.shared.inside.hold_route(*prefix));
         let sa = Sa {
             inbound,
             local_ts: child.local_ts,
@@ -495,11 +460,10 @@ impl DataPlane for Userspace {
         if sa.is_outbound {
             self.shared.routes.remove(&sa.outgoing);
         }
-        sa.routes.iter().for_each(|prefix| self.shared.release_route(*prefix));
+        sa.routes.iter().for_each(|prefix| self.shared.inside.release_route(*prefix));
         let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
         for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
-            // It is gone already when the interface is.
-            let _gone = self.shared.tun.remove_address(*address);
+            self.shared.inside.remove_address(*address);
         }
     }
 

@@ -24,9 +24,9 @@ use tokio::sync::oneshot;
 use super::locate::Locator;
 use super::news::Board;
 use crate::control::{SaPage, SaQuery};
-use crate::dataplane::DataPlane;
 use crate::dataplane::none::Nobody;
-use crate::dataplane::userspace::{News, Userspace};
+use crate::dataplane::userspace::Userspace;
+use crate::dataplane::{DataPlane, News};
 use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
@@ -404,6 +404,8 @@ impl Turn {
             match news {
                 News::Moved(inbound, path) => self.step(now, Input::Moved { inbound, path }),
                 News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
+                News::Worn(inbound) => self.step(now, Input::Worn { inbound, is_spent: false }),
+                News::Spent(inbound) => self.step(now, Input::Worn { inbound, is_spent: true }),
             }
         }
     }

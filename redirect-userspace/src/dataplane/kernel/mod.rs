@@ -1,0 +1,649 @@
+//! ESP in the kernel: SAs, policies and the interface that leads to them, by netlink.
+//!
+//! # Invariants
+//!
+//! - Everything of ours carries our `if_id`, by which a start removes what an earlier life has left
+//!   and an end what this one has.
+//! - A new inbound SA is there before anybody can use it; traffic goes from one outbound SA to the
+//!   next by the replacement of a policy, which is one step for the kernel.
+//! - A sequence number is never sent twice with one key, also when an SA has to be made anew because
+//!   its peer is elsewhere: numbers are left out.
+//!
+//! # Picture
+//!
+//! ```text
+//! ike0 (xfrm interface, if_id) ─▶ policy "out": selector ─▶ state by SPI ─▶ ESP, or ESP in UDP
+//!      ◀─ policy "in", "fwd": selector, reqid ◀─ state by SPI ◀─ ESP; from UDP: sockets of IKE
+//! worker ◀─ events: expired, moved, alive
+//! ```
+//!
+//! # References
+//!
+//! `RFC 4301 §4.4`, `§5`, `RFC 3948`, `RFC 4303 §3.3.3`
+
+mod claims;
+mod probe;
+mod read;
+mod select;
+mod wire;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use nix::libc;
+
+use self::claims::{Change, Claims, Key};
+use self::read::Told;
+use self::wire::{Direction, Limit, Numbers, Selector, State, StateId, Template};
+use super::inside::Inside;
+use super::userspace::routes::prefix;
+use super::{DataPlane, InstallError, News};
+use crate::crypto::cipher::{Protection, TrafficKeys};
+use crate::ike::wire::{ChildSpi, TrafficSelector};
+use crate::ike::{InstallChild, Path, Usage, Volume};
+use crate::net::tun::Prefix;
+use crate::net::xfrm::{Events, Frames, Orders, Request};
+use crate::net::xfrm_link;
+use crate::throttle::Throttle;
+use crate::time::Now;
+
+pub use self::probe::probe;
+
+/// How the kernel is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The interface.
+    pub name: String,
+    /// Octets of the largest packet on it.
+    pub mtu: u16,
+    /// What marks everything of ours.
+    pub if_id: u32,
+    /// Sequence numbers that may come out of order.
+    pub window: u32,
+    /// The mark of the packets that leave with ESP, for the system's routing rules.
+    pub mark: Option<u32>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    terms: Terms,
+    inside: Inside,
+    claims: Mutex<Claims>,
+}
+
+impl Shared {
+    /// Removes what an earlier life has left, and makes the interface.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no XFRM or no such interfaces, the name is taken, or it takes rights that this
+    /// process does not have.
+    pub fn new(terms: Terms) -> anyhow::Result<Arc<Self>> {
+        let left = sweep(&terms).context("removing what an earlier run has left in the kernel")?;
+        if left > 0 {
+            tracing::info!(left, "removed SAs and policies of an earlier run from the kernel");
+        }
+        let tun = xfrm_link::create(&terms.name, terms.mtu, terms.if_id)?;
+        Ok(Arc::new(Self { terms, inside: Inside::new(tun), claims: Mutex::default() }))
+    }
+
+    /// Leads packets for a pool's addresses here, whether or not somebody has one.
+    pub fn serve(&self, prefix: Prefix) {
+        self.inside.hold_route(prefix);
+    }
+
+    /// No longer.
+    pub fn unserve(&self, prefix: Prefix) {
+        self.inside.release_route(prefix);
+    }
+
+    /// What all SAs have carried.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let counted = xfrm_link::usage(&self.terms.name).unwrap_or_default();
+        let xfrm_link::Usage { bytes_in, bytes_out, packets_in, packets_out } = counted;
+        Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = sweep(&self.terms) {
+            tracing::warn!(error = format!("{error:#}"), "not everything was removed from the kernel");
+        }
+    }
+}
+
+/// Removes everything that is ours from the kernel; says how many SAs and policies there were.
+fn sweep(terms: &Terms) -> anyhow::Result<usize> {
+    let mut orders = Orders::open().map_err(explained)?;
+    let policies = orders.list(&wire::list_policies(), read::policy).map_err(explained)?;
+    let states = orders.list(&wire::list_states(), read::state).map_err(explained)?;
+    let mut count = 0_usize;
+    for policy in policies.iter().filter(|policy| policy.if_id == terms.if_id) {
+        gone(orders.carry_out(&wire::delete_policy(policy.direction, &policy.selector, terms.if_id)))
+            .context("removing a policy")?;
+        count += 1;
+    }
+    for state in states.iter().filter(|state| state.if_id == terms.if_id) {
+        gone(orders.carry_out(&wire::delete_state(state.id, terms.if_id))).context("removing an SA")?;
+        count += 1;
+    }
+    xfrm_link::remove(&terms.name)?;
+    Ok(count)
+}
+
+/// What is gone already need not be removed.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(()),
+        other => other,
+    }
+}
+
+/// What an error of the kernel means here.
+fn explained(error: io::Error) -> anyhow::Error {
+    let why = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => "it takes the right CAP_NET_ADMIN",
+        Some(libc::EPROTONOSUPPORT) => "the kernel has no ESP, or no XFRM (modules esp4, esp6, xfrm_user)",
+        Some(libc::ENOSYS) => "the kernel has no such algorithm",
+        Some(libc::EEXIST) => "it is there already",
+        Some(libc::ESRCH) => "it is not there",
+        Some(libc::ENOBUFS) => "the kernel has no room",
+        _ => return error.into(),
+    };
+    anyhow::Error::from(error).context(why)
+}
+
+/// One worker's part.
+#[derive(Debug)]
+pub struct Kernel {
+    shared: Arc<Shared>,
+    orders: RefCell<Orders>,
+    events: Events,
+    sas: HashMap<ChildSpi, Box<Sa>>,
+    /// Whose outbound SA it is.
+    outbound: HashMap<StateId, ChildSpi>,
+    news: Vec<News>,
+    losses: Throttle<&'static str, ()>,
+}
+
+/// A Child SA of this worker.
+#[derive(Debug)]
+struct Sa {
+    inbound: StateId,
+    outbound: StateId,
+    /// Kept, because an SA whose peer is elsewhere is made anew, and a locked-down kernel does not
+    /// give keys back.
+    inbound_keys: TrafficKeys,
+    outbound_keys: TrafficKeys,
+    is_extended: bool,
+    path: Path,
+    is_encapsulated: bool,
+    may_move: bool,
+    local_ts: Arc<[TrafficSelector]>,
+    remote_ts: Arc<[TrafficSelector]>,
+    reqid: u32,
+    /// What leaves through it.
+    selectors: Box<[Selector]>,
+    /// Whether traffic leaves through it.
+    is_outbound: bool,
+    replaces: Option<ChildSpi>,
+    volume: Volume,
+    routes: Vec<Prefix>,
+    own_addresses: Vec<IpAddr>,
+    /// Where its last packet came from, if that was told already.
+    told: Path,
+}
+
+impl Sa {
+    fn new(child: InstallChild, selectors: Vec<Selector>, reqid: u32, routes: Vec<Prefix>) -> Self {
+        Self {
+            inbound: StateId { destination: child.path.local.ip(), spi: child.inbound.0.get() },
+            outbound: StateId { destination: child.path.remote.ip(), spi: child.outbound.0.get() },
+            inbound_keys: child.inbound_keys,
+            outbound_keys: child.outbound_keys,
+            is_extended: child.is_extended,
+            path: child.path,
+            is_encapsulated: child.is_encapsulated,
+            may_move: child.may_move,
+            local_ts: child.local_ts,
+            remote_ts: child.remote_ts,
+            reqid,
+            selectors: selectors.into(),
+            is_outbound: false,
+            replaces: child.replaces,
+            volume: child.volume,
+            routes,
+            own_addresses: child.own_addresses,
+            told: child.path,
+        }
+    }
+
+    fn state(&self, is_inbound: bool, window: u32) -> State<'_> {
+        let (local, remote) = (self.path.local, self.path.remote);
+        let (id, from, to, keys) = if is_inbound {
+            (self.inbound, remote, local, &self.inbound_keys)
+        } else {
+            (self.outbound, local, remote, &self.outbound_keys)
+        };
+        let (bytes, packets) = limits(self.volume, self.is_extended);
+        State {
+            id,
+            source: from.ip(),
+            keys,
+            reqid: self.reqid,
+            is_extended: self.is_extended,
+            window,
+            encapsulation: self.is_encapsulated.then_some((from.port(), to.port())),
+            is_inbound,
+            bytes,
+            packets,
+            numbers: None,
+            carried: None,
+        }
+    }
+
+    /// What goes out goes through this one SA.
+    fn template_out(&self) -> Template {
+        Template {
+            spi: self.outbound.spi,
+            source: self.path.local.ip(),
+            destination: self.path.remote.ip(),
+            reqid: self.reqid,
+        }
+    }
+
+    /// What comes in has come through one of those for it, wherever the peer is.
+    fn template_in(&self) -> Template {
+        let any: IpAddr = match self.inbound.destination {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Template { spi: 0, source: any, destination: self.inbound.destination, reqid: self.reqid }
+    }
+
+    fn keys_out(&self) -> impl Iterator<Item = Key> {
+        self.selectors.iter().map(|selector| (Direction::Out, *selector))
+    }
+
+    fn keys_in(&self) -> impl Iterator<Item = Key> {
+        let both = [Direction::In, Direction::Forward];
+        self.selectors
+            .iter()
+            .flat_map(move |selector| both.map(|direction| (direction, select::reversed(selector))))
+    }
+}
+
+/// How much an SA carries. Half of what is left beyond is for the time that new keys take.
+fn limits(volume: Volume, is_extended: bool) -> (Limit, Limit) {
+    let limit = |soft: Option<u64>| {
+        soft.map_or(Limit::NONE, |soft| Limit { soft, hard: soft.saturating_add(soft / 4).max(soft + 1) })
+    };
+    // RFC 4303 §3.3.3: sequence numbers must not come round.
+    let packets = match volume.packets {
+        None if !is_extended => Some(MOST_SHORT),
+        Some(packets) if !is_extended => Some(packets.min(MOST_SHORT)),
+        packets => packets,
+    };
+    (limit(volume.bytes), limit(packets))
+}
+
+impl Kernel {
+    /// A worker's part.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no XFRM, or this process no right to it.
+    pub fn new(shared: Arc<Shared>) -> anyhow::Result<Self> {
+        let orders = Orders::open().map_err(explained)?;
+        let events = Events::open(&GROUPS).map_err(explained).context("listening to the kernel")?;
+        Ok(Self {
+            shared,
+            orders: RefCell::new(orders),
+            events,
+            sas: HashMap::new(),
+            outbound: HashMap::new(),
+            news: Vec::new(),
+            losses: Throttle::new(),
+        })
+    }
+
+    /// What IKE wants to know since it asked last.
+    pub fn news(&mut self) -> impl Iterator<Item = News> {
+        self.news.drain(..)
+    }
+
+    /// Takes in what the kernel tells, as much as fits one turn.
+    pub fn listen(&mut self, now: Now) {
+        for _ in 0..TURN {
+            match self.events.receive() {
+                Ok(None) => return,
+                Ok(Some(octets)) => {
+                    for told in Frames(octets.expose()).filter_map(read::told) {
+                        self.note(told);
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    if self.losses.count(now.mono, "lost", ()).is_some() {
+                        tracing::warn!("the kernel has dropped events: SAs are looked through");
+                    }
+                    self.look_through();
+                    return;
+                }
+                Err(error) => {
+                    if self.losses.count(now.mono, "broken", ()).is_some() {
+                        tracing::warn!(%error, "events of the kernel cannot be read");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, told: Told) {
+        match told {
+            Told::Expired { id, is_hard } => {
+                let Some(inbound) = self.owner(id) else { return };
+                self.news.push(if is_hard { News::Spent(inbound) } else { News::Worn(inbound) });
+            }
+            Told::Alive { id } => {
+                if let Some(inbound) = self.owner(id).filter(|inbound| inbound.0.get() == id.spi) {
+                    self.news.push(News::Alive(inbound));
+                }
+            }
+            Told::Moved { id, remote } => {
+                let Some(inbound) = self.owner(id) else { return };
+                let Some(sa) = self.sas.get_mut(&inbound) else { return };
+                let path = Path { local: sa.path.local, remote };
+                if sa.may_move && sa.told != path {
+                    sa.told = path;
+                    self.news.push(News::Moved(inbound, path));
+                }
+            }
+            Told::Wanted { reqid, .. } => {
+                // A policy of ours whose SA the kernel does not have any more.
+                let orphaned = self.sas.iter().find(|(_, sa)| sa.reqid == reqid && sa.is_outbound);
+                if let Some((inbound, _)) = orphaned {
+                    self.news.push(News::Worn(*inbound));
+                }
+            }
+        }
+    }
+
+    /// Whose SA it is, in either direction.
+    fn owner(&self, id: StateId) -> Option<ChildSpi> {
+        let inbound = std::num::NonZeroU32::new(id.spi).map(ChildSpi);
+        let inbound = inbound.filter(|spi| self.sas.get(spi).is_some_and(|sa| sa.inbound == id));
+        inbound.or_else(|| self.outbound.get(&id).copied())
+    }
+
+    /// Finds out what the kernel may have told.
+    fn look_through(&mut self) {
+        for (inbound, sa) in &self.sas {
+            let (bytes, packets) = limits(sa.volume, sa.is_extended);
+            for id in [sa.inbound, sa.outbound] {
+                match self.ask(id) {
+                    Ok(Some(seen)) => {
+                        let [carried, count, ..] = seen.carried;
+                        if carried >= bytes.soft || count >= packets.soft {
+                            self.news.push(News::Worn(*inbound));
+                        }
+                    }
+                    Ok(None) => self.news.push(News::Spent(*inbound)),
+                    Err(_unknown) => {}
+                }
+            }
+        }
+    }
+
+    /// What the kernel knows of an SA; `None` if there is none.
+    fn ask(&self, id: StateId) -> io::Result<Option<read::StateSeen>> {
+        let question = wire::get_state(id, self.shared.terms.if_id);
+        match self.orders.borrow_mut().ask(&question, read::state) {
+            Ok(seen) => Ok(seen),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn order(&self, request: &Request) -> io::Result<()> {
+        self.orders.borrow_mut().carry_out(request)
+    }
+
+    fn claims<T>(&self, change: impl FnOnce(&mut Claims) -> T) -> T {
+        change(&mut self.shared.claims.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes who has a policy, and the kernel's policy if that is another one then.
+    fn change(&self, key: Key, change: impl FnOnce(&mut Claims) -> Change) -> io::Result<()> {
+        let if_id = self.shared.terms.if_id;
+        let (direction, selector) = key;
+        // Locked until the kernel knows, or another worker's change could come in between.
+        self.claims(|claims| match change(claims) {
+            Change::None => Ok(()),
+            Change::Delete => gone(self.order(&wire::delete_policy(direction, &selector, if_id))),
+            Change::Update(template) => {
+                let remote = match direction {
+                    Direction::Out => selector.destination,
+                    Direction::In | Direction::Forward => selector.source,
+                };
+                let priority = select::priority(&selector, remote);
+                self.order(&wire::update_policy(direction, &selector, priority, &template, if_id))
+            }
+        })
+    }
+
+    fn try_install(&self, inbound: ChildSpi, sa: &Sa) -> Result<(), InstallError> {
+        let Terms { if_id, window, mark, .. } = self.shared.terms;
+        self.order(&wire::new_state(&sa.state(true, window), if_id, mark))
+            .map_err(|error| refused(sa, error))?;
+        for key in sa.keys_in() {
+            self.change(key, |claims| claims.claim(key, inbound, sa.template_in()))
+                .map_err(|error| system("a policy", error))?;
+        }
+        self.order(&wire::new_state(&sa.state(false, window), if_id, mark))
+            .map_err(|error| refused(sa, error))?;
+        for address in &sa.own_addresses {
+            let inside = &self.shared.inside;
+            inside.add_address(*address).map_err(|error| InstallError::System(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything of an SA out of the kernel.
+    fn clear(&self, inbound: ChildSpi, sa: &Sa) {
+        let Terms { if_id, .. } = self.shared.terms;
+        let mut failed = Vec::new();
+        for key in sa.keys_out().chain(sa.keys_in()) {
+            failed.extend(self.change(key, |claims| claims.release(key, inbound)).err());
+        }
+        for id in [sa.outbound, sa.inbound] {
+            failed.extend(gone(self.order(&wire::delete_state(id, if_id))).err());
+        }
+        if let Some(error) = failed.first() {
+            tracing::warn!(%error, spi = %inbound, "a Child SA was not wholly removed from the kernel");
+        }
+        self.claims(|claims| claims.release_reqid(&sa.local_ts, &sa.remote_ts));
+    }
+
+    /// Has an SA of the kernel follow its peer.
+    fn follow(&self, sa: &Sa, old: (StateId, Path), is_inbound: bool) -> io::Result<()> {
+        let Terms { if_id, window, mark, .. } = self.shared.terms;
+        let (old_id, old_path) = old;
+        let mut state = sa.state(is_inbound, window);
+        let are_ports_all =
+            old_path.local.ip() == sa.path.local.ip() && old_path.remote.ip() == sa.path.remote.ip();
+        if are_ports_all {
+            // Around an SA that is without them the ports do not matter.
+            return if sa.is_encapsulated {
+                self.order(&wire::update_state(&state, if_id, mark))
+            } else {
+                Ok(())
+            };
+        }
+        let seen = self.ask(old_id)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+        let numbers = seen.numbers.map(|numbers| Numbers {
+            // What is sent meanwhile has numbers of these, which are not sent again.
+            sent: if is_inbound { numbers.sent } else { numbers.sent.saturating_add(LEFT_OUT) },
+            ..numbers
+        });
+        state.numbers = numbers.as_ref();
+        state.carried = Some(seen.carried);
+        let new = wire::new_state(&state, if_id, mark);
+        if old_id == state.id {
+            // The kernel has room for one of that name only.
+            gone(self.order(&wire::delete_state(old_id, if_id)))?;
+            return self.order(&new);
+        }
+        self.order(&new)?;
+        if !is_inbound && sa.is_outbound {
+            let template = sa.template_out();
+            for key in sa.keys_out() {
+                let Some(owner) = std::num::NonZeroU32::new(sa.inbound.spi).map(ChildSpi) else { continue };
+                self.change(key, |claims| claims.retarget(key, owner, template))?;
+            }
+        }
+        gone(self.order(&wire::delete_state(old_id, if_id)))
+    }
+}
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
+
+impl DataPlane for Kernel {
+    fn install(&mut self, child: InstallChild) -> Result<(), InstallError> {
+        if self.sas.contains_key(&child.inbound) {
+            return Err(InstallError::Spi);
+        }
+        let (inbound, is_outbound) = (child.inbound, child.is_outbound);
+        let selectors = select::outbound(&child.local_ts, &child.remote_ts)
+            .map_err(|error| InstallError::System(error.to_string()))?;
+        let inside = &self.shared.inside;
+        let routes = child.remote_ts.iter().filter_map(prefix);
+        let routes = routes.filter(|prefix| inside.needs_route(*prefix)).collect();
+        let reqid = self.claims(|claims| claims.take_reqid(&child.local_ts, &child.remote_ts));
+        let sa = Box::new(Sa::new(child, selectors, reqid, routes));
+        if let Err(error) = self.try_install(inbound, &sa) {
+            self.clear(inbound, &sa);
+            return Err(error);
+        }
+        sa.routes.iter().for_each(|prefix| self.shared.inside.hold_route(*prefix));
+        self.outbound.insert(sa.outbound, inbound);
+        self.sas.insert(inbound, sa);
+        if is_outbound {
+            self.switch(inbound);
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, inbound: ChildSpi) {
+        let Some(sa) = self.sas.get_mut(&inbound) else { return };
+        let is_new = !std::mem::replace(&mut sa.is_outbound, true);
+        let replaced = sa.replaces.take();
+        let mut result = Ok(());
+        if is_new && let Some(sa) = self.sas.get(&inbound) {
+            for key in sa.keys_out() {
+                result = result.and(self.change(key, |claims| claims.claim(key, inbound, sa.template_out())));
+            }
+        }
+        if let Some(old) = replaced
+            && let Some(sa) = self.sas.get_mut(&old)
+            && std::mem::replace(&mut sa.is_outbound, false)
+            && let Some(sa) = self.sas.get(&old)
+        {
+            for key in sa.keys_out() {
+                result = result.and(self.change(key, |claims| claims.release(key, old)));
+            }
+        }
+        if let Err(error) = result {
+            tracing::error!(%error, spi = %inbound, "the kernel does not send through a Child SA");
+        }
+    }
+
+    fn redirect(&mut self, inbound: ChildSpi, path: Path) {
+        let Some(sa) = self.sas.get_mut(&inbound) else { return };
+        let old = (sa.inbound, sa.outbound, std::mem::replace(&mut sa.path, path));
+        sa.told = path;
+        if old.2 == path {
+            return;
+        }
+        sa.inbound.destination = path.local.ip();
+        sa.outbound.destination = path.remote.ip();
+        self.outbound.remove(&old.1);
+        self.outbound.insert(sa.outbound, inbound);
+        let Some(sa) = self.sas.get(&inbound) else { return };
+        // In first: what comes from there already is not lost.
+        let followed = self.follow(sa, (old.0, old.2), true).and(self.follow(sa, (old.1, old.2), false));
+        let template = sa.template_in();
+        let retargeted = sa
+            .keys_in()
+            .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, template)));
+        let ports = sa
+            .keys_out()
+            .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, sa.template_out())));
+        if let Err(error) = followed.and(retargeted).and(ports) {
+            tracing::error!(%error, spi = %inbound, "a Child SA of the kernel does not follow its peer");
+        }
+    }
+
+    fn remove(&mut self, inbound: ChildSpi) {
+        let Some(sa) = self.sas.remove(&inbound) else { return };
+        self.outbound.remove(&sa.outbound);
+        self.clear(inbound, &sa);
+        sa.routes.iter().for_each(|prefix| self.shared.inside.release_route(*prefix));
+        let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
+        for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
+            self.shared.inside.remove_address(*address);
+        }
+    }
+
+    fn usage(&self, inbound: ChildSpi) -> Option<Usage> {
+        let sa = self.sas.get(&inbound)?;
+        let carried = |id| self.ask(id).ok().flatten().map_or([0; 4], |seen| seen.carried);
+        let ([bytes_in, packets_in, ..], [bytes_out, packets_out, ..]) =
+            (carried(sa.inbound), carried(sa.outbound));
+        Some(Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None })
+    }
+}
+
+/// Why the kernel does not take an SA.
+fn refused(sa: &Sa, error: io::Error) -> InstallError {
+    match error.raw_os_error() {
+        Some(libc::EEXIST) => InstallError::Spi,
+        _ => InstallError::System(format!("{:#}", refusal(sa.inbound_keys.protection(), error))),
+    }
+}
+
+fn refusal(protection: Protection, error: io::Error) -> anyhow::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::ENOENT) => {
+            let cipher = wire::cipher_name(protection.encr());
+            let integ = protection.integ().map(|integ| format!(" with {}", wire::integ_name(integ)));
+            anyhow::anyhow!("the kernel has no {cipher}{}", integ.unwrap_or_default())
+        }
+        _ => explained(error),
+    }
+}
+
+fn system(what: &str, error: io::Error) -> InstallError {
+    InstallError::System(format!("{what} is refused: {:#}", explained(error)))
+}
+
+/// `XFRMNLGRP_ACQUIRE`, `_EXPIRE`, `_AEVENTS` and `_MAPPING`.
+const GROUPS: [u32; 4] = [1, 2, 5, 8];
+/// Pieces of events after which others have their turn.
+const TURN: usize = 64;
+/// Packets that may be sent with numbers of 32 bits before new keys are asked for.
+const MOST_SHORT: u64 = 3 << 30;
+/// Sequence numbers that are left out when an SA is made anew: more than can be sent meanwhile.
+const LEFT_OUT: u64 = 1 << 20;
