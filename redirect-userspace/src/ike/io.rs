@@ -149,6 +149,9 @@ pub enum Input<'a> {
         /// no such host, or no way.
         ways: Vec<Way>,
     },
+    /// More first messages come than are worked through, or that is over. Whoever is told has still
+    /// as many of them as before; they are to cost less: a cookie is asked for.
+    Crowded(bool),
     /// The deadline has come.
     Timeout,
 }

@@ -21,9 +21,11 @@ mod drain;
 mod handover;
 mod init;
 mod resume;
+mod sources;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::drain::Draining;
 use self::handover::Allowance;
@@ -50,7 +52,7 @@ use crate::crypto::Provider;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
 use crate::throttle::Throttle;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// All IKE SAs of one worker.
 pub struct Endpoint {
@@ -74,7 +76,19 @@ pub struct Endpoint {
     jar: Jar,
     tickets: Tickets,
     are_cookies_wanted: bool,
+    crowd: Crowd,
     next_id: u64,
+}
+
+/// Whether more newcomers wait than are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crowd {
+    /// None, as far as is known.
+    Gone,
+    /// They do.
+    There,
+    /// They did; until then they may come back.
+    GoneUntil(Instant),
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -121,6 +135,7 @@ impl Endpoint {
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             are_cookies_wanted: false,
+            crowd: Crowd::Gone,
             next_id: 0,
         }
     }
@@ -185,6 +200,7 @@ impl Endpoint {
             jar: _,
             tickets,
             are_cookies_wanted: _,
+            crowd: _,
             next_id: _,
         } = self;
         let ctx = Context {
@@ -511,20 +527,29 @@ impl Endpoint {
 
     /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
     /// are half-open: a threshold alone would flutter.
-    fn weigh_cookies(&mut self, out: &mut Outbox<Output>) {
+    fn weigh_cookies(&mut self, now: Now, out: &mut Outbox<Output>) {
         let half_open = self.table.half_open();
         let threshold = self.settings.limits.cookie_threshold;
+        let is_crowded = match self.crowd {
+            Crowd::Gone => false,
+            Crowd::There => true,
+            Crowd::GoneUntil(until) => now.mono < until,
+        };
         let are_wanted = match (self.are_cookies_wanted, threshold) {
+            (_, _) if is_crowded => true,
             (_, 0) => true,
             (true, _) => half_open > threshold / 2,
             (false, _) => half_open >= threshold,
         };
         if are_wanted != self.are_cookies_wanted {
             self.are_cookies_wanted = are_wanted;
-            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open }));
+            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
         }
     }
 }
+
+/// How long cookies are asked for after a crowd has gone: floods come in bursts.
+const CALM: Duration = Duration::from_secs(10);
 
 impl Machine for Endpoint {
     type Input<'a> = Input<'a>;
@@ -534,6 +559,8 @@ impl Machine for Endpoint {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
             Input::Configure(settings) => self.settings = settings,
+            Input::Crowded(true) => self.crowd = Crowd::There,
+            Input::Crowded(false) => self.crowd = Crowd::GoneUntil(now.mono + CALM),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),

@@ -36,7 +36,7 @@ use crate::ike::{
     Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
     Redirected, SaId, Selection, Shard,
 };
-use crate::net::ike::Port;
+use crate::net::ike::{Port, Rank};
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
@@ -423,14 +423,17 @@ fn others(doors: &[Door], number: usize) -> Vec<Door> {
     all.filter(|(other, _)| *other != number).map(|(_, door)| door.clone()).collect()
 }
 
-/// The sockets of every worker: for each address both ports.
+/// The sockets of every worker: for each address both ports, and one for each rank.
 fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
     let mut all: Vec<Vec<Port>> = (0..workers).map(|_| Vec::new()).collect();
     for address in addresses {
         for port in [IKE_PORT, NAT_T_PORT] {
             // The kernel counts the sockets of an address in the order in which they were bound.
-            for own in &mut all {
-                own.push(Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?);
+            for rank in Rank::ALL {
+                for own in &mut all {
+                    let bound = Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?;
+                    own.push(bound.of_rank(rank));
+                }
             }
             if let Some(last) = all.first().and_then(|own| own.last()) {
                 last.steer(workers)?;
