@@ -40,6 +40,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use cookie::CookieKeys;
 pub use endpoint::Endpoint;
 pub use event::{
     CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal,

@@ -16,6 +16,30 @@ macro_rules! same {
 
 /// Whether `reply` answers `request` with `gateway`.
 pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(), String> {
+    let (at, is_ipv6) = frame(request, reply)?;
+    let expected = message(&request[at..], gateway, is_ipv6)?;
+    same!(reply[at..], expected[..], "IKE message");
+    Ok(())
+}
+
+/// Whether `reply` asks the sender of `request` for `cookie`.
+pub(crate) fn judge_cookie(request: &[u8], reply: &[u8], cookie: &[u8]) -> Result<(), String> {
+    let (at, _) = frame(request, reply)?;
+    let mut expected = request[at..at + 8].to_vec();
+    expected.extend([0; 8]);
+    expected.extend([41, 0x20, 34, 0x20, 0, 0, 0, 0]);
+    let notify = u16::try_from(8 + cookie.len()).unwrap();
+    expected.extend((u32::from(notify) + 28).to_be_bytes());
+    expected.extend([0, 0]);
+    expected.extend(notify.to_be_bytes());
+    expected.extend([0, 0, 0x40, 0x06]);
+    expected.extend(cookie);
+    same!(reply[at..], expected[..], "IKE message");
+    Ok(())
+}
+
+/// Judges what is below IKE; where the message begins, and whether it is IPv6.
+fn frame(request: &[u8], reply: &[u8]) -> Result<(usize, bool), String> {
     if reply.len() >= request.len() {
         return Err(format!("{} octets answer {}", reply.len(), request.len()));
     }
@@ -66,9 +90,7 @@ pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(
         same!(reply[at..at + 4], [0; 4], "non-ESP marker");
         at += 4;
     }
-    let expected = message(&request[at..], gateway, header == 40)?;
-    same!(reply[at..], expected[..], "IKE message");
-    Ok(())
+    Ok((at, header == 40))
 }
 
 /// The REDIRECT message for an IKE_SA_INIT request (`RFC 5685 §3`, `§9.2`).

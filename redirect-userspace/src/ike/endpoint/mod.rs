@@ -32,7 +32,7 @@ use self::handover::Allowance;
 use self::table::Table;
 use super::client::{Dials, News};
 use super::config::Settings;
-use super::cookie::Jar;
+use super::cookie::{CookieKeys, Jar};
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
@@ -75,7 +75,8 @@ pub struct Endpoint {
     table: Table,
     jar: Jar,
     tickets: Tickets,
-    are_cookies_wanted: bool,
+    /// Whether the last one who wanted an SA was asked for a cookie.
+    asks_for_cookies: bool,
     crowd: Crowd,
     next_id: u64,
 }
@@ -114,7 +115,7 @@ impl Endpoint {
         leases: Box<dyn Leases>,
         mut rng: Rng,
     ) -> Self {
-        let jar = Jar::new(now, &mut rng);
+        let jar = Jar::new(now, CookieKeys::new(now, &mut rng));
         Self {
             provider,
             shard,
@@ -134,7 +135,7 @@ impl Endpoint {
             table: Table::default(),
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
-            are_cookies_wanted: false,
+            asks_for_cookies: false,
             crowd: Crowd::Gone,
             next_id: 0,
         }
@@ -145,6 +146,19 @@ impl Endpoint {
     pub fn with_used_tickets(mut self, used: Box<dyn UsedTickets>) -> Self {
         self.tickets.used = used;
         self
+    }
+
+    /// The same, with keys of cookies that others have as well.
+    #[must_use]
+    pub fn with_cookie_keys(mut self, now: Now, keys: CookieKeys) -> Self {
+        self.jar = Jar::new(now, keys);
+        self
+    }
+
+    /// Whether whoever would like an SA now is asked for a cookie.
+    #[must_use]
+    pub fn asks_for_cookies(&self, now: Now) -> bool {
+        self.are_cookies_wanted(now)
     }
 
     /// How often things happened.
@@ -199,7 +213,7 @@ impl Endpoint {
             table,
             jar: _,
             tickets,
-            are_cookies_wanted: _,
+            asks_for_cookies: _,
             crowd: _,
             next_id: _,
         } = self;
@@ -528,22 +542,31 @@ impl Endpoint {
     /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
     /// are half-open: a threshold alone would flutter.
     fn weigh_cookies(&mut self, now: Now, out: &mut Outbox<Output>) {
+        let are_wanted = self.are_cookies_wanted(now);
+        if are_wanted != self.asks_for_cookies {
+            self.asks_for_cookies = are_wanted;
+            let (half_open, is_crowded) = (self.table.half_open(), self.is_crowded(now));
+            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
+        }
+    }
+}
+
+impl Endpoint {
+    fn are_cookies_wanted(&self, now: Now) -> bool {
         let half_open = self.table.half_open();
-        let threshold = self.settings.limits.cookie_threshold;
-        let is_crowded = match self.crowd {
+        match (self.asks_for_cookies, self.settings.limits.cookie_threshold) {
+            (_, _) if self.is_crowded(now) => true,
+            (_, 0) => true,
+            (true, threshold) => half_open > threshold / 2,
+            (false, threshold) => half_open >= threshold,
+        }
+    }
+
+    fn is_crowded(&self, now: Now) -> bool {
+        match self.crowd {
             Crowd::Gone => false,
             Crowd::There => true,
             Crowd::GoneUntil(until) => now.mono < until,
-        };
-        let are_wanted = match (self.are_cookies_wanted, threshold) {
-            (_, _) if is_crowded => true,
-            (_, 0) => true,
-            (true, _) => half_open > threshold / 2,
-            (false, _) => half_open >= threshold,
-        };
-        if are_wanted != self.are_cookies_wanted {
-            self.are_cookies_wanted = are_wanted;
-            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
         }
     }
 }

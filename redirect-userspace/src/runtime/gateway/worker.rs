@@ -139,6 +139,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -541,6 +543,7 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
