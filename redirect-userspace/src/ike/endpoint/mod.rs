@@ -20,6 +20,7 @@ mod connect;
 mod drain;
 mod handover;
 mod init;
+mod interrupt;
 mod resume;
 mod sources;
 mod table;
