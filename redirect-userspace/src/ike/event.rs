@@ -150,7 +150,7 @@ pub enum Event {
         are_wanted: bool,
         /// Half-open SAs.
         half_open: usize,
-        /// Whether more first messages came than were worked through.
+        /// Whether more first messages came than were worked through, or than led to SAs.
         is_crowded: bool,
     },
 }

@@ -7,7 +7,26 @@ use redirect_userspace::testing::fixtures::{self, Fixture, v4, v6};
 use redirect_userspace::testing::gate::GateWorld;
 use redirect_userspace::testing::packets::{Packet, Payload};
 
-use crate::judge::judge_cookie;
+use crate::judge::frame;
+
+/// Whether `reply` asks the sender of `request` for `cookie`.
+fn judge_cookie(request: &[u8], reply: &[u8], cookie: &[u8]) -> Result<(), String> {
+    let (at, _) = frame(request, reply)?;
+    let mut expected = request[at..at + 8].to_vec();
+    expected.extend([0; 8]);
+    expected.extend([41, 0x20, 34, 0x20, 0, 0, 0, 0]);
+    let notify = u16::try_from(8 + cookie.len()).unwrap();
+    expected.extend((u32::from(notify) + 28).to_be_bytes());
+    expected.extend([0, 0]);
+    expected.extend(notify.to_be_bytes());
+    expected.extend([0, 0, 0x40, 0x06]);
+    expected.extend(cookie);
+    if reply[at..] == expected {
+        Ok(())
+    } else {
+        Err(format!("{:02x?}, expected {expected:02x?}", &reply[at..]))
+    }
+}
 
 fn decide(world: &GateWorld, packet: &Packet) -> Verdict {
     let frame = packet.build();

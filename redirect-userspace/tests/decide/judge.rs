@@ -22,24 +22,8 @@ pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(
     Ok(())
 }
 
-/// Whether `reply` asks the sender of `request` for `cookie`.
-pub(crate) fn judge_cookie(request: &[u8], reply: &[u8], cookie: &[u8]) -> Result<(), String> {
-    let (at, _) = frame(request, reply)?;
-    let mut expected = request[at..at + 8].to_vec();
-    expected.extend([0; 8]);
-    expected.extend([41, 0x20, 34, 0x20, 0, 0, 0, 0]);
-    let notify = u16::try_from(8 + cookie.len()).unwrap();
-    expected.extend((u32::from(notify) + 28).to_be_bytes());
-    expected.extend([0, 0]);
-    expected.extend(notify.to_be_bytes());
-    expected.extend([0, 0, 0x40, 0x06]);
-    expected.extend(cookie);
-    same!(reply[at..], expected[..], "IKE message");
-    Ok(())
-}
-
 /// Judges what is below IKE; where the message begins, and whether it is IPv6.
-fn frame(request: &[u8], reply: &[u8]) -> Result<(usize, bool), String> {
+pub(crate) fn frame(request: &[u8], reply: &[u8]) -> Result<(usize, bool), String> {
     if reply.len() >= request.len() {
         return Err(format!("{} octets answer {}", reply.len(), request.len()));
     }

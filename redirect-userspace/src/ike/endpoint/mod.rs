@@ -17,6 +17,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod audit;
 mod connect;
+mod crowd;
 mod drain;
 mod handover;
 mod init;
@@ -26,8 +27,8 @@ mod sources;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::crowd::Crowd;
 use self::drain::Draining;
 use self::handover::Allowance;
 use self::table::Table;
@@ -53,7 +54,7 @@ use crate::crypto::Provider;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
 use crate::throttle::Throttle;
-use crate::time::{Instant, Now};
+use crate::time::Now;
 
 /// All IKE SAs of one worker.
 pub struct Endpoint {
@@ -80,17 +81,6 @@ pub struct Endpoint {
     asks_for_cookies: bool,
     crowd: Crowd,
     next_id: u64,
-}
-
-/// Whether more newcomers wait than are let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Crowd {
-    /// None, as far as is known.
-    Gone,
-    /// They do.
-    There,
-    /// They did; until then they may come back.
-    GoneUntil(Instant),
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -137,7 +127,7 @@ impl Endpoint {
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             asks_for_cookies: false,
-            crowd: Crowd::Gone,
+            crowd: Crowd::new(now),
             next_id: 0,
         }
     }
@@ -543,10 +533,11 @@ impl Endpoint {
     /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
     /// are half-open: a threshold alone would flutter.
     fn weigh_cookies(&mut self, now: Now, out: &mut Outbox<Output>) {
+        self.crowd.enter(now, self.counters.established_responder);
         let are_wanted = self.are_cookies_wanted(now);
         if are_wanted != self.asks_for_cookies {
             self.asks_for_cookies = are_wanted;
-            let (half_open, is_crowded) = (self.table.half_open(), self.is_crowded(now));
+            let (half_open, is_crowded) = (self.table.half_open(), self.crowd.is_there(now));
             out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
         }
     }
@@ -556,24 +547,13 @@ impl Endpoint {
     fn are_cookies_wanted(&self, now: Now) -> bool {
         let half_open = self.table.half_open();
         match (self.asks_for_cookies, self.settings.limits.cookie_threshold) {
-            (_, _) if self.is_crowded(now) => true,
+            (_, _) if self.crowd.is_there(now) => true,
             (_, 0) => true,
             (true, threshold) => half_open > threshold / 2,
             (false, threshold) => half_open >= threshold,
         }
     }
-
-    fn is_crowded(&self, now: Now) -> bool {
-        match self.crowd {
-            Crowd::Gone => false,
-            Crowd::There => true,
-            Crowd::GoneUntil(until) => now.mono < until,
-        }
-    }
 }
-
-/// How long cookies are asked for after a crowd has gone: floods come in bursts.
-const CALM: Duration = Duration::from_secs(10);
 
 impl Machine for Endpoint {
     type Input<'a> = Input<'a>;
@@ -583,8 +563,7 @@ impl Machine for Endpoint {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
             Input::Configure(settings) => self.settings = settings,
-            Input::Crowded(true) => self.crowd = Crowd::There,
-            Input::Crowded(false) => self.crowd = Crowd::GoneUntil(now.mono + CALM),
+            Input::Crowded(is_crowded) => self.crowd.wait(now, is_crowded),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),

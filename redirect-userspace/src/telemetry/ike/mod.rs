@@ -237,7 +237,7 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{connection} begins anew: {gateway} does not take its ticket")
         }
         Event::CookiesChanged { are_wanted, half_open, is_crowded } => {
-            let crowd = if *is_crowded { " and more requests than can be worked through" } else { "" };
+            let crowd = if *is_crowded { " and a crowd of those who would like one" } else { "" };
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs{crowd}")
         }
     }
@@ -368,7 +368,7 @@ mod tests {
                  connection hq",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
                 "hq begins anew: 10.50.0.12:500 does not take its ticket",
-                "cookies are asked for: true, with 501 half-open SAs and more requests than can be worked through",
+                "cookies are asked for: true, with 501 half-open SAs and a crowd of those who would like one",
             ]
         );
     }
