@@ -22,8 +22,8 @@ use crate::ike::pool::Pool;
 use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
-    CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
+    LeaseRequest, Leases, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -128,6 +128,12 @@ pub struct Side {
     pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
+    /// What it has asked a server that knows users: nobody answers.
+    pub questions: Vec<AaaRequest>,
+    /// Conversations with such a server that it has given up.
+    pub abandoned: Vec<Conversation>,
+    /// What it has told about sessions.
+    pub accounts: Vec<Account>,
     out: Outbox<Output>,
 }
 
@@ -649,6 +655,9 @@ impl Side {
             superseded: Vec::new(),
             used: Vec::new(),
             asked: Vec::new(),
+            questions: Vec::new(),
+            abandoned: Vec::new(),
+            accounts: Vec::new(),
             out: Outbox::new(),
         }
     }
@@ -689,6 +698,9 @@ impl Side {
                 self.outbound = self.outbounds.last().copied();
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
+            Output::Aaa(question) => self.questions.push(*question),
+            Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
+            Output::Account(account) => self.accounts.push(*account),
             Output::Event(event) => self.events.push(event),
         }
         None

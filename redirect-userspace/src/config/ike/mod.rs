@@ -9,6 +9,7 @@
 
 mod authentication;
 mod credentials;
+mod eap;
 mod limits;
 mod peer;
 mod pool;

@@ -517,6 +517,7 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         &[
             "12:14: `local-auth` is \"psk\" or \"pubkey\", not \"rsa\"",
             "13:15: \"eap-tls\" is not supported yet",
+            "15:7: \"/c\": cannot be read: No such file or directory (os error 2)",
         ],
     ),
     (

@@ -19,6 +19,7 @@
 
 mod bundle;
 mod cert;
+pub mod eap;
 mod octets;
 mod own;
 mod psk;
@@ -83,6 +84,8 @@ impl Authenticator<'_> {
                 Ok(Auth { method: AuthMethod::SharedKey, data: code.expose().to_vec().into() })
             }
             LocalProof::Certificate(credential) => Ok(cert::sign(self, &credential.key, octets)?),
+            // That is proved in a conversation, not by an AUTH payload alone.
+            LocalProof::Eap(_) => Err(SignError::NoMethod.into()),
         }
     }
 
@@ -151,6 +154,8 @@ impl Authenticator<'_> {
         match peer.means {
             Means::SharedKey => self.check_key(peer, candidates),
             Means::Signature => self.check_signature(peer, candidates),
+            // No AUTH payload alone proves that; who comes by EAP goes another way.
+            Means::Eap => Err(Refusal::Key { identity: peer.shown, tried: names(candidates) }),
         }
     }
 
@@ -158,7 +163,7 @@ impl Authenticator<'_> {
         let Evidence { octets, auth, certificates: _ } = peer.evidence;
         let found = candidates.iter().find(|profile| match &profile.authentication.remote {
             RemoteProof::SharedKey(secret) => psk::is_right(self.provider, secret, octets, &auth.data),
-            RemoteProof::Certificate(_) => false,
+            RemoteProof::Certificate(_) | RemoteProof::Eap(_) => false,
         });
         match found {
             Some(profile) => Ok(peer.authenticated(profile, None)),
@@ -198,7 +203,7 @@ impl Authenticator<'_> {
                     Err(error) if errors.len() <= MAX_NAMED => errors.push((profile.name.clone(), error)),
                     Err(_one_of_many) => {}
                 },
-                RemoteProof::SharedKey(_) => {}
+                RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => {}
             }
         }
         Err(refuse(CertificateError::Chain(errors), ignored))

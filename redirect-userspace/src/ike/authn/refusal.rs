@@ -163,6 +163,8 @@ pub enum Means {
     SharedKey,
     /// With a signature and a certificate.
     Signature,
+    /// By EAP.
+    Eap,
 }
 
 impl Means {
@@ -185,6 +187,7 @@ impl Means {
         match remote {
             RemoteProof::SharedKey(_) => Self::SharedKey,
             RemoteProof::Certificate(_) => Self::Signature,
+            RemoteProof::Eap(_) => Self::Eap,
         }
     }
 }
@@ -194,6 +197,7 @@ impl Display for Means {
         f.pad(match self {
             Self::SharedKey => "psk",
             Self::Signature => "pubkey",
+            Self::Eap => "eap",
         })
     }
 }

@@ -565,6 +565,8 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            // No SA has asked.
+            Input::Aaa(_) => {}
             Input::Timeout => self.timeout(now, out),
         }
         self.attend(now, out);
