@@ -150,13 +150,17 @@ impl Shared {
     /// How many addresses somebody has.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.with(|pools| pools.iter().map(|(_, pool)| pool.held()).sum())
+        self.with(|pools| pools.held())
     }
 }
 
 impl Leases for Shared {
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
         self.with(|pools| pools.lease(request))
+    }
+
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.with(|pools| pools.claim(holder, address))
     }
 
     fn release(&mut self, lease: Lease) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::bundle::MAX_CERTIFICATES;
 use crate::crypto::x509::{AltName, Certificate, is_same_dn};
 use crate::ike::config::{Authentication, Credential, LocalProof, Profile, RemoteProof};
-use crate::ike::identity::{Claim, in_certificates, is_same};
+use crate::ike::identity::{Claim, in_certificates, is_same, parse};
 use crate::ike::wire::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest, Id};
 
 /// Who we say we are: what is configured; else what the peer `asked` for, if we are that too; else
@@ -31,7 +31,15 @@ pub fn own_id(authentication: &Authentication, asked: Option<&Id<'_>>, local: Ip
             asked.clone().into_owned()
         }
         (Claim::Implied, _, Some(certificate)) => named_by(certificate).unwrap_or_else(|| address(local)),
-        (Claim::Implied, _, None) => address(local),
+        (Claim::Implied, _, None) => user(authentication).unwrap_or_else(|| address(local)),
+    }
+}
+
+/// Who we are to EAP, which is what a gateway likes best to hear (`RFC 7296 §3.16`).
+fn user(authentication: &Authentication) -> Option<Id<'static>> {
+    match &authentication.local {
+        LocalProof::Eap(credentials) => parse(&credentials.identity),
+        LocalProof::SharedKey(_) | LocalProof::Certificate(_) => None,
     }
 }
 

@@ -96,6 +96,12 @@ pub enum Refusal {
         /// Who.
         identity: Arc<str>,
     },
+    /// The AUTH after EAP does not agree with what EAP has left behind.
+    #[error("{identity} has passed EAP, and does not know its key")]
+    EapKey {
+        /// Who.
+        identity: Arc<str>,
+    },
     /// We cannot prove who we are.
     #[error(transparent)]
     Own(#[from] SignError),
@@ -114,6 +120,7 @@ impl Refusal {
             | Self::Key { .. }
             | Self::Proof { .. }
             | Self::SurplusCertificate { .. }
+            | Self::EapKey { .. }
             | Self::Session { .. } => Failure::Authentication,
             Self::Certificate { .. } => Failure::Certificate,
             Self::Own(_) => Failure::Local,

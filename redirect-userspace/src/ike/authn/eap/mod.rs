@@ -19,6 +19,7 @@ mod client;
 pub mod guesses;
 mod method;
 pub mod packet;
+pub mod proof;
 mod server;
 
 pub use client::{Client, Heard};
@@ -39,6 +40,9 @@ pub struct Gate {
     /// Whether the client is asked for its identity whatever its IDi is. If it is not, it is asked when
     /// its IDi says nothing about a user.
     pub asks_identity: bool,
+    /// Whether clients that are sent elsewhere in IKE_AUTH are sent in its first response, when they have
+    /// only said who they are, and not in the last one (`RFC 5685 §6`).
+    pub redirects_first: bool,
 }
 
 /// Who knows the users of a profile.
