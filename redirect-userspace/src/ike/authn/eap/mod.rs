@@ -18,6 +18,7 @@
 mod client;
 pub mod guesses;
 mod method;
+pub mod mschapv2;
 pub mod packet;
 pub mod proof;
 mod server;
