@@ -16,7 +16,7 @@ use des::Des;
 use des::cipher::{Block, BlockCipherEncrypt as _, KeyInit as _};
 use md4::Md4;
 use sha1::{Digest as _, Sha1};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::secret::Secret;
 
@@ -131,7 +131,10 @@ pub fn keys(password: &NtHash, response: &[u8; RESPONSE_LENGTH]) -> Secret {
 }
 
 fn md4(octets: &[u8]) -> Secret {
-    Secret::from(&*Zeroizing::new(Vec::from(&Md4::digest(octets)[..])).as_slice())
+    let mut digest: [u8; 16] = Md4::digest(octets).into();
+    let secret = Secret::from(&digest[..]);
+    digest.zeroize();
+    secret
 }
 
 fn sha1(parts: &[&[u8]]) -> [u8; 20] {

@@ -13,7 +13,7 @@ use super::selector::Selector;
 use super::{Reading, name, proposals};
 use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
-use crate::config::reader::Section;
+use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
     Authentication, Connection, Guidance, Lifetimes, Name, Profile, RemoteProof, Upkeep,
@@ -96,7 +96,13 @@ fn redirect_auth(section: &mut Section<'_>, own: Option<&Own>, problems: &mut Pr
     if value.get_ref().as_str().is_none() {
         return section.flag("redirect-auth", problems).map(|flag| flag.value);
     }
-    let word = section.word("redirect-auth", &REDIRECT_AUTH, problems)?;
+    let text = section.string("redirect-auth", problems)?;
+    let found = REDIRECT_AUTH.iter().find(|(word, _)| *word == text.value);
+    let Some(word) = found.map(|(_, is_first)| At { value: *is_first, span: text.span.clone() }) else {
+        let message = format!("`redirect-auth` is true, false, \"first\" or \"last\", not {:?}", text.value);
+        problems.add(&text.span, message);
+        return None;
+    };
     let is_eap = own.is_none_or(|own| matches!(own.authentication.remote, RemoteProof::Eap(_)));
     if word.value && !is_eap {
         problems.add(&word.span, "\"first\" needs `remote-auth` by EAP: there is one response without it");

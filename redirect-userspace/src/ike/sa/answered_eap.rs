@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crate::gateway::GatewayAddress;
 use crate::ike::aaa::{AaaAnswer, AaaRequest, AaaVerdict, Conversation, Grants};
 use crate::ike::authn::eap::packet;
-use crate::ike::authn::eap::proof::{Admission, Passed, admit};
+use crate::ike::authn::eap::proof::{Admission, Passed, admit, named_by};
 use crate::ike::authn::eap::{self, Budget, By, EapError, Gate, MethodError, Msk, Reply, Server};
 use crate::ike::config::Profile;
 use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason, SaLabel};
@@ -58,6 +58,8 @@ pub(crate) struct AnsweredEap {
     gate: Arc<Gate>,
     /// Who the client says it is, for people and servers.
     user: Arc<str>,
+    /// Who it is by its IDi, if that names a user.
+    named: Option<Arc<str>>,
     /// Who we have said we are, once we have; until then nothing was answered.
     ours: Option<Id<'static>>,
     stage: Stage,
@@ -145,6 +147,7 @@ impl Answered {
             first: verified.clone(),
             profile,
             gate,
+            named: named_by(&id),
             user: shown,
             ours: None,
             stage,
@@ -359,8 +362,17 @@ impl AnsweredEap {
             if packet.kind != Some(EapType::Identity) {
                 return Err(failed(&EapError::Type(packet.kind.unwrap_or(EapType::Nak))).into());
             }
-            self.user = eap::identity(packet).map_err(|error| failed(&error))?.into();
             relay.is_identity = false;
+            let identity = eap::identity(packet).map_err(|error| failed(&error))?;
+            if identity.is_empty() {
+                // A server wants to know whom it is about. Its IDi may say so.
+                let user = self.named.clone().ok_or_else(|| failed(&EapError::Identity))?;
+                let identity = packet::response(packet.identifier, EapType::Identity, user.as_bytes());
+                self.user = user;
+                self.ask(ctx, names, identity.unwrap_or_default());
+                return Ok(());
+            }
+            self.user = identity.into();
         }
         self.ask(ctx, names, packet.packet().to_vec());
         Ok(())
@@ -391,7 +403,8 @@ impl AnsweredEap {
     ) {
         let relay = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Asking(relay) if relay.round == answer.round => relay,
-            stage => {
+            stage
+            @ (Stage::Local(_) | Stage::Relay(_) | Stage::Asking(_) | Stage::Proof(_) | Stage::Over) => {
                 self.stage = stage;
                 return;
             }

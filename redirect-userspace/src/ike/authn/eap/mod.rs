@@ -98,7 +98,7 @@ pub enum EapError {
     #[error("no common method: the client wants {0}")]
     NoMethod(Box<str>),
     /// An identity that is none.
-    #[error("the EAP identity is empty, too long, or no text")]
+    #[error("the EAP identity is too long, or no text")]
     Identity,
     /// More rounds or octets than there may be.
     #[error("the conversation has no end")]
@@ -145,7 +145,8 @@ impl Budget {
     }
 }
 
-/// The text of an identity.
+/// The text of an identity. It may be empty: whoever has nothing to say here, such as Android, says so
+/// (`RFC 3748 §5.1`), and its method says who it is.
 ///
 /// # Errors
 ///
@@ -154,7 +155,7 @@ pub fn identity<'a>(packet: &'a Eap<'_>) -> Result<&'a str, EapError> {
     // RFC 3748 §5.1: options may follow a NUL, which belong to no identity.
     let data = packet.data().split(|octet| *octet == 0).next().unwrap_or_default();
     let text = std::str::from_utf8(data).map_err(|_not_text| EapError::Identity)?;
-    let is_wrong = text.is_empty() || text.len() > MAX_IDENTITY || text.contains(char::is_control);
+    let is_wrong = text.len() > MAX_IDENTITY || text.contains(char::is_control);
     if is_wrong { Err(EapError::Identity) } else { Ok(text) }
 }
 

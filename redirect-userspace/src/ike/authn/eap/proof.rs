@@ -70,9 +70,12 @@ pub fn admit(
 /// then. Windows always says its address, and Apple's and Android's clients do so if nothing else is
 /// configured.
 fn user(gate: &Gate, id: &Id<'_>) -> Option<Arc<str>> {
-    if gate.asks_identity {
-        return None;
-    }
+    if gate.asks_identity { None } else { named_by(id) }
+}
+
+/// The name of a user that an IDi gives.
+#[must_use]
+pub fn named_by(id: &Id<'_>) -> Option<Arc<str>> {
     let text = match id {
         Id::Fqdn(name) | Id::Email(name) => name,
         Id::KeyId(data) => std::str::from_utf8(data).ok()?,

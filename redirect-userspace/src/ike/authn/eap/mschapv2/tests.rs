@@ -7,7 +7,7 @@ use super::packet::Packet;
 use super::*;
 use crate::codec::DecodeError;
 use crate::crypto::mschap::NtHash;
-use crate::ike::authn::eap::{Guesses, Maker, Method, MethodContext, MethodError, Outcome, Turn};
+use crate::ike::authn::eap::{Guesses, Maker as _, Method, MethodContext, MethodError, Outcome, Turn};
 use crate::rng::Rng;
 use crate::time::Now;
 
