@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aaa::{AaaAnswer, AaaRequest, Account, Conversation};
 use super::config::{Name, Settings};
 use super::event::Event;
 use super::redirect::Targets;
@@ -152,6 +153,8 @@ pub enum Input<'a> {
     /// More first messages come than are worked through, or that is over. Whoever is told has still
     /// as many of them as before; they are to cost less: a cookie is asked for.
     Crowded(bool),
+    /// What a server says that was asked by [`Output::Aaa`].
+    Aaa(Box<AaaAnswer>),
     /// The deadline has come.
     Timeout,
 }
@@ -312,6 +315,13 @@ pub enum Output {
         /// Which gateway.
         host: GatewayAddress,
     },
+    /// A server that knows the users is asked: [`Input::Aaa`] is the answer.
+    Aaa(Box<AaaRequest>),
+    /// What was asked need not be answered any more, and nothing more will be asked: the client is gone,
+    /// or refused.
+    AaaAbandoned(Conversation),
+    /// Something about a session, for accounting.
+    Account(Box<Account>),
     /// Something happened.
     Event(Event),
 }
@@ -356,6 +366,8 @@ pub struct InstallChild {
     pub is_outbound: bool,
     /// Addresses that the peer has given to us, as its client.
     pub own_addresses: Vec<IpAddr>,
+    /// The session that it carries for, where accounts are kept ([`Account`]).
+    pub session: Option<Arc<str>>,
 }
 
 /// How much an SA has carried.

@@ -32,6 +32,7 @@ use self::crowd::Crowd;
 use self::drain::Draining;
 use self::handover::Allowance;
 use self::table::Table;
+use super::authn::eap::Guesses;
 use super::client::{Dials, News};
 use super::config::Settings;
 use super::cookie::{CookieKeys, Jar};
@@ -80,6 +81,8 @@ pub struct Endpoint {
     /// Whether the last one who wanted an SA was asked for a cookie.
     asks_for_cookies: bool,
     crowd: Crowd,
+    /// Wrong passwords.
+    guesses: Guesses,
     next_id: u64,
 }
 
@@ -128,6 +131,7 @@ impl Endpoint {
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             asks_for_cookies: false,
             crowd: Crowd::new(now),
+            guesses: Guesses::default(),
             next_id: 0,
         }
     }
@@ -206,6 +210,7 @@ impl Endpoint {
             tickets,
             asks_for_cookies: _,
             crowd: _,
+            guesses,
             next_id: _,
         } = self;
         let ctx = Context {
@@ -221,6 +226,7 @@ impl Endpoint {
             news,
             spis,
             tickets,
+            guesses,
             out,
         };
         (table, ctx)
@@ -517,9 +523,10 @@ impl Endpoint {
             Selection::Audible => !sa.is_adrift(),
             Selection::Id(id) => sa.names.id == *id,
             Selection::Remote(address) => sa.remote().ip() == *address,
-            Selection::Identity(id) => {
-                sa.peer().is_some_and(|peer| super::identity::is_same(peer.proof.identity(), id))
-            }
+            Selection::Identity(id) => sa.peer().is_some_and(|peer| match peer.proof.user() {
+                Some(_) => **peer.proof.shown() == super::identity::Shown(id).to_string(),
+                None => super::identity::is_same(peer.proof.identity(), id),
+            }),
             Selection::Profile(name) => sa.peer().is_some_and(|peer| peer.profile().name == *name),
         }
     }
@@ -595,6 +602,10 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::Aaa(answer) => {
+                let spi = answer.conversation.spi;
+                self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));
+            }
             Input::Timeout => self.timeout(now, out),
         }
         self.attend(now, out);

@@ -274,7 +274,10 @@ impl Generator<'_> {
                 | Output::Move { .. }
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
-                | Output::TicketUsed(_) => {}
+                | Output::TicketUsed(_)
+                | Output::Aaa(_)
+                | Output::AaaAbandoned(_)
+                | Output::Account(_) => {}
             }
         }
         match fate {
