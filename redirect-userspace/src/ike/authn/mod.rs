@@ -19,6 +19,7 @@
 
 mod bundle;
 mod cert;
+pub mod eap;
 mod octets;
 mod own;
 mod psk;

@@ -1,0 +1,3 @@
+//! EAP methods.
+
+pub mod tls;
