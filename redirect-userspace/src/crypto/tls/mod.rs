@@ -332,13 +332,13 @@ pub enum TlsError {
     #[error("the certificate is that of {0}, who is not expected")]
     SomebodyElse(Box<str>),
     /// It does not keep to the protocol, or has nothing in common with us.
-    #[error("TLS: {0}")]
+    #[error("{0}")]
     Protocol(Box<str>),
     /// It sends more than anybody has to say.
-    #[error("TLS: more data than expected")]
+    #[error("more data than expected")]
     Surplus,
     /// The library fails.
-    #[error("TLS cannot be used: {0}")]
+    #[error("it cannot be used: {0}")]
     Library(Box<str>),
 }
 

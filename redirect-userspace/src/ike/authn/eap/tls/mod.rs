@@ -28,6 +28,7 @@
 mod frame;
 mod identity;
 mod keys;
+mod method;
 mod peer;
 mod server;
 
@@ -38,6 +39,7 @@ use crate::ike::config::Credential;
 use crate::secret::Secret;
 pub use frame::{FRAGMENT, FrameError};
 pub use identity::{Agreement, is_expected, owner};
+pub use method::{Client, Gateway};
 pub use peer::Peer;
 pub use server::Server;
 
