@@ -54,7 +54,9 @@ const IKE_SYNTAX: &[&str] = &[
     "crypto::Legacy",
     "crypto::digest",
     "crypto::sign::PrivateKey*",
+    "crypto::mschap",
     "crypto::x509",
+    "ike::authn::eap",
     "ike::following",
     "ike::identity",
     "ike::pool::Pool*",
@@ -214,6 +216,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "comfy_table", homes: &["cli"] },
     Dependency { name: "common", homes: EVERYWHERE },
     Dependency { name: "crypto_bigint", homes: &["crypto"] },
+    Dependency { name: "des", homes: &["crypto"] },
     Dependency {
         name: "futures_util",
         homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
@@ -223,6 +226,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
+    Dependency { name: "md4", homes: &["crypto"] },
     // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less).
     Dependency { name: "md5", homes: &["hsrp"] },
     Dependency {

@@ -743,3 +743,32 @@ fn a_file_with_a_psk_in_it_is_its_owners_alone() {
         )
     );
 }
+
+#[test]
+fn clients_get_in_by_eap_tls_where_the_gateway_has_a_certificate() {
+    let pki = Pki::new();
+    let tls = ["remote-auth = \"pubkey\"", "remote-auth = \"eap-tls\""];
+    for rest in ["", "eap-tls-identity = \"any\"\n", "eap-tls-identity = \"certificate\"\n"] {
+        let profile = only_profile(&pki.profile(tls, rest));
+        let RemoteProof::Eap(gate) = &profile.authentication.remote else { panic!("EAP") };
+        let crate::ike::authn::eap::By::Us(makers) = &gate.by else { panic!("ours") };
+        let kinds: Vec<_> = makers.iter().map(|maker| maker.kind()).collect();
+        assert_eq!(kinds, [crate::ike::wire::EapType::Tls]);
+        assert!(makers[0].may_stand_alone());
+    }
+    assert_eq!(
+        pki.mistakes(["name = \"ra\"", "name = \"ra\""], "eap-tls-identity = \"any\"\n"),
+        ["13:1: `eap-tls-identity` in [[ike.profile]] needs `remote-auth` by EAP"]
+    );
+    assert_eq!(
+        pki.mistakes(tls, "eap-tls-identity = \"some\"\n"),
+        ["13:20: `eap-tls-identity` is \"certificate\" or \"any\", not \"some\""]
+    );
+    let without =
+        pki.profile(tls, "").replace("local-auth = \"pubkey\"", "local-auth = \"psk\"\npsk = \"x\"");
+    assert!(
+        mistakes(&without)
+            .iter()
+            .any(|mistake| mistake.contains("\"eap-tls\" needs `local-auth = \"pubkey\"`"))
+    );
+}
