@@ -79,7 +79,16 @@ fn clients(place: &Place, key: &str, gateway: IpAddr, count: u64) -> Result<Late
     let program =
         program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))?;
     let mut command = place.namespace.command(program);
-    command.args(["bench", "handshake", &gateway.to_string(), "--json", "--parallel", "1", "--delete"]);
+    command.args([
+        "bench",
+        "handshake",
+        &gateway.to_string(),
+        "--json",
+        "--parallel",
+        "1",
+        "--delete",
+        "--follow",
+    ]);
     command.args(["--local", &place.address4.to_string(), "--network", "10.99.0.0/16", "--psk-file", key]);
     command.args(["--count", &count.to_string()]);
     let Told { done, failed, latency_ms } = serde_json::from_str(&output(&mut command)?)?;
