@@ -233,7 +233,9 @@ impl AnsweredEap {
         effects: &mut Effects,
     ) -> Result<(), Discard> {
         let header = &message.header;
-        if header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request {
+        let is_farewell = header.exchange == ExchangeType::Informational;
+        if !is_farewell && header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request
+        {
             return Err(Discard::UnexpectedExchange);
         }
         let Secrets::Keys(keys) = &mut self.answered.secrets else { return Err(Discard::Integrity) };
@@ -256,6 +258,9 @@ impl AnsweredEap {
         self.answered.expires_at = self.patience(ctx);
         let Secrets::Keys(keys) = &mut self.answered.secrets else { return Err(Discard::Integrity) };
         let Some(verified) = keys.channel.collect(header, opened)? else { return Ok(()) };
+        if is_farewell {
+            return self.farewell(ctx, names, &verified, effects);
+        }
         if let Err(denial) = self.round(ctx, names, &verified, effects) {
             self.fail(ctx, names, denial, effects);
         }
@@ -266,6 +271,34 @@ impl AnsweredEap {
     fn patience(&self, ctx: &Context<'_>) -> Instant {
         let each = ctx.settings.half_open_timeout;
         (ctx.now.mono + each).min(self.answered.made_at + each * MOST_WAITS)
+    }
+
+    /// The client gives up, and says so: strongSwan's does, when it hears that its password is wrong.
+    // RFC 7296 §1.5, §2.21.2
+    fn farewell(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        verified: &Verified,
+        effects: &mut Effects,
+    ) -> Result<(), Discard> {
+        let chain = verified.chain().map_err(|_malformed| Discard::Syntax)?;
+        let is_over = chain.find(PayloadType::Delete).is_some() || payloads::error(&chain).is_some();
+        if !is_over {
+            return Err(Discard::UnexpectedExchange);
+        }
+        self.abandon(ctx);
+        let refusal = self.why_gone("the client has given up");
+        ctx.refuse(self.answered.path.remote, refusal.of(shown_user(&self.user)));
+        self.stage = Stage::Over;
+        self.answered.refuse(ctx, names, ExchangeType::Informational, effects, |_nothing| Ok(()));
+        Ok(())
+    }
+
+    /// Why a client is gone that has not been refused: what it has heard before, or this.
+    fn why_gone(&self, otherwise: &str) -> Refusal {
+        let failing = if let Stage::Local(server) = &self.stage { server.failing() } else { None };
+        failing.map_or_else(|| Refusal::new(Failure::Timeout, otherwise), failed)
     }
 
     /// Takes in a request after the first one.
@@ -602,7 +635,7 @@ impl AnsweredEap {
         let refusal = match self.stage {
             Stage::Asking(_) => Refusal::new(Failure::AaaUnreachable, "no server has answered in time"),
             Stage::Local(_) | Stage::Relay(_) | Stage::Proof(_) | Stage::Over => {
-                Refusal::new(Failure::Timeout, "the client has not gone on with EAP")
+                self.why_gone("the client has not gone on with EAP")
             }
         };
         ctx.refuse(self.answered.path.remote, refusal.of(shown_user(&self.user)));

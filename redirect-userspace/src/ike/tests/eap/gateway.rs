@@ -279,6 +279,54 @@ fn a_client_that_stops_is_forgotten_wherever_it_stops() {
     }
 }
 
+// strongSwan's client does so when it hears that its password is wrong.
+#[test]
+fn a_client_that_gives_up_is_forgotten_at_once_and_the_operator_hears_why() {
+    let gives_up: [fn(&mut Vec<Payload<'_>>); 2] = [
+        |payloads| *payloads = vec![Payload::Notify(Notify::plain(NotifyType::AuthenticationFailed))],
+        |payloads| *payloads = vec![Payload::Delete(crate::ike::wire::Delete::Ike)],
+    ];
+    for (number, payloads) in gives_up.into_iter().enumerate() {
+        for (password, failure) in [("wrong", Failure::Eap), (PASSWORD, Failure::Timeout)] {
+            let what = format!("{number} {password}");
+            let mut pair = after(with(gate(vec![passwords()]), user("alice", password)), 6);
+            let flying = pair.take(End::Gateway);
+            let mut plain = Plain::open(&flying.octets).with(payloads);
+            plain.header.exchange = ExchangeType::Informational;
+            let farewell = Flying { octets: plain.seal(), ..flying };
+
+            pair.put(&farewell);
+
+            assert_eq!(failures(&pair.events(End::Gateway)), [failure], "{what}");
+            let answer = pair.take(End::Client);
+            let answered = Plain::open(&answer.octets);
+            assert_eq!(
+                (answered.header.exchange, answered.kinds()),
+                (ExchangeType::Informational, vec![]),
+                "{what}"
+            );
+            pair.put(&farewell);
+            assert_eq!(pair.take(End::Client), answer, "{what}: repeated");
+            pair.wire.clear();
+            assert_nothing(&mut pair, &what);
+        }
+    }
+}
+
+#[test]
+fn an_informational_that_says_nothing_does_not_end_eap() {
+    let mut pair = after(plan(), 4);
+    let flying = pair.take(End::Gateway);
+    let mut plain = Plain::open(&flying.octets).with(|payloads| payloads.clear());
+    plain.header.exchange = ExchangeType::Informational;
+
+    pair.put(&Flying { octets: plain.seal(), ..flying.clone() });
+    pair.put(&flying);
+    pair.settle();
+
+    assert_one_of_each(&mut pair, "it goes on");
+}
+
 #[test]
 fn a_conversation_that_goes_on_very_slowly_ends_all_the_same() {
     let mut pair =
