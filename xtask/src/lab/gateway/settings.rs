@@ -221,10 +221,9 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
     )?;
     match user {
         None => writeln!(text, "local-auth = \"psk\"")?,
-        Some((user, password)) => writeln!(
-            text,
-            "local-auth = \"eap-mschapv2\"\neap-identity = {user:?}\npassword = {password:?}"
-        )?,
+        Some((user, password)) => {
+            writeln!(text, "local-auth = \"eap-mschapv2\"\neap-identity = {user:?}\npassword = {password:?}")?
+        }
     }
     match ca {
         None => writeln!(text, "remote-auth = \"psk\"")?,
@@ -233,10 +232,7 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
     if user.is_none() || ca.is_none() {
         writeln!(text, "psk = {SHARED_KEY:?}")?;
     }
-    writeln!(
-        text,
-        "request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}"
-    )?;
+    writeln!(text, "request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}")?;
     if let Some(patience) = patience {
         writeln!(text, "patience = \"{}ms\"", patience.as_millis())?;
     }
