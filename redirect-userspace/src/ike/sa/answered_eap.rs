@@ -223,6 +223,11 @@ impl AnsweredEap {
         self.answered.path
     }
 
+    /// Whether this is the request that it was begun with.
+    pub(crate) fn was_begun_by(&self, octets: &[u8]) -> bool {
+        *self.answered.request == *octets
+    }
+
     pub(crate) fn datagram(
         &mut self,
         ctx: &mut Context<'_>,

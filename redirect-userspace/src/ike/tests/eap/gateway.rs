@@ -239,6 +239,18 @@ fn what_is_repeated_is_answered_again_and_nothing_is_done_twice() {
 }
 
 #[test]
+fn a_late_first_message_begins_nothing_while_eap_goes_on() {
+    let mut pair = after(plan(), 4);
+    let (first, sent) = (pair.sent[0].clone(), pair.sent.len());
+
+    pair.put(&first);
+
+    assert_eq!((pair.sent.len(), pair.gateway.endpoint.counts().half_open), (sent, 1));
+    pair.settle();
+    assert_one_of_each(&mut pair, "it goes on");
+}
+
+#[test]
 fn requests_of_earlier_rounds_and_of_later_ones_are_not_acted_upon() {
     let mut pair = after(plan(), 4);
     let early = pair.sent[2].clone();
