@@ -99,9 +99,12 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open SAs.
     pub half_open: usize,
-    /// Half-open SAs of one source address. From half as many on it is asked for a cookie, so that
-    /// nobody else can use them up.
+    /// Half-open SAs of one source: an IPv4 address, or a /64 of IPv6. From half as many on it is asked
+    /// for a cookie, so that nobody else can use them up. Clients that have come up from it lately allow
+    /// for as many more.
     pub half_open_per_source: usize,
+    /// Half-open SAs of the network around it: a /24 of IPv4, a /48 of IPv6.
+    pub half_open_per_prefix: usize,
     /// IKE SAs.
     pub sas: usize,
     /// Child SAs of one IKE SA, those being replaced not counted.
@@ -115,6 +118,7 @@ impl Default for Limits {
             half_open: 5_000,
             // Many clients share an address behind a carrier's NAT.
             half_open_per_source: 100,
+            half_open_per_prefix: 500,
             sas: 100_000,
             children: 16,
         }

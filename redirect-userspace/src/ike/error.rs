@@ -31,6 +31,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::CriticalPayload
         | Failure::HalfOpenLimit
         | Failure::SourceLimit
+        | Failure::PrefixLimit
         | Failure::SaLimit
         | Failure::Timeout
         | Failure::PeerRefused => None,
@@ -110,6 +111,7 @@ mod tests {
                 "unsupported-critical-payload: -",
                 "half-open-limit: -",
                 "source-limit: -",
+                "prefix-limit: -",
                 "sa-limit: -",
                 "child-limit: NO_ADDITIONAL_SAS",
                 "timeout: -",

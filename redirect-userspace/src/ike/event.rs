@@ -150,6 +150,8 @@ pub enum Event {
         are_wanted: bool,
         /// Half-open SAs.
         half_open: usize,
+        /// Whether more first messages came than were worked through, or than led to SAs.
+        is_crowded: bool,
     },
 }
 
@@ -238,6 +240,8 @@ named! {
         HalfOpenLimit = "half-open-limit",
         /// There are as many half-open SAs with this source as there may be.
         SourceLimit = "source-limit",
+        /// Too many half-open SAs with the network around it.
+        PrefixLimit = "prefix-limit",
         /// There are as many SAs as there may be.
         SaLimit = "sa-limit",
         /// The IKE SA has as many Child SAs as it may have.

@@ -150,6 +150,9 @@ pub enum Input<'a> {
         /// no such host, or no way.
         ways: Vec<Way>,
     },
+    /// More first messages come than are worked through, or that is over. Whoever is told has still
+    /// as many of them as before; they are to cost less: a cookie is asked for.
+    Crowded(bool),
     /// What a server says that was asked by [`Output::Aaa`].
     Aaa(Box<AaaAnswer>),
     /// The deadline has come.

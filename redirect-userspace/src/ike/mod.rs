@@ -42,6 +42,7 @@ pub mod wire;
 mod tests;
 
 pub use aaa::{AaaAnswer, AaaRequest, AaaVerdict, Account, AccountStage, Conversation, Grants};
+pub use cookie::CookieKeys;
 pub use endpoint::Endpoint;
 pub use event::{
     CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal,

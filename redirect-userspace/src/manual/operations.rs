@@ -382,6 +382,11 @@ mod tests {
                 numbers(&ike::HALF_OPEN_PER_SOURCE),
                 limits.half_open_per_source
             ),
+            format!(
+                "`half-open-per-prefix` | {} | `{}` |",
+                numbers(&ike::HALF_OPEN_PER_PREFIX),
+                limits.half_open_per_prefix
+            ),
             format!("`max-sas` | {} | `{}` |", numbers(&ike::SAS), limits.sas),
             format!("`max-children` | {} | `{}` |", numbers(&ike::CHILDREN), limits.children),
             format!(

@@ -151,7 +151,7 @@ fn every_key_of_a_gateway_is_taken_over() {
             nat-keepalive = "10s"
             legacy-sha1 = true
             tun = { name = "vpn0", mtu = 1280 }
-            limits = { cookie-threshold = 1, half-open = 2, half-open-per-source = 3, max-sas = 4, max-children = 5 }
+            limits = { cookie-threshold = 1, half-open = 2, half-open-per-source = 3, half-open-per-prefix = 6, max-sas = 4, max-children = 5 }
             retransmission = { first = "500ms", longest = "4s", patience = "20s" }
         "#,
     ));
@@ -167,7 +167,8 @@ fn every_key_of_a_gateway_is_taken_over() {
     assert_eq!((settings.half_open_timeout, settings.nat_keepalive), (seconds(5), seconds(10)));
     assert_eq!(settings.legacy, Some(Legacy::permit()));
     let limits = settings.limits;
-    assert_eq!((limits.cookie_threshold, limits.half_open, limits.half_open_per_source), (1, 2, 3));
+    assert_eq!((limits.cookie_threshold, limits.half_open), (1, 2));
+    assert_eq!((limits.half_open_per_source, limits.half_open_per_prefix), (3, 6));
     assert_eq!((limits.sas, limits.children), (4, 5));
     let retransmission = settings.retransmission;
     assert_eq!((retransmission.first, retransmission.longest), (Duration::from_millis(500), seconds(4)));

@@ -35,7 +35,7 @@ use crate::ike::{
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
 use crate::machine::{Machine as _, Outbox};
-use crate::net::ike::{BATCH, Inbox, Port};
+use crate::net::ike::{BATCH, Inbox, Port, Rank};
 use crate::runtime::clock::Clock;
 use crate::time::Now;
 
@@ -139,6 +139,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -210,6 +212,8 @@ impl Worker {
                     inbox: Some(Inbox::new()),
                     figures: shown,
                     shown_at: Now::default(),
+                    full_turns: 0,
+                    is_crowded: false,
                     is_stopping: false,
                 };
                 turn.serve(&epoll);
@@ -282,6 +286,9 @@ struct Turn {
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
     shown_at: Now,
+    /// Turns in a row in which more newcomers were waiting than were let in.
+    full_turns: u32,
+    is_crowded: bool,
     is_stopping: bool,
 }
 
@@ -302,12 +309,16 @@ impl Turn {
             let now = self.parts.clock.now();
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
-            for event in events.iter().take(ready) {
-                if let Ok(number) = usize::try_from(event.data())
-                    && number < self.parts.ports.len()
-                {
-                    self.receive(now, number);
-                }
+            let numbers = events.iter().take(ready).filter_map(|event| usize::try_from(event.data()).ok());
+            let mut waiting: Vec<usize> = numbers.filter(|number| *number < self.parts.ports.len()).collect();
+            // Those who have an SA first, and all of them; of those who want one a few at a time.
+            waiting.sort_unstable_by_key(|number| self.parts.ports.get(*number).map(Port::rank));
+            let known = waiting.partition_point(|number| {
+                self.parts.ports.get(*number).is_some_and(|port| port.rank() == Rank::Known)
+            });
+            let newcomers = waiting.split_off(known);
+            for number in waiting {
+                self.receive(now, number);
             }
             if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.send(&self.parts.ports);
@@ -321,6 +332,7 @@ impl Turn {
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            self.admit(now, &newcomers);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
@@ -359,29 +371,47 @@ impl Turn {
             .unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Takes in what has arrived at a socket.
+    /// Takes in what has arrived at a socket of those who have an SA here.
     fn receive(&mut self, now: Now, number: usize) {
         for _ in 0..BATCHES {
-            let Some(port) = self.parts.ports.get(number) else { return };
-            let Some(mut inbox) = self.inbox.take() else { return };
-            let received = inbox.receive(port);
-            for datagram in inbox.datagrams() {
-                let path = Path { local: datagram.local, remote: datagram.remote };
-                if datagram.is_whole {
-                    self.datagram(now, path, datagram.octets);
-                }
-            }
-            self.inbox = Some(inbox);
-            self.tell(now);
-            match received {
-                Ok(received) if received == BATCH => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "reading a socket of the gateway failed");
-                    return;
-                }
+            if self.receive_some(now, number, BATCH) < BATCH {
+                return;
             }
         }
+    }
+
+    /// Lets some of those in who have none, and tells IKE whether there are more than it keeps up with.
+    fn admit(&mut self, now: Now, newcomers: &[usize]) {
+        let mut is_full = false;
+        for number in newcomers {
+            let is_new = self.parts.ports.get(*number).map(Port::rank) == Some(Rank::New);
+            is_full |= self.receive_some(now, *number, ADMITTED) == ADMITTED && is_new;
+        }
+        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
+        let is_crowded = self.full_turns >= CROWDED;
+        if is_crowded != self.is_crowded {
+            self.is_crowded = is_crowded;
+            self.step(now, Input::Crowded(is_crowded));
+        }
+    }
+
+    /// Takes in a batch, says how many datagrams there were.
+    fn receive_some(&mut self, now: Now, number: usize, most: usize) -> usize {
+        let Some(port) = self.parts.ports.get(number) else { return 0 };
+        let Some(mut inbox) = self.inbox.take() else { return 0 };
+        let received = inbox.receive_some(port, most);
+        for datagram in inbox.datagrams() {
+            let path = Path { local: datagram.local, remote: datagram.remote };
+            if datagram.is_whole {
+                self.datagram(now, path, datagram.octets);
+            }
+        }
+        self.inbox = Some(inbox);
+        self.tell(now);
+        received.unwrap_or_else(|error| {
+            tracing::debug!(%error, "reading a socket of the gateway failed");
+            0
+        })
     }
 
     fn datagram(&mut self, now: Now, path: Path, octets: &mut [u8]) {
@@ -515,6 +545,7 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
@@ -529,6 +560,11 @@ const TUNNELS: u64 = u64::MAX - 1;
 const MAX_EVENTS: usize = 64;
 /// Batches read from one socket before the others have their turn.
 const BATCHES: usize = 4;
+/// Newcomers that are let in from one socket before those who have an SA have their turn again: a
+/// key exchange each, half a millisecond in all.
+const ADMITTED: usize = 16;
+/// So many turns with [`ADMITTED`] newcomers in a row are a crowd: about a tenth of a second's work.
+const CROWDED: u32 = 200;
 /// Datagrams from elsewhere that may wait.
 const MAX_WAITING: usize = 4_096;
 /// What keeps a NAT's mapping alive (`RFC 3948 §2.3`).

@@ -120,8 +120,8 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
             let (connection, gateway) = (connection.as_str(), gateway.to_string());
             line!(event, "ticket refused", "connection" = connection, "gateway" = gateway);
         }
-        IkeEvent::CookiesChanged { are_wanted, half_open } => {
-            line!(event, "cookies", "wanted" = are_wanted, "half-open" = half_open);
+        IkeEvent::CookiesChanged { are_wanted, half_open, is_crowded } => {
+            line!(event, "cookies", "wanted" = are_wanted, "half-open" = half_open, "crowded" = is_crowded);
         }
     }
 }

@@ -73,6 +73,7 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::CriticalPayload
         | Failure::HalfOpenLimit
         | Failure::SourceLimit
+        | Failure::PrefixLimit
         | Failure::SaLimit
         | Failure::ChildLimit
         | Failure::PeerRefused
@@ -169,8 +170,12 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
         Event::TicketRefused { connection, gateway } => {
             vec![("connection", connection.to_string()), ("gateway", gateway.to_string())]
         }
-        Event::CookiesChanged { are_wanted, half_open } => {
-            vec![("wanted", are_wanted.to_string()), ("half-open", half_open.to_string())]
+        Event::CookiesChanged { are_wanted, half_open, is_crowded } => {
+            vec![
+                ("wanted", are_wanted.to_string()),
+                ("half-open", half_open.to_string()),
+                ("crowded", is_crowded.to_string()),
+            ]
         }
     }
 }
@@ -235,8 +240,9 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         Event::TicketRefused { connection, gateway } => {
             write!(f, "{connection} begins anew: {gateway} does not take its ticket")
         }
-        Event::CookiesChanged { are_wanted, half_open } => {
-            write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs")
+        Event::CookiesChanged { are_wanted, half_open, is_crowded } => {
+            let crowd = if *is_crowded { " and a crowd of those who would like one" } else { "" };
+            write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs{crowd}")
         }
     }
 }
@@ -330,7 +336,7 @@ pub(super) mod fixtures {
                 connection: Name::new("hq").unwrap(),
                 gateway: "10.50.0.12:500".parse().unwrap(),
             },
-            Event::CookiesChanged { are_wanted: true, half_open: 501 },
+            Event::CookiesChanged { are_wanted: true, half_open: 501, is_crowded: true },
         ]
     }
 }
@@ -366,7 +372,7 @@ mod tests {
                  connection hq",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
                 "hq begins anew: 10.50.0.12:500 does not take its ticket",
-                "cookies are asked for: true, with 501 half-open SAs",
+                "cookies are asked for: true, with 501 half-open SAs and a crowd of those who would like one",
             ]
         );
     }

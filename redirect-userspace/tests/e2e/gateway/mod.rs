@@ -9,6 +9,7 @@ mod eap;
 mod ends;
 mod foreign;
 mod fragments;
+mod gate;
 mod hostile;
 mod libreswan;
 mod load;
