@@ -49,10 +49,11 @@ const CONFIGS: &[&str] = &[
     "ike::config",
 ];
 /// What is needed to read the gateway's settings: how identities, proposals, selectors and pools are
-/// written, and what certificates and keys are.
+/// written, what methods of EAP there are, and what certificates and keys are.
 const IKE_SYNTAX: &[&str] = &[
     "crypto::Legacy",
     "crypto::digest",
+    "crypto::mschap",
     "crypto::sign::PrivateKey*",
     "crypto::mschap",
     "crypto::x509",
@@ -216,7 +217,6 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "comfy_table", homes: &["cli"] },
     Dependency { name: "common", homes: EVERYWHERE },
     Dependency { name: "crypto_bigint", homes: &["crypto"] },
-    Dependency { name: "des", homes: &["crypto"] },
     Dependency {
         name: "futures_util",
         homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
@@ -226,7 +226,9 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
-    Dependency { name: "md4", homes: &["crypto"] },
+    // MSCHAPv2 has them, and nothing else may.
+    Dependency { name: "des", homes: &["crypto::mschap"] },
+    Dependency { name: "md4", homes: &["crypto::mschap"] },
     // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less).
     Dependency { name: "md5", homes: &["hsrp"] },
     Dependency {

@@ -97,6 +97,13 @@ impl Endpoint {
             return true;
         }
         let Some(sa) = self.table.begun(beginning).and_then(|spi| self.table.get(spi)) else { return false };
+        if let State::AnsweredEap(state) = &sa.state
+            && state.was_begun_by(message.octets())
+        {
+            // Its sender has gone on.
+            self.counters.discard(Discard::Retransmission);
+            return true;
+        }
         let State::Answered(answered) = &sa.state else { return false };
         if *answered.request != *message.octets() {
             return false;

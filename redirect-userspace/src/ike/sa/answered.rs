@@ -449,6 +449,18 @@ impl Answered {
         effects: &mut Effects,
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) {
+        self.refuse(ctx, names, ExchangeType::IkeAuth, effects, payloads);
+    }
+
+    /// Answers a request of some exchange, and keeps nothing but the answer.
+    pub(crate) fn refuse(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        exchange: ExchangeType,
+        effects: &mut Effects,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) {
         let Secrets::Keys(keys) = std::mem::replace(&mut self.secrets, Secrets::Failed) else {
             effects.is_gone = true;
             return;
@@ -458,7 +470,7 @@ impl Answered {
             effects.is_gone = true;
             return;
         };
-        let header = names.header(ExchangeType::IkeAuth, Direction::Response, id);
+        let header = names.header(exchange, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         match channel.seal(&header, self.path, size, ctx.rng, payloads) {
             Ok(datagrams) => {

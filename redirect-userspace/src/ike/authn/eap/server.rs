@@ -76,6 +76,12 @@ impl Server {
         &self.identity
     }
 
+    /// Why it has failed, while the client still gets the last word about it.
+    #[must_use]
+    pub const fn failing(&self) -> Option<&EapError> {
+        if let Stage::Failed(_, error) = &self.stage { Some(error) } else { None }
+    }
+
     /// Takes in a packet of the client.
     pub fn take(&mut self, ctx: &mut MethodContext<'_>, packet: &Eap<'_>) -> Reply {
         match self.heard(ctx, packet) {

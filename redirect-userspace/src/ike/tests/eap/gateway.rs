@@ -1,6 +1,7 @@
 //! The gateway, with clients as they should be and as they should not.
 
 use super::*;
+use crate::crypto::x509::builder::KeyKind;
 use crate::ike::wire::{Auth, AuthMethod, Id, Notify, NotifyType};
 use crate::ike::{CloseReason, Discard, SaState, Selection};
 
@@ -21,22 +22,27 @@ fn a_client_with_a_password_gets_an_address_and_a_child_sa() {
     assert_eq!(&*sole(&pair, End::Gateway).remote_id, "alice");
 }
 
-#[test]
-fn a_gateway_with_a_certificate_lets_a_client_in_with_real_primitives() {
-    use crate::crypto::x509::builder::{KeyKind, Recipe};
+/// The gateway proves itself by a certificate, and nobody can read what is said.
+pub(super) fn by_certificate(plan: Plan, kind: KeyKind) -> Plan {
+    use crate::crypto::x509::builder::Recipe;
     use crate::crypto::x509::{Revocation, TrustStore};
     let root = Recipe::ca("root").issue(None);
-    let owner = Recipe::gateway("vpn.example.net").key(KeyKind::P256).issue(Some(&root));
+    let owner = Recipe::gateway("vpn.example.net").key(kind).issue(Some(&root));
     let mut store = TrustStore::new(Revocation::Relaxed);
     store.add_anchor(root.certificate()).unwrap();
-    let mut plan = Plan { provider: Provider::Real, ..plan() };
+    let mut plan = Plan { provider: Provider::Real, ..plan };
     plan.client_profile(|profile| profile.authentication.remote = RemoteProof::Certificate(Arc::new(store)));
     plan.gateway_profile(|profile| {
         let chain = vec![owner.certificate()];
         let credential = crate::ike::config::Credential { chain, key: owner.key() };
         profile.authentication.local = LocalProof::Certificate(Arc::new(credential));
     });
-    let mut pair = plan.build();
+    plan
+}
+
+#[test]
+fn a_gateway_with_a_certificate_lets_a_client_in_with_real_primitives() {
+    let mut pair = by_certificate(plan(), KeyKind::P256).build();
 
     pair.establish();
 
@@ -239,6 +245,41 @@ fn what_is_repeated_is_answered_again_and_nothing_is_done_twice() {
 }
 
 #[test]
+fn a_late_first_message_begins_nothing_while_eap_goes_on() {
+    let mut pair = after(plan(), 4);
+    let (first, sent) = (pair.sent[0].clone(), pair.sent.len());
+
+    pair.put(&first);
+
+    assert_eq!((pair.sent.len(), pair.gateway.endpoint.counts().half_open), (sent, 1));
+    pair.settle();
+    assert_one_of_each(&mut pair, "it goes on");
+}
+
+#[test]
+fn nothing_that_is_forged_changes_anything_in_the_middle_of_eap() {
+    for number in [2, 4, 6, 8] {
+        let mut pair = after(by_certificate(plan(), KeyKind::P256), number);
+        let real = pair.take(End::Gateway);
+        let before = pair.gateway.endpoint.state();
+        let sent = pair.sent.len();
+        for at in [16, 18, 19, 23, 30, real.octets.len() - 1] {
+            let mut octets = real.octets.clone();
+            octets[at] ^= 1;
+            pair.put(&Flying { octets, ..real.clone() });
+        }
+        // The first one that comes makes the gateway compute its keys, and is not believed.
+        if number > 2 {
+            assert_eq!(pair.gateway.endpoint.state(), before, "{number}");
+        }
+        assert_eq!(pair.sent.len(), sent, "{number}");
+        pair.put(&real);
+        pair.settle();
+        assert_one_of_each(&mut pair, "the real one");
+    }
+}
+
+#[test]
 fn requests_of_earlier_rounds_and_of_later_ones_are_not_acted_upon() {
     let mut pair = after(plan(), 4);
     let early = pair.sent[2].clone();
@@ -277,6 +318,54 @@ fn a_client_that_stops_is_forgotten_wherever_it_stops() {
         };
         assert_eq!(identity.as_deref(), Some("alice"));
     }
+}
+
+// strongSwan's client does so when it hears that its password is wrong.
+#[test]
+fn a_client_that_gives_up_is_forgotten_at_once_and_the_operator_hears_why() {
+    let gives_up: [fn(&mut Vec<Payload<'_>>); 2] = [
+        |payloads| *payloads = vec![Payload::Notify(Notify::plain(NotifyType::AuthenticationFailed))],
+        |payloads| *payloads = vec![Payload::Delete(crate::ike::wire::Delete::Ike)],
+    ];
+    for (number, payloads) in gives_up.into_iter().enumerate() {
+        for (password, failure) in [("wrong", Failure::Eap), (PASSWORD, Failure::Timeout)] {
+            let what = format!("{number} {password}");
+            let mut pair = after(with(gate(vec![passwords()]), user("alice", password)), 6);
+            let flying = pair.take(End::Gateway);
+            let mut plain = Plain::open(&flying.octets).with(payloads);
+            plain.header.exchange = ExchangeType::Informational;
+            let farewell = Flying { octets: plain.seal(), ..flying };
+
+            pair.put(&farewell);
+
+            assert_eq!(failures(&pair.events(End::Gateway)), [failure], "{what}");
+            let answer = pair.take(End::Client);
+            let answered = Plain::open(&answer.octets);
+            assert_eq!(
+                (answered.header.exchange, answered.kinds()),
+                (ExchangeType::Informational, vec![]),
+                "{what}"
+            );
+            pair.put(&farewell);
+            assert_eq!(pair.take(End::Client), answer, "{what}: repeated");
+            pair.wire.clear();
+            assert_nothing(&mut pair, &what);
+        }
+    }
+}
+
+#[test]
+fn an_informational_that_says_nothing_does_not_end_eap() {
+    let mut pair = after(plan(), 4);
+    let flying = pair.take(End::Gateway);
+    let mut plain = Plain::open(&flying.octets).with(|payloads| payloads.clear());
+    plain.header.exchange = ExchangeType::Informational;
+
+    pair.put(&Flying { octets: plain.seal(), ..flying.clone() });
+    pair.put(&flying);
+    pair.settle();
+
+    assert_one_of_each(&mut pair, "it goes on");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!                             ◀── EAP-Success
 //! ```
 //!
-//! Each of these is cut into fragments where it has to be ([`frame`]). With TLS 1.3 the octet of zero
+//! Each of these is cut into fragments where it has to be (`frame`). With TLS 1.3 the octet of zero
 //! is the server's word that nothing else follows; a success without it is no success for the client.
 //! Whoever refuses the other side says so with a TLS alert before EAP fails.
 //!
@@ -19,7 +19,7 @@
 //!
 //! - There are keys only after both certificates were believed.
 //! - No session is resumed: each authentication looks at certificates.
-//! - Nothing that the other side sends makes a conversation longer than [`frame`] allows.
+//! - Nothing that the other side sends makes a conversation longer than `frame` allows.
 //!
 //! # References
 //!
