@@ -40,6 +40,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::TicketExpired
         | Failure::TicketRevoked
         | Failure::TicketUsed => Some(NotifyType::TicketNack),
+        Failure::UnexpectedNat => Some(NotifyType::UnexpectedNatDetected),
     }
 }
 
@@ -122,6 +123,7 @@ mod tests {
                 "ticket-expired: TICKET_NACK",
                 "ticket-revoked: TICKET_NACK",
                 "ticket-used: TICKET_NACK",
+                "unexpected-nat: UNEXPECTED_NAT_DETECTED",
             ]
         );
     }

@@ -263,6 +263,7 @@ impl Generator<'_> {
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
                 | Output::TicketUsed(_)
+                | Output::FindWays { .. }
                 | Output::Locate { .. } => {}
             }
         }
@@ -372,6 +373,7 @@ pub fn run_client(client: Client) -> Result<Outcome> {
             lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
             redirect_auth: false,
             resumes: false,
+            mobility: crate::ike::config::Mobility::NONE,
         }
     };
     let settings = Settings {

@@ -15,7 +15,7 @@ use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
 use crate::config::reader::Section;
 use crate::gateway::Fqdn;
-use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Name, Profile, Upkeep};
+use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Profile, Upkeep};
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
 use crate::ike::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
@@ -80,9 +80,11 @@ fn profile(
     let local_ts = selectors(&mut section, "local-ts", &ANYWHERE, reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &[], reading.problems);
     let redirect_auth = section.flag("redirect-auth", reading.problems);
+    let mobike_check = section.flag("mobike-check", reading.problems);
     section.finish(reading.problems);
     let pools = pools.iter().map(|pool| pool.name.clone()).collect();
     let mut profile = own?.profile(pools, guidance, local_ts?, remote_ts?);
+    profile.mobility.is_checked = mobike_check.is_none_or(|flag| flag.value);
     profile.redirect_auth = redirect_auth.map_or(reading.redirect_auth, |flag| flag.value);
     Some(profile)
 }
@@ -118,6 +120,7 @@ struct Own {
     dpd: Option<Duration>,
     lifetimes: Lifetimes,
     resumes: bool,
+    mobility: Mobility,
 }
 
 impl Own {
@@ -129,7 +132,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility } = self;
         Profile {
             name,
             authentication,
@@ -142,6 +145,7 @@ impl Own {
             lifetimes,
             redirect_auth: false,
             resumes,
+            mobility,
         }
     }
 }
@@ -171,6 +175,7 @@ fn own(
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
     let reconnect = section.flag("reconnect", problems);
+    let mobike = section.flag("mobike", problems);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -182,6 +187,7 @@ fn own(
             grace: grace.map_or(default.grace, |grace| grace.value),
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
+        mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },
     })
 }
 

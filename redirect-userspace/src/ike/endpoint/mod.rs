@@ -21,6 +21,7 @@ mod drain;
 mod handover;
 mod init;
 mod resume;
+mod roaming;
 mod sources;
 mod table;
 
@@ -77,6 +78,8 @@ pub struct Endpoint {
     tickets: Tickets,
     are_cookies_wanted: bool,
     crowd: Crowd,
+    /// When the ways to gateways are looked for, because something about them may have changed.
+    ways_at: Option<Instant>,
     next_id: u64,
 }
 
@@ -136,6 +139,7 @@ impl Endpoint {
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             are_cookies_wanted: false,
             crowd: Crowd::Gone,
+            ways_at: None,
             next_id: 0,
         }
     }
@@ -201,6 +205,7 @@ impl Endpoint {
             tickets,
             are_cookies_wanted: _,
             crowd: _,
+            ways_at: _,
             next_id: _,
         } = self;
         let ctx = Context {
@@ -410,6 +415,7 @@ impl Endpoint {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
         self.go_on_draining(now, out);
+        self.find_ways(now, out);
         self.attend(now, out);
         self.dials_due(now, out);
         self.tell_misdirections(now, out);
@@ -558,7 +564,7 @@ impl Machine for Endpoint {
     fn step(&mut self, now: Now, input: Input<'_>, out: &mut Outbox<Output>) {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
-            Input::Configure(settings) => self.settings = settings,
+            Input::Configure(settings) => self.configure(now, settings, out),
             Input::Crowded(true) => self.crowd = Crowd::There,
             Input::Crowded(false) => self.crowd = Crowd::GoneUntil(now.mono + CALM),
             Input::Targets(targets) => self.targets = targets,
@@ -592,6 +598,8 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::RoutesChanged => self.routes_changed(now),
+            Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),
             Input::Timeout => self.timeout(now, out),
         }
         self.attend(now, out);
@@ -604,7 +612,8 @@ impl Machine for Endpoint {
         let misdirections = self.misdirections.deadline();
         let misdirections =
             misdirections.map(|at| Deadline { at, why: "redirects not followed are told of" });
-        [self.table.deadline(), draining, self.dial_deadline(), refusals, misdirections]
+        let ways = self.ways_at.map(|at| Deadline { at, why: "ways to gateways are looked for" });
+        [self.table.deadline(), draining, ways, self.dial_deadline(), refusals, misdirections]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

@@ -26,7 +26,7 @@ use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
-use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::grant::{self, Grant};
 use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
@@ -208,6 +208,9 @@ impl Answered {
         let wishes = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
             .map_err(unreadable)?;
         let is_sole = chain.notify(NotifyType::InitialContact).is_some();
+        if mobike::has_met_forbidden_nat(&chain, self.path) {
+            return Err(Refusal::new(Failure::UnexpectedNat, "the client allows none").into());
+        }
         let Secrets::Keys(keys) = &self.secrets else {
             return Err(Refusal::new(Failure::Local, "there are no keys").into());
         };
@@ -271,6 +274,8 @@ impl Answered {
             let grant = sa.grant(ctx, names, &chain);
             return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
+        sa.become_mobile(ctx, &chain);
+        let support = sa.is_mobile().then(|| mobike::Support::new(ctx.settings, self.path));
         let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
 
         let label = sa.label(names);
@@ -313,6 +318,9 @@ impl Answered {
             }
             if let Some(grant) = grant {
                 grant.write(chain)?;
+            }
+            if let Some(support) = support {
+                support.write(chain)?;
             }
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
@@ -476,6 +484,7 @@ impl Answered {
             is_resumed: self.resumption.is_some(),
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: false,
             addresses: Vec::new(),
             children: Vec::new(),
         }

@@ -8,6 +8,7 @@
 //! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
 
 mod elsewhere;
+pub(crate) mod mobike;
 mod requests;
 mod responses;
 mod tasks;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::elsewhere::Belongings;
+use self::mobike::Mobile;
 #[cfg(test)]
 pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
@@ -77,6 +79,8 @@ pub(crate) struct Established {
     pub(crate) issued: Option<Issued>,
     /// When we, as a client, ask for another ticket; `None` = we have none.
     renew_at: Option<Instant>,
+    /// What both sides need to move it; `None` = it cannot be moved.
+    mobile: Option<Box<Mobile>>,
 }
 
 /// What it is at.
@@ -129,6 +133,8 @@ pub(crate) struct Estate {
     is_adrift: bool,
     /// Whether we have a ticket, as a client.
     has_ticket: bool,
+    /// Where it was when it left everything.
+    place: Option<(Box<Mobile>, Path, Nat)>,
     /// Whose it was.
     sa: SaLabel,
     made_at: Instant,
@@ -137,8 +143,7 @@ pub(crate) struct Estate {
 impl Estate {
     /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, has_ticket: _, sa, made_at } =
-            self;
+        let Self { children, leases, tasks, sa, made_at, .. } = self;
         for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
@@ -182,6 +187,7 @@ impl Established {
             keepalive_at: nat.before_us.then(|| now + ctx.settings.nat_keepalive),
             issued: None,
             renew_at: None,
+            mobile: None,
             peer,
         }
     }
@@ -277,13 +283,14 @@ impl Established {
     }
 
     pub(crate) fn ground<'a>(&'a self, names: Names, profile: &'a Profile) -> Ground<'a> {
+        let (path, nat) = self.ground_path();
         Ground {
             profile,
             leases: &self.leases,
             given: &self.given,
             derivation: &self.derivation,
-            path: self.path,
-            nat: self.nat,
+            path,
+            nat,
             owner: names.ours(),
         }
     }
@@ -384,6 +391,7 @@ impl Established {
             Direction::Request => self.request(ctx, names, path, header.exchange, &verified, effects),
             Direction::Response => {
                 self.channel.window.responded();
+                self.answered_on(ctx, names, path);
                 self.response(ctx, names, header.exchange, &verified, effects);
             }
         }
@@ -397,22 +405,23 @@ impl Established {
     fn heard(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
         self.heard_at = ctx.now.mono;
         // RFC 7296 §2.23: whoever is behind a NAT is where its last authentic message came from. A
-        // host that is not stays where it was.
-        if self.nat.before_peer && path != self.path {
+        // host that is not stays where it was. RFC 4555 §3.8: with MOBIKE, so does everybody.
+        if self.nat.before_peer && self.mobile.is_none() && path != self.path {
             self.move_to(ctx, names, path);
         }
     }
 
-    /// The peer is elsewhere.
+    /// The peer is elsewhere, by what has come from it.
     pub(crate) fn move_to(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
+        if self.mobile.is_some() {
+            return self.esp_from_elsewhere(ctx, names, path);
+        }
         if self.path == path || !self.nat.before_peer || path.local.port() != NAT_T_PORT {
             return;
         }
         let from = self.path.remote;
         self.path = path;
-        for child in &self.children {
-            ctx.out.push(Output::Move { inbound: child.inbound, path });
-        }
+        self.settle_children(ctx);
         if from != path.remote {
             ctx.event(Event::Moved { sa: self.label(names), from });
         }
@@ -458,7 +467,9 @@ impl Established {
         let settings = Arc::clone(ctx.settings);
         let datagrams = self.channel.seal(&header, self.path, settings.fragment_size, ctx.rng, payloads)?;
         transmit(ctx, self.path, &datagrams);
-        self.channel.window.sent(ctx.now, exchange, datagrams, &settings.retransmission);
+        let retransmission = self.retransmission(&settings);
+        self.channel.window.sent(ctx.now, exchange, datagrams, &retransmission);
+        self.asks_anew();
         Ok(())
     }
 
@@ -546,6 +557,7 @@ impl Established {
             },
             is_adrift: self.is_adrift,
             has_ticket,
+            place: self.mobile_of_heir(),
             sa: self.label(names),
             made_at: self.made_at,
         }
@@ -556,12 +568,12 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, sa: _, made_at: _ } =
-            estate;
+        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, place, .. } = estate;
         if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
             self.stage = Stage::Leaving { patience };
         }
         self.is_adrift = is_adrift;
+        self.inherit_path(ctx, place);
         let reserved = tasks.iter().filter_map(Task::reserved);
         for spi in children.iter().map(|child| child.inbound).chain(reserved) {
             ctx.spis.transfer(spi, names.ours());
@@ -660,6 +672,7 @@ impl Established {
             is_resumed: self.peer.is_resumed,
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: self.is_mobile(),
             addresses: self.addresses(),
             children: children.collect(),
         })
