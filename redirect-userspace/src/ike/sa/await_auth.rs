@@ -359,10 +359,7 @@ impl AwaitAuth {
             }
         };
         match completed {
-            Ok((child, mut install)) => {
-                install.own_addresses.clone_from(&response.given);
-                sa.adopt(ctx, names, child, install);
-            }
+            Ok((child, install)) => sa.adopt(ctx, names, child, install),
             Err(refusal) => ctx.refuse_child(label, refusal),
         }
         sa.wake(ctx, names, effects);
