@@ -188,6 +188,8 @@ pub struct Sa {
     pub resumed: bool,
     /// Whether there is a NAT before the peer.
     pub remote_behind_nat: bool,
+    /// Whether it may move to other addresses.
+    pub mobike: bool,
     /// Addresses that the client was given.
     pub addresses: Vec<IpAddr>,
     /// Its Child SAs.

@@ -11,6 +11,7 @@ mod fragments;
 mod hostile;
 mod libreswan;
 mod load;
+mod mobike;
 mod nat;
 mod refusal;
 mod rekey;
