@@ -15,6 +15,10 @@ pub struct IkeFigures {
     pub carried: Usage,
     /// How long it took until IKE SAs were up.
     pub durations: Durations,
+    /// Cookies that the fast path has asked for in the gateway's place.
+    pub gate_asked: u64,
+    /// Requests that have brought it a good one.
+    pub gate_good: u64,
 }
 
 impl IkeFigures {

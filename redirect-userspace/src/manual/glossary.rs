@@ -80,6 +80,7 @@
 //! |---|---|
 //! | `started`, `stopped` | the daemon runs; it ends, by a signal or for an error |
 //! | `armed`, `disarmed` | requests are answered from now on; passed from now on, with the reason |
+//! | `gate-changed` | the fast path asks whoever would like an SA with this node for a cookie, or no longer; how many it has asked, and how many have brought a good one, since the start |
 //! | `attached`, `detached` | the program is on an interface, in this mode for this reason; it has left it |
 //! | `attach-failed` | it could not be brought there: what the kernel says to every mode |
 //! | `lapsed` | the guard let go because the daemon was silent |

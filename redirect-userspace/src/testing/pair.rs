@@ -22,8 +22,8 @@ use crate::ike::pool::Pool;
 use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
-    CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Outer, Output,
-    Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
+    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -130,6 +130,12 @@ pub struct Side {
     pub asked: Vec<(Request, GatewayAddress)>,
     /// The peers that it wants to know the ways to: nobody answers.
     pub sought: Vec<Vec<IpAddr>>,
+    /// What it has asked a server that knows users: nobody answers.
+    pub questions: Vec<AaaRequest>,
+    /// Conversations with such a server that it has given up.
+    pub abandoned: Vec<Conversation>,
+    /// What it has told about sessions.
+    pub accounts: Vec<Account>,
     out: Outbox<Output>,
 }
 
@@ -146,13 +152,17 @@ impl Shared {
     /// How many addresses somebody has.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.with(|pools| pools.iter().map(|(_, pool)| pool.held()).sum())
+        self.with(|pools| pools.held())
     }
 }
 
 impl Leases for Shared {
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
         self.with(|pools| pools.lease(request))
+    }
+
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.with(|pools| pools.claim(holder, address))
     }
 
     fn release(&mut self, lease: Lease) {
@@ -653,6 +663,9 @@ impl Side {
             used: Vec::new(),
             asked: Vec::new(),
             sought: Vec::new(),
+            questions: Vec::new(),
+            abandoned: Vec::new(),
+            accounts: Vec::new(),
             out: Outbox::new(),
         }
     }
@@ -696,6 +709,9 @@ impl Side {
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
             Output::FindWays { remotes } => self.sought.push(remotes),
+            Output::Aaa(question) => self.questions.push(*question),
+            Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
+            Output::Account(account) => self.accounts.push(*account),
             Output::Event(event) => self.events.push(event),
         }
         None

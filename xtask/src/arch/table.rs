@@ -277,6 +277,7 @@ pub(crate) const LOWER_CRATES: &[(&str, &[&str])] =
 /// Files in which unsafe code may stand: a whole path, or a folder and `*.rs`.
 pub(crate) const UNSAFE_CODE: &[&str] = &[
     "redirect-ebpf/src/packet.rs",
+    "redirect-ebpf/src/cookie.rs",
     "redirect-ebpf/src/counters.rs",
     "redirect-ebpf/src/testing.rs",
     "redirect-userspace/src/net/*.rs",

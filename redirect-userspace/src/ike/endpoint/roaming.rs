@@ -75,7 +75,9 @@ fn remotes(sa: &IkeSa) -> Vec<IpAddr> {
         | State::Refused(_)
         | State::AwaitInit(_)
         | State::AwaitResume(_)
-        | State::AwaitAuth(_) => Vec::new(),
+        | State::AwaitAuth(_)
+        | State::AnsweredEap(_)
+        | State::AwaitEap(_) => Vec::new(),
     }
 }
 

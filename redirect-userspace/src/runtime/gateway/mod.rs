@@ -33,8 +33,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
-    Redirected, SaId, Selection, Shard,
+    Command, CookieKeys, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
+    Redirect, Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -76,6 +76,10 @@ impl Leases for SharedPools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lease(request)
     }
 
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).claim(holder, address)
+    }
+
     fn release(&mut self, lease: Lease) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).release(lease);
     }
@@ -105,7 +109,7 @@ impl Gateway {
     /// # Errors
     ///
     /// A port is in use, the TUN interface cannot be made, or the system has no room.
-    pub(super) fn start(config: &Ike, clock: Clock) -> Result<Self> {
+    pub(super) fn start(config: &Ike, clock: Clock, cookies: &CookieKeys) -> Result<Self> {
         let engine = &config.engine;
         let count = match engine.workers {
             Some(workers) => workers.get(),
@@ -142,7 +146,8 @@ impl Gateway {
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
-                .with_used_tickets(Box::new(tickets.clone()));
+                .with_used_tickets(Box::new(tickets.clone()))
+                .with_cookie_keys(clock.now(), cookies.clone());
             let parts = Parts {
                 number: number.into(),
                 clock,
@@ -371,6 +376,11 @@ impl Gateway {
         }
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         (number(ike), number(children))
+    }
+
+    /// Whether a worker asks those for a cookie who would like an SA.
+    pub(super) fn wants_cookies(&self) -> bool {
+        self.workers.iter().any(|worker| worker.figures().asks_for_cookies)
     }
 
     /// Everything that is counted.

@@ -143,6 +143,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -482,6 +484,8 @@ impl Turn {
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
             Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
+            // No profile asks a server.
+            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
             Output::Event(event) => self.heard.push(event),
         }
     }
@@ -555,6 +559,7 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true

@@ -79,13 +79,16 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::SaLimit
         | Failure::ChildLimit
         | Failure::PeerRefused
+        | Failure::Eap
+        | Failure::EapLocked
+        | Failure::EapGateway
         | Failure::TicketMalformed
         | Failure::TicketVersion
         | Failure::TicketCluster
         | Failure::TicketForged
         | Failure::TicketUsed
         | Failure::UnexpectedNat => Severity::Warn,
-        Failure::Local => Severity::Error,
+        Failure::Local | Failure::AaaUnreachable => Severity::Error,
     }
 }
 
@@ -102,7 +105,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::Redirected
         | CloseReason::AddressGone
         | CloseReason::Drained
-        | CloseReason::Resumed => Severity::Info,
+        | CloseReason::Resumed
+        | CloseReason::SessionOver => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -242,7 +246,7 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{connection} begins anew: {gateway} does not take its ticket")
         }
         Event::CookiesChanged { are_wanted, half_open, is_crowded } => {
-            let crowd = if *is_crowded { " and more requests than can be worked through" } else { "" };
+            let crowd = if *is_crowded { " and a crowd of those who would like one" } else { "" };
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs{crowd}")
         }
     }
@@ -380,7 +384,7 @@ mod tests {
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) leaves from 198.51.100.8:4500, \
                  not 198.51.100.7:4500",
                 "hq begins anew: 10.50.0.12:500 does not take its ticket",
-                "cookies are asked for: true, with 501 half-open SAs and more requests than can be worked through",
+                "cookies are asked for: true, with 501 half-open SAs and a crowd of those who would like one",
             ]
         );
     }
@@ -403,7 +407,7 @@ mod tests {
                 "ticket-revoked"
             ]
         );
-        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
+        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error", "aaa-unreachable"]);
         let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);
         assert_eq!(ends.map(|end| end.as_str()).collect::<Vec<_>>(), ["peer-dead", "protocol-error"]);
     }

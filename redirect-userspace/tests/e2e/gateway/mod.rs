@@ -8,6 +8,7 @@ mod decoder;
 mod ends;
 mod foreign;
 mod fragments;
+mod gate;
 mod hostile;
 mod libreswan;
 mod load;

@@ -1,6 +1,7 @@
 //! What a gateway is told: settings that tests vary, and the `[ike]` sections they become.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
     pub retransmission: Option<(Duration, Duration)>,
+    /// The node's own addresses, for which the fast path is attached; none = it is off.
+    pub addresses: Vec<IpAddr>,
     /// Whether it logs warnings only.
     pub is_quiet: bool,
     /// Keys of `[ike.limits]`.
