@@ -54,7 +54,9 @@ const IKE_SYNTAX: &[&str] = &[
     "crypto::Legacy",
     "crypto::digest",
     "crypto::sign::PrivateKey*",
+    "crypto::mschap",
     "crypto::x509",
+    "ike::authn::eap",
     "ike::following",
     "ike::identity",
     "ike::pool::Pool*",
@@ -214,6 +216,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "comfy_table", homes: &["cli"] },
     Dependency { name: "common", homes: EVERYWHERE },
     Dependency { name: "crypto_bigint", homes: &["crypto"] },
+    Dependency { name: "des", homes: &["crypto"] },
     Dependency {
         name: "futures_util",
         homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
@@ -223,6 +226,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
+    Dependency { name: "md4", homes: &["crypto"] },
     // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less).
     Dependency { name: "md5", homes: &["hsrp"] },
     Dependency {
@@ -232,6 +236,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "pki_types", homes: &["crypto"] },
     Dependency { name: "prometheus_client", homes: &["telemetry"] },
     Dependency { name: "rtnetlink", homes: &["net"] },
+    Dependency { name: "rustls", homes: &["crypto::tls"] },
     Dependency { name: "rustix", homes: &["net", "fastpath::guard"] },
     Dependency { name: "serde", homes: EVERYWHERE },
     Dependency { name: "serde_json", homes: &["control", "cli", "telemetry", "testing"] },
@@ -269,6 +274,9 @@ pub(crate) const IMPURE_STD: &[&str] = &[
     "std::time::Instant",
     "std::time::SystemTime",
 ];
+
+/// Parts of those parts that reach nowhere: the trait by which the TLS library is given plaintext.
+pub(crate) const HARMLESS_STD: &[&str] = &["std::io::Write"];
 
 /// What the two crates below userspace may depend on, by manifest.
 pub(crate) const LOWER_CRATES: &[(&str, &[&str])] =
