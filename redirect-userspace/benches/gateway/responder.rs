@@ -152,6 +152,7 @@ impl Stage {
             client_proof,
             ike_proposals: vec![suite.ike.to_owned()],
             esp_proposals: vec![suite.esp.to_owned()],
+            is_mobile: false,
         })?;
         Ok(Responder::Charon(charon))
     }

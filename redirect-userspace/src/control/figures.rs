@@ -47,6 +47,10 @@ impl IkeFigures {
             ike_rekeys,
             children,
             child_rekeys,
+            updates,
+            updates_refused,
+            checks_passed,
+            roamed,
         } = counters;
         let own = &mut self.counters;
         for (sum, count) in own.discards.iter_mut().zip(discards) {
@@ -76,6 +80,10 @@ impl IkeFigures {
             (&mut own.ike_rekeys, ike_rekeys),
             (&mut own.children, children),
             (&mut own.child_rekeys, child_rekeys),
+            (&mut own.updates, updates),
+            (&mut own.updates_refused, updates_refused),
+            (&mut own.checks_passed, checks_passed),
+            (&mut own.roamed, roamed),
         ] {
             *sum = sum.saturating_add(*count);
         }

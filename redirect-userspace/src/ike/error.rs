@@ -45,6 +45,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::TicketExpired
         | Failure::TicketRevoked
         | Failure::TicketUsed => Some(NotifyType::TicketNack),
+        Failure::UnexpectedNat => Some(NotifyType::UnexpectedNatDetected),
     }
 }
 
@@ -131,6 +132,7 @@ mod tests {
                 "ticket-expired: TICKET_NACK",
                 "ticket-revoked: TICKET_NACK",
                 "ticket-used: TICKET_NACK",
+                "unexpected-nat: UNEXPECTED_NAT_DETECTED",
             ]
         );
     }

@@ -49,8 +49,8 @@ pub use event::{
     SaLabel,
 };
 pub use io::{
-    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Redirect, Redirected, Request,
-    SaId, Selection, Shard, Usage, UsedTicket, Way,
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Outer, Output, Path, Redirect, Redirected,
+    Request, SaId, Selection, Shard, Usage, UsedTicket, Way,
 };
 pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

@@ -128,7 +128,7 @@
 //! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
 //! | `connect-failed` | a connection of ours did not come up, and why |
 //! | `ticket-refused` | a gateway did not take the ticket that a connection of ours came with: it begins anew |
-//! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
+//! | `sa-rekeyed`, `sa-moved`, `sa-roamed` | an IKE SA has new keys; its peer is elsewhere; we are |
 //! | `sa-redirected` | a client was told to go to another gateway, in IKE_AUTH or while its SA is up |
 //! | `redirected` | a connection of ours goes to another gateway, as it was told: by whom, and in which exchange |
 //! | `redirect-refused` | somebody wanted us elsewhere and we do not go there, and why; at most once in ten seconds for each reason |

@@ -23,6 +23,7 @@ mod handover;
 mod init;
 mod interrupt;
 mod resume;
+mod roaming;
 mod sources;
 mod table;
 
@@ -55,7 +56,7 @@ use crate::crypto::Provider;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
 use crate::throttle::Throttle;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// All IKE SAs of one worker.
 pub struct Endpoint {
@@ -81,6 +82,8 @@ pub struct Endpoint {
     /// Whether the last one who wanted an SA was asked for a cookie.
     asks_for_cookies: bool,
     crowd: Crowd,
+    /// When the ways to gateways are looked for, because something about them may have changed.
+    ways_at: Option<Instant>,
     /// Wrong passwords.
     guesses: Guesses,
     next_id: u64,
@@ -131,6 +134,7 @@ impl Endpoint {
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
             asks_for_cookies: false,
             crowd: Crowd::new(now),
+            ways_at: None,
             guesses: Guesses::default(),
             next_id: 0,
         }
@@ -210,6 +214,7 @@ impl Endpoint {
             tickets,
             asks_for_cookies: _,
             crowd: _,
+            ways_at: _,
             guesses,
             next_id: _,
         } = self;
@@ -421,6 +426,7 @@ impl Endpoint {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
         self.go_on_draining(now, out);
+        self.find_ways(now, out);
         self.attend(now, out);
         self.dials_due(now, out);
         self.tell_misdirections(now, out);
@@ -569,7 +575,7 @@ impl Machine for Endpoint {
     fn step(&mut self, now: Now, input: Input<'_>, out: &mut Outbox<Output>) {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
-            Input::Configure(settings) => self.settings = settings,
+            Input::Configure(settings) => self.configure(now, settings, out),
             Input::Crowded(is_crowded) => self.crowd.wait(now, is_crowded),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
@@ -602,6 +608,8 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::RoutesChanged => self.routes_changed(now),
+            Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),
             Input::Aaa(answer) => {
                 let spi = answer.conversation.spi;
                 self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));
@@ -618,7 +626,8 @@ impl Machine for Endpoint {
         let misdirections = self.misdirections.deadline();
         let misdirections =
             misdirections.map(|at| Deadline { at, why: "redirects not followed are told of" });
-        [self.table.deadline(), draining, self.dial_deadline(), refusals, misdirections]
+        let ways = self.ways_at.map(|at| Deadline { at, why: "ways to gateways are looked for" });
+        [self.table.deadline(), draining, ways, self.dial_deadline(), refusals, misdirections]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

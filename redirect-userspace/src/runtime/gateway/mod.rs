@@ -37,6 +37,7 @@ use crate::ike::{
     Redirect, Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::{Port, Rank};
+use crate::net::routes::Changes;
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
@@ -153,6 +154,7 @@ impl Gateway {
                 endpoint,
                 ports: own,
                 plane,
+                changes: changes()?,
                 mailbox,
                 others: others(&doors, number.into()),
                 board: Arc::clone(&board),
@@ -425,6 +427,11 @@ impl Keep for Doors {
             door.bring(path, datagram.payload);
         }
     }
+}
+
+/// What becomes of this machine's addresses and routes.
+fn changes() -> Result<Option<Changes>> {
+    Changes::subscribe().map(Some).context("subscribing to changes of addresses and routes")
 }
 
 /// The ways into all workers but this one.

@@ -160,6 +160,7 @@ fn plain(name: Name) -> Profile {
         lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
         redirect_auth: false,
         resumes: false,
+        mobility: crate::ike::config::Mobility::NONE,
     }
 }
 

@@ -272,6 +272,7 @@ impl Generator<'_> {
                 | Output::Install(_)
                 | Output::Switch { .. }
                 | Output::Move { .. }
+                | Output::FindWays { .. }
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
                 | Output::TicketUsed(_)
@@ -338,6 +339,7 @@ impl Generator<'_> {
             | Event::Rekeyed { .. }
             | Event::Redirected { .. }
             | Event::Moved { .. }
+            | Event::Roamed { .. }
             | Event::TicketRefused { .. }
             | Event::CookiesChanged { .. } => {}
         }

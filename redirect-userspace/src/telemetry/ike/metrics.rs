@@ -124,6 +124,14 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
         ),
         ("ike_retransmissions", "Requests of this node that were repeated", counters.retransmissions),
         ("ike_children", "Child SAs that came up", counters.children),
+        ("ike_updates", "Moves of clients to other addresses", counters.updates),
+        ("ike_updates_refused", "Moves of clients that were refused", counters.updates_refused),
+        (
+            "ike_updates_checked",
+            "Clients that have shown that they are where they say",
+            counters.checks_passed,
+        ),
+        ("ike_roamed", "Moves of this node to other addresses, as a client", counters.roamed),
     ] {
         counter(encoder, name, help, count)?;
     }

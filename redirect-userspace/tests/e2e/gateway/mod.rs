@@ -13,6 +13,7 @@ mod gate;
 mod hostile;
 mod libreswan;
 mod load;
+mod mobike;
 mod nat;
 mod refusal;
 mod rekey;

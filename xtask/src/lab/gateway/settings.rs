@@ -23,6 +23,8 @@ pub struct Settings {
     pub workers: Option<u16>,
     /// `userspace`, or `none` for IKE alone.
     pub dataplane: Option<String>,
+    /// Addresses that clients are told of.
+    pub mobike_addresses: Vec<String>,
     /// Whether peers may sign with SHA-1.
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
@@ -182,6 +184,9 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
     }
     if let Some(dataplane) = &settings.dataplane {
         writeln!(text, "dataplane = {dataplane:?}")?;
+    }
+    if !settings.mobike_addresses.is_empty() {
+        writeln!(text, "mobike-addresses = {:?}", settings.mobike_addresses)?;
     }
     if settings.legacy_sha1 {
         writeln!(text, "legacy-sha1 = true")?;

@@ -65,6 +65,8 @@ pub struct GatewayConfig {
     pub ike_proposals: Vec<String>,
     /// Proposals for the Child SA.
     pub esp_proposals: Vec<String>,
+    /// Whether its clients may move to other addresses (MOBIKE).
+    pub is_mobile: bool,
 }
 
 impl Default for GatewayConfig {
@@ -77,6 +79,7 @@ impl Default for GatewayConfig {
             client_proof: Proof::SharedKey,
             ike_proposals: vec![IKE_PROPOSAL.to_owned()],
             esp_proposals: vec![ESP_PROPOSAL.to_owned()],
+            is_mobile: false,
         }
     }
 }
@@ -90,7 +93,7 @@ impl GatewayConfig {
             .text("mode", "tunnel");
         Ok(Section::new()
             .text("version", 2)
-            .text("mobike", "no")
+            .text("mobike", if self.is_mobile { "yes" } else { "no" })
             .text("unique", "never")
             .list("proposals", &self.ike_proposals)
             .section("local", self.proof.add_to(Section::new().text("id", &self.identity))?)
