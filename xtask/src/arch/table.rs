@@ -117,6 +117,7 @@ pub(crate) const LAYERS: &[Layer] = &[
                 "crypto",
                 "net",
                 "ike::InstallChild",
+                "ike::Outer",
                 "ike::Path",
                 "ike::Usage",
                 "ike::Shard",
