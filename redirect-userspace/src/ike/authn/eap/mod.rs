@@ -22,6 +22,7 @@ pub mod mschapv2;
 pub mod packet;
 pub mod proof;
 mod server;
+pub mod tls;
 
 pub use client::{Client, Heard};
 pub use guesses::Guesses;

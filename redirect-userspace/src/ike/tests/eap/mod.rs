@@ -4,6 +4,7 @@ mod aaa;
 mod client;
 mod ends;
 mod gateway;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
