@@ -10,8 +10,8 @@
 //! # References
 //!
 //! `RFC 7296` (IKEv2), `RFC 5685` (redirect), `RFC 5723` (resumption), `RFC 7383`
-//! (fragmentation), `RFC 7427` (signatures), `RFC 9242` (IKE_INTERMEDIATE), `RFC 9370` (several
-//! key exchanges).
+//! (fragmentation), `RFC 7427` (signatures), `RFC 3748` and `RFC 5998` (EAP), `RFC 9242`
+//! (IKE_INTERMEDIATE), `RFC 9370` (several key exchanges).
 
 #![forbid(unsafe_code)]
 

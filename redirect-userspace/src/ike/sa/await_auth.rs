@@ -431,7 +431,7 @@ impl AwaitAuth {
         effects: &mut Effects,
     ) {
         // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
-        if refusal.failure != Failure::PeerRefused
+        if !matches!(refusal.failure, Failure::PeerRefused | Failure::Eap)
             && let Some((introduced, _)) = self.offer.as_deref_mut()
             && let Some(id) = introduced.channel.window.next()
         {

@@ -100,6 +100,9 @@ fn a_wrong_password_and_an_unknown_user_look_the_same_and_nothing_is_left() {
         let [Event::ConnectFailed { failure, detail, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!(*failure, Failure::Eap);
         assert_eq!(&**detail, "EAP-MSCHAPv2: refused by the other side with error 691");
+        let is_said =
+            |flying: &&Flying| Plain::open(&flying.octets).header.exchange == ExchangeType::Informational;
+        assert_eq!(pair.sent.iter().filter(is_said).count(), 0, "the gateway knows that it has refused");
         shapes.push(pair.sent.iter().map(|flying| flying.octets.len()).collect::<Vec<_>>());
         assert_nothing(&mut pair, identity);
     }
