@@ -67,7 +67,18 @@ pub(super) fn gate(
         }
         EapKind::Radius => return unsupported(section, "remote-auth", kind, reading),
     };
-    Some(Arc::new(Gate { by, asks_identity: asks.is_some(), redirects_first: is_first(section) }))
+    let alone = section.flag("eap-only", reading.problems);
+    if let Some(At { value: true, span }) = &alone
+        && kind != EapKind::Tls
+    {
+        reading.problems.add(span, "`eap-only` needs a method that proves who the gateway is: \"eap-tls\"");
+    }
+    Some(Arc::new(Gate {
+        by,
+        asks_identity: asks.is_some(),
+        redirects_first: is_first(section),
+        stands_alone: alone.is_some_and(|alone| alone.value),
+    }))
 }
 
 fn passwords(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Arc<dyn Maker>> {
@@ -215,7 +226,7 @@ fn known(section: &mut Section<'_>, keys: &[&'static str]) {
 }
 
 const OF_CONNECTIONS: [&str; 4] = ["eap-identity", "eap-only", "password", "password-file"];
-const OF_PROFILES: [&str; 2] = ["eap-identity", "eap-tls-identity"];
+const OF_PROFILES: [&str; 3] = ["eap-identity", "eap-only", "eap-tls-identity"];
 
 /// Refuses what a key says.
 fn refuse_value(section: &mut Section<'_>, key: &'static str, why: &str, reading: &mut Reading<'_>) {

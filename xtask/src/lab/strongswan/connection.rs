@@ -33,6 +33,8 @@ pub enum Proof {
     /// By EAP: strongSwan's word for the method (`eap-mschapv2`), and who the client is to it. A
     /// gateway asks for that if it is `%any`.
     Eap(String, String),
+    /// By EAP-TLS, with this certificate, in PEM.
+    EapTls(PathBuf),
 }
 
 impl Proof {
@@ -43,6 +45,7 @@ impl Proof {
                 section.text("auth", method).list("certs", [read(certificate)?])
             }
             Self::AnySignature => section.text("auth", "pubkey"),
+            Self::EapTls(certificate) => section.text("auth", "eap-tls").list("certs", [read(certificate)?]),
             Self::Eap(method, identity) => section.text("auth", method).text("eap_id", identity),
         })
     }

@@ -45,6 +45,9 @@ pub struct Gate {
     /// Whether clients that are sent elsewhere in IKE_AUTH are sent in its first response, when they have
     /// only said who they are, and not in the last one (`RFC 5685 §6`).
     pub redirects_first: bool,
+    /// Whether clients that would believe us by EAP alone get no other proof (`RFC 5998`). strongSwan
+    /// always says that it would, and does not if it is told to want a signature.
+    pub stands_alone: bool,
 }
 
 /// Who knows the users of a profile.

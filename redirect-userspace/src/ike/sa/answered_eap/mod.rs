@@ -405,7 +405,7 @@ impl AnsweredEap {
             By::Us(makers) => makers.iter().all(|maker| maker.may_stand_alone()),
             By::Aaa => false,
         };
-        is_safe && first.notify(NotifyType::EapOnlyAuthentication).is_some()
+        self.gate.stands_alone && is_safe && first.notify(NotifyType::EapOnlyAuthentication).is_some()
     }
 
     /// The client's AUTH has come.

@@ -8,7 +8,7 @@ use crate::testing::pair::Fate;
 
 /// A gateway that asks a server.
 fn asking(asks_identity: bool, credentials: Credentials) -> Plan {
-    with(Gate { by: By::Aaa, asks_identity, redirects_first: false }, credentials)
+    with(Gate { by: By::Aaa, asks_identity, redirects_first: false, stands_alone: true }, credentials)
 }
 
 /// A client with a method of two rounds, that both sides of the test know.

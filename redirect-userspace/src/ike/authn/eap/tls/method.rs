@@ -104,7 +104,11 @@ impl Method for AtGateway {
             };
         };
         match server.step(data) {
-            Step::Send(data) => Turn::Send(data),
+            Step::Send(data) => match server.refused() {
+                // Whether the client answers the alert or leaves: it has failed for this.
+                Some(error) => Turn::Failed { last: Some(data), error: named(error) },
+                None => Turn::Send(data),
+            },
             Step::Failed(error) => Turn::failed(named(&error)),
             Step::Done(done) => {
                 let (_, valid_until) = done.certificate.validity();

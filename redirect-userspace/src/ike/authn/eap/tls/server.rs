@@ -44,6 +44,15 @@ impl Server {
         start()
     }
 
+    /// Why the client is refused, once it has been told.
+    #[must_use]
+    pub const fn refused(&self) -> Option<&EapTlsError> {
+        match &self.stage {
+            Stage::Refused(error) => Some(error),
+            Stage::Handshake | Stage::Committed(_) | Stage::Over => None,
+        }
+    }
+
     /// Takes the type data of a response.
     pub fn step(&mut self, data: &[u8]) -> Step {
         match self.framing.receive(data) {
