@@ -46,6 +46,10 @@ pub(crate) fn snapshot() -> Snapshot {
                 redirects("gw2", &["10.50.0.12", "fd50::12"], 1234),
                 redirects("gw3", &["gw3.vpn.example.net"], 617),
             ],
+            dataplane: Some(DataplaneView {
+                name: "userspace".to_owned(),
+                reason: Some("the kernel has no ESP".to_owned()),
+            }),
         },
         cluster: ClusterView {
             role: Role::None,
@@ -139,6 +143,7 @@ pub(crate) fn sas() -> [SaReport; 2] {
         is_resumed: false,
         is_peer_behind_nat: true,
         are_we_behind_nat: false,
+        is_mobile: true,
         addresses: vec![[10, 98, 0, 1].into(), "fd98::1".parse().unwrap()],
         children: vec![child],
     };

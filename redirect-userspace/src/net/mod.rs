@@ -14,6 +14,8 @@ pub mod hsrp;
 pub mod ike;
 pub mod link;
 pub mod monitor;
+pub mod routes;
+pub mod rules;
 pub mod schedule;
 pub mod steer;
 pub mod tcp;
@@ -23,6 +25,7 @@ pub mod vip;
 pub mod xfrm;
 pub mod xfrm_link;
 
+mod encap;
 mod netlink;
 
 /// A descriptor that can be waited for until there is something to read.

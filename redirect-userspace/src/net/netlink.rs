@@ -11,12 +11,13 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoKind, InfoXfrm, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage,
 };
+use rtnetlink::packet_route::rule::RuleMessage;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::hsrp::MacAddress;
@@ -187,6 +188,25 @@ impl Netlink {
             .collect())
     }
 
+    /// The rules by which tables of routes are chosen, of both families.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(super) fn rules(&mut self) -> io::Result<Vec<RuleMessage>> {
+        let mut rules = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(question))?;
+            rules.extend(answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRule(rule) => Some(rule),
+                _ => None,
+            }));
+        }
+        Ok(rules)
+    }
+
     fn dump(&mut self, question: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut attempts = DUMP_ATTEMPTS;
         loop {
@@ -281,8 +301,8 @@ pub(super) struct Link {
     pub(super) is_ethernet: bool,
     /// For a macvlan: the interface below it.
     pub(super) macvlan_parent: Option<u32>,
-    /// It leads to SAs of the kernel.
-    pub(super) is_xfrm: bool,
+    /// It leads to the kernel's SAs of this number.
+    pub(super) xfrm: Option<u32>,
     pub(super) arp: ArpConduct,
     /// Forwards IPv6 packets.
     pub(super) is_router: bool,
@@ -309,7 +329,7 @@ impl Link {
             is_running: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
             is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             macvlan_parent: None,
-            is_xfrm: false,
+            xfrm: None,
             arp: ArpConduct::default(),
             is_router: false,
         };
@@ -324,11 +344,8 @@ impl Link {
                 }
                 LinkAttribute::Link(index) => parent = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
-                    let is_of = |kind: &InfoKind| {
-                        infos.iter().any(|info| matches!(info, LinkInfo::Kind(its) if its == kind))
-                    };
-                    is_macvlan = is_of(&InfoKind::MacVlan);
-                    link.is_xfrm = is_of(&InfoKind::Xfrm);
+                    is_macvlan = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)));
+                    link.xfrm = infos.iter().find_map(if_id);
                 }
                 LinkAttribute::AfSpecUnspec(families) => families.iter().for_each(|it| link.read_family(it)),
                 _ => {}
@@ -357,6 +374,15 @@ impl Link {
             _ => {}
         }
     }
+}
+
+/// The number of an xfrm interface.
+fn if_id(info: &LinkInfo) -> Option<u32> {
+    let LinkInfo::Data(InfoData::Xfrm(parts)) = info else { return None };
+    parts.iter().find_map(|part| match part {
+        InfoXfrm::IfId(number) => Some(*number),
+        _ => None,
+    })
 }
 
 /// An address of an interface.

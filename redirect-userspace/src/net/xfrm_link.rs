@@ -4,7 +4,7 @@
 
 use std::io;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoXfrm, LinkAttribute, LinkInfo, LinkMessage};
@@ -47,17 +47,17 @@ pub fn create(name: &str, mtu: u16, if_id: u32) -> anyhow::Result<Tun> {
     Tun::switched_on(name, mtu, &mut netlink)
 }
 
-/// Removes an xfrm interface of this name; says whether there was one.
+/// Removes an xfrm interface of this name and number; says whether there was one.
 ///
 /// # Errors
 ///
-/// The interface of this name is of another kind, or the kernel refuses.
-pub fn remove(name: &str) -> anyhow::Result<bool> {
+/// The kernel refuses.
+pub fn remove(name: &str, if_id: u32) -> anyhow::Result<bool> {
     let mut netlink = Netlink::open().context("asking the kernel for interfaces")?;
-    let Some(link) = netlink.link(Which::Name(name))? else { return Ok(false) };
-    if !link.is_xfrm {
-        bail!("the interface {name} is no xfrm interface, and not ours");
-    }
+    let Some(link) = netlink.link(Which::Name(name))?.filter(|link| link.xfrm == Some(if_id)) else {
+        // One of this name is another's.
+        return Ok(false);
+    };
     let mut message = LinkMessage::default();
     message.header.index = link.index;
     let removed = netlink.do_one(Order::new(RouteNetlinkMessage::DelLink(message)));

@@ -24,13 +24,16 @@
 mod claims;
 mod probe;
 mod read;
+mod sa;
 mod select;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,20 +42,35 @@ use nix::libc;
 
 use self::claims::{Change, Claims, Key};
 use self::read::Told;
-use self::wire::{Direction, Limit, Numbers, Selector, State, StateId, Template};
+use self::sa::{Sa, limits};
+use self::wire::{Direction, Numbers, State, StateId};
 use super::inside::Inside;
-use super::userspace::routes::prefix;
 use super::{DataPlane, InstallError, News};
-use crate::crypto::cipher::{Protection, TrafficKeys};
-use crate::ike::wire::{ChildSpi, TrafficSelector};
-use crate::ike::{InstallChild, Path, Usage, Volume};
-use crate::net::tun::Prefix;
+use crate::crypto::cipher::Protection;
+use crate::ike::wire::ChildSpi;
+use crate::ike::{InstallChild, Outer, Path, Usage};
+use crate::net::tun::{Lane, Prefix};
 use crate::net::xfrm::{Events, Frames, Orders, Request};
 use crate::net::xfrm_link;
 use crate::throttle::Throttle;
 use crate::time::Now;
 
 pub use self::probe::probe;
+
+/// Reads all that may be in what a kernel has sent, whatever it is; says how many messages made sense,
+/// and how many words of replay bitmaps there were.
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn read_all(octets: &[u8]) -> (usize, usize) {
+    let (mut count, mut words) = (0, 0);
+    for frame in Frames(octets) {
+        let state = read::state(frame);
+        let seen = [read::told(frame).is_some(), state.is_some(), read::policy(frame).is_some()];
+        count += usize::from(seen.contains(&true));
+        words += state.and_then(|state| state.numbers).map_or(0, |numbers| numbers.bitmap.len());
+    }
+    (count, words)
+}
 
 /// How the kernel is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +113,12 @@ impl Shared {
 
     /// Leads packets for a pool's addresses here, whether or not somebody has one.
     pub fn serve(&self, prefix: Prefix) {
-        self.inside.hold_route(prefix);
+        self.inside.hold_route((prefix, Lane::Main));
     }
 
     /// No longer.
     pub fn unserve(&self, prefix: Prefix) {
-        self.inside.release_route(prefix);
+        self.inside.release_route((prefix, Lane::Main));
     }
 
     /// What all SAs have carried.
@@ -109,6 +127,18 @@ impl Shared {
         let counted = xfrm_link::usage(&self.terms.name).unwrap_or_default();
         let xfrm_link::Usage { bytes_in, bytes_out, packets_in, packets_out } = counted;
         Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
+    }
+}
+
+/// Removes what an earlier run has left in the kernel, for a run that does not use it. Without XFRM, or
+/// the right to it, there is nothing that could have been left.
+pub fn clear(terms: &Terms) {
+    match sweep(terms) {
+        Ok(0) => {}
+        Ok(left) => tracing::info!(left, "removed SAs and policies of an earlier run from the kernel"),
+        Err(error) => {
+            tracing::debug!(error = format!("{error:#}"), "the kernel is not asked for what is left");
+        }
     }
 }
 
@@ -135,7 +165,7 @@ fn sweep(terms: &Terms) -> anyhow::Result<usize> {
         gone(orders.carry_out(&wire::delete_state(state.id, terms.if_id))).context("removing an SA")?;
         count += 1;
     }
-    xfrm_link::remove(&terms.name)?;
+    xfrm_link::remove(&terms.name, terms.if_id)?;
     Ok(count)
 }
 
@@ -172,127 +202,6 @@ pub struct Kernel {
     outbound: HashMap<StateId, ChildSpi>,
     news: Vec<News>,
     losses: Throttle<&'static str, ()>,
-}
-
-/// A Child SA of this worker.
-#[derive(Debug)]
-struct Sa {
-    inbound: StateId,
-    outbound: StateId,
-    /// Kept, because an SA whose peer is elsewhere is made anew, and a locked-down kernel does not
-    /// give keys back.
-    inbound_keys: TrafficKeys,
-    outbound_keys: TrafficKeys,
-    is_extended: bool,
-    path: Path,
-    is_encapsulated: bool,
-    may_move: bool,
-    local_ts: Arc<[TrafficSelector]>,
-    remote_ts: Arc<[TrafficSelector]>,
-    reqid: u32,
-    /// What leaves through it.
-    selectors: Box<[Selector]>,
-    /// Whether traffic leaves through it.
-    is_outbound: bool,
-    replaces: Option<ChildSpi>,
-    volume: Volume,
-    routes: Vec<Prefix>,
-    own_addresses: Vec<IpAddr>,
-    /// Where its last packet came from, if that was told already.
-    told: Path,
-}
-
-impl Sa {
-    fn new(child: InstallChild, selectors: Vec<Selector>, reqid: u32, routes: Vec<Prefix>) -> Self {
-        Self {
-            inbound: StateId { destination: child.path.local.ip(), spi: child.inbound.0.get() },
-            outbound: StateId { destination: child.path.remote.ip(), spi: child.outbound.0.get() },
-            inbound_keys: child.inbound_keys,
-            outbound_keys: child.outbound_keys,
-            is_extended: child.is_extended,
-            path: child.path,
-            is_encapsulated: child.is_encapsulated,
-            may_move: child.may_move,
-            local_ts: child.local_ts,
-            remote_ts: child.remote_ts,
-            reqid,
-            selectors: selectors.into(),
-            is_outbound: false,
-            replaces: child.replaces,
-            volume: child.volume,
-            routes,
-            own_addresses: child.own_addresses,
-            told: child.path,
-        }
-    }
-
-    fn state(&self, is_inbound: bool, window: u32) -> State<'_> {
-        let (local, remote) = (self.path.local, self.path.remote);
-        let (id, from, to, keys) = if is_inbound {
-            (self.inbound, remote, local, &self.inbound_keys)
-        } else {
-            (self.outbound, local, remote, &self.outbound_keys)
-        };
-        let (bytes, packets) = limits(self.volume, self.is_extended);
-        State {
-            id,
-            source: from.ip(),
-            keys,
-            reqid: self.reqid,
-            is_extended: self.is_extended,
-            window,
-            encapsulation: self.is_encapsulated.then_some((from.port(), to.port())),
-            is_inbound,
-            bytes,
-            packets,
-            numbers: None,
-            carried: None,
-        }
-    }
-
-    /// What goes out goes through this one SA.
-    fn template_out(&self) -> Template {
-        Template {
-            spi: self.outbound.spi,
-            source: self.path.local.ip(),
-            destination: self.path.remote.ip(),
-            reqid: self.reqid,
-        }
-    }
-
-    /// What comes in has come through one of those for it, wherever the peer is.
-    fn template_in(&self) -> Template {
-        let any: IpAddr = match self.inbound.destination {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        Template { spi: 0, source: any, destination: self.inbound.destination, reqid: self.reqid }
-    }
-
-    fn keys_out(&self) -> impl Iterator<Item = Key> {
-        self.selectors.iter().map(|selector| (Direction::Out, *selector))
-    }
-
-    fn keys_in(&self) -> impl Iterator<Item = Key> {
-        let both = [Direction::In, Direction::Forward];
-        self.selectors
-            .iter()
-            .flat_map(move |selector| both.map(|direction| (direction, select::reversed(selector))))
-    }
-}
-
-/// How much an SA carries. Half of what is left beyond is for the time that new keys take.
-fn limits(volume: Volume, is_extended: bool) -> (Limit, Limit) {
-    let limit = |soft: Option<u64>| {
-        soft.map_or(Limit::NONE, |soft| Limit { soft, hard: soft.saturating_add(soft / 4).max(soft + 1) })
-    };
-    // RFC 4303 §3.3.3: sequence numbers must not come round.
-    let packets = match volume.packets {
-        None if !is_extended => Some(MOST_SHORT),
-        Some(packets) if !is_extended => Some(packets.min(MOST_SHORT)),
-        packets => packets,
-    };
-    (limit(volume.bytes), limit(packets))
 }
 
 impl Kernel {
@@ -440,53 +349,73 @@ impl Kernel {
         })
     }
 
+    /// Has the kernel do all that an SA needs, or leaves nothing of it behind.
     fn try_install(&self, inbound: ChildSpi, sa: &Sa) -> Result<(), InstallError> {
-        let Terms { if_id, window, mark, .. } = self.shared.terms;
-        self.order(&wire::new_state(&sa.state(true, window), if_id, mark))
+        // What is in the way of the first is another's, and stays.
+        self.order(&self.new_state(&sa.state(true, self.shared.terms.window)))
             .map_err(|error| refused(sa, error))?;
-        for key in sa.keys_in() {
-            self.change(key, |claims| claims.claim(key, inbound, sa.template_in()))
-                .map_err(|error| system("a policy", error))?;
+        let outbound = self.order(&self.new_state(&sa.state(false, self.shared.terms.window)));
+        if let Err(error) = outbound {
+            self.clear(inbound, sa, &[sa.inbound]);
+            return Err(refused(sa, error));
         }
-        self.order(&wire::new_state(&sa.state(false, window), if_id, mark))
-            .map_err(|error| refused(sa, error))?;
-        for address in &sa.own_addresses {
-            let inside = &self.shared.inside;
-            inside.add_address(*address).map_err(|error| InstallError::System(error.to_string()))?;
+        let policies = sa
+            .keys_in()
+            .try_for_each(|key| self.change(key, |claims| claims.claim(key, inbound, sa.template_in())))
+            .map_err(|error| system("a policy", error));
+        let inside = &self.shared.inside;
+        let addresses = || {
+            let mut addresses = sa.own_addresses.iter();
+            addresses.try_for_each(|address| inside.add_address(*address))
+        };
+        let result = policies.and_then(|()| addresses().map_err(|error| system("an address", error)));
+        if result.is_err() {
+            self.clear(inbound, sa, &[sa.outbound, sa.inbound]);
         }
-        Ok(())
+        result
     }
 
-    /// Takes everything of an SA out of the kernel.
-    fn clear(&self, inbound: ChildSpi, sa: &Sa) {
-        let Terms { if_id, .. } = self.shared.terms;
+    /// Gives back what an SA had of what all share.
+    fn forget(&self, sa: &Sa) {
+        self.claims(|claims| claims.release_reqid(&sa.local_ts, &sa.remote_ts));
+        let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
+        for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
+            self.shared.inside.remove_address(*address);
+        }
+    }
+
+    fn new_state(&self, state: &State<'_>) -> Request {
+        let Terms { if_id, mark, .. } = self.shared.terms;
+        wire::new_state(state, if_id, mark)
+    }
+
+    fn delete_state(&self, id: StateId) -> io::Result<()> {
+        gone(self.order(&wire::delete_state(id, self.shared.terms.if_id)))
+    }
+
+    /// Takes the policies of an SA out of the kernel, and then these states of it.
+    fn clear(&self, inbound: ChildSpi, sa: &Sa, states: &[StateId]) {
         let mut failed = Vec::new();
         for key in sa.keys_out().chain(sa.keys_in()) {
             failed.extend(self.change(key, |claims| claims.release(key, inbound)).err());
         }
-        for id in [sa.outbound, sa.inbound] {
-            failed.extend(gone(self.order(&wire::delete_state(id, if_id))).err());
-        }
+        failed.extend(states.iter().filter_map(|id| self.delete_state(*id).err()));
         if let Some(error) = failed.first() {
             tracing::warn!(%error, spi = %inbound, "a Child SA was not wholly removed from the kernel");
         }
-        self.claims(|claims| claims.release_reqid(&sa.local_ts, &sa.remote_ts));
     }
 
-    /// Has an SA of the kernel follow its peer.
-    fn follow(&self, sa: &Sa, old: (StateId, Path), is_inbound: bool) -> io::Result<()> {
-        let Terms { if_id, window, mark, .. } = self.shared.terms;
-        let (old_id, old_path) = old;
-        let mut state = sa.state(is_inbound, window);
-        let are_ports_all =
-            old_path.local.ip() == sa.path.local.ip() && old_path.remote.ip() == sa.path.remote.ip();
-        if are_ports_all {
+    /// Has one direction of an SA travel as it does now, and no longer as it did.
+    fn follow(&self, inbound: ChildSpi, sa: &Sa, old: &Before, is_inbound: bool) -> io::Result<()> {
+        let mut state = sa.state(is_inbound, self.shared.terms.window);
+        let old_id = if is_inbound { old.inbound } else { old.outbound };
+        let Terms { if_id, mark, .. } = self.shared.terms;
+        let is_same = |at: fn(&Path) -> IpAddr| at(&old.path) == at(&sa.path);
+        let are_ports_all = is_same(|path| path.local.ip()) && is_same(|path| path.remote.ip());
+        if are_ports_all && old.is_encapsulated == sa.is_encapsulated {
             // Around an SA that is without them the ports do not matter.
-            return if sa.is_encapsulated {
-                self.order(&wire::update_state(&state, if_id, mark))
-            } else {
-                Ok(())
-            };
+            let is_needed = sa.is_encapsulated && old.path != sa.path;
+            return if is_needed { self.order(&wire::update_state(&state, if_id, mark)) } else { Ok(()) };
         }
         let seen = self.ask(old_id)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
         let numbers = seen.numbers.map(|numbers| Numbers {
@@ -496,22 +425,34 @@ impl Kernel {
         });
         state.numbers = numbers.as_ref();
         state.carried = Some(seen.carried);
-        let new = wire::new_state(&state, if_id, mark);
         if old_id == state.id {
             // The kernel has room for one of that name only.
-            gone(self.order(&wire::delete_state(old_id, if_id)))?;
-            return self.order(&new);
+            self.delete_state(old_id)?;
+            return match self.order(&self.new_state(&state)) {
+                // A packet has come in between, for which the kernel keeps the place.
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                    self.order(&wire::update_state(&state, if_id, mark))
+                }
+                other => other,
+            };
         }
-        self.order(&new)?;
-        if !is_inbound && sa.is_outbound {
+        self.order(&self.new_state(&state))?;
+        if !is_inbound {
             let template = sa.template_out();
-            for key in sa.keys_out() {
-                let Some(owner) = std::num::NonZeroU32::new(sa.inbound.spi).map(ChildSpi) else { continue };
-                self.change(key, |claims| claims.retarget(key, owner, template))?;
-            }
+            sa.keys_out()
+                .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, template)))?;
         }
-        gone(self.order(&wire::delete_state(old_id, if_id)))
+        self.delete_state(old_id)
     }
+}
+
+/// How an SA was named, and travelled.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    inbound: StateId,
+    outbound: StateId,
+    path: Path,
+    is_encapsulated: bool,
 }
 
 impl AsFd for Kernel {
@@ -528,16 +469,14 @@ impl DataPlane for Kernel {
         let (inbound, is_outbound) = (child.inbound, child.is_outbound);
         let selectors = select::outbound(&child.local_ts, &child.remote_ts)
             .map_err(|error| InstallError::System(error.to_string()))?;
-        let inside = &self.shared.inside;
-        let routes = child.remote_ts.iter().filter_map(prefix);
-        let routes = routes.filter(|prefix| inside.needs_route(*prefix)).collect();
+        let routes = self.shared.inside.routes_for(&child.remote_ts, child.path);
         let reqid = self.claims(|claims| claims.take_reqid(&child.local_ts, &child.remote_ts));
         let sa = Box::new(Sa::new(child, selectors, reqid, routes));
         if let Err(error) = self.try_install(inbound, &sa) {
-            self.clear(inbound, &sa);
+            self.forget(&sa);
             return Err(error);
         }
-        sa.routes.iter().for_each(|prefix| self.shared.inside.hold_route(*prefix));
+        sa.routes.iter().for_each(|route| self.shared.inside.hold_route(*route));
         self.outbound.insert(sa.outbound, inbound);
         self.sas.insert(inbound, sa);
         if is_outbound {
@@ -570,28 +509,36 @@ impl DataPlane for Kernel {
         }
     }
 
-    fn redirect(&mut self, inbound: ChildSpi, path: Path) {
+    fn redirect(&mut self, inbound: ChildSpi, outer: Outer) {
+        let Outer { path, is_encapsulated, may_move } = outer;
         let Some(sa) = self.sas.get_mut(&inbound) else { return };
-        let old = (sa.inbound, sa.outbound, std::mem::replace(&mut sa.path, path));
+        let old = Before {
+            inbound: sa.inbound,
+            outbound: sa.outbound,
+            path: std::mem::replace(&mut sa.path, path),
+            is_encapsulated: std::mem::replace(&mut sa.is_encapsulated, is_encapsulated),
+        };
         sa.told = path;
-        if old.2 == path {
+        sa.may_move = may_move;
+        if old.path == path && old.is_encapsulated == is_encapsulated {
             return;
         }
         sa.inbound.destination = path.local.ip();
         sa.outbound.destination = path.remote.ip();
-        self.outbound.remove(&old.1);
+        self.shared.inside.shift(&mut sa.routes, path);
+        self.outbound.remove(&old.outbound);
         self.outbound.insert(sa.outbound, inbound);
         let Some(sa) = self.sas.get(&inbound) else { return };
-        // In first: what comes from there already is not lost.
-        let followed = self.follow(sa, (old.0, old.2), true).and(self.follow(sa, (old.1, old.2), false));
-        let template = sa.template_in();
-        let retargeted = sa
-            .keys_in()
-            .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, template)));
-        let ports = sa
-            .keys_out()
-            .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, sa.template_out())));
-        if let Err(error) = followed.and(retargeted).and(ports) {
+        // In first: what comes from there already is not lost. One that fails does not keep the other
+        // from its way.
+        let arrives = self.follow(inbound, sa, &old, true);
+        let leaves = self.follow(inbound, sa, &old, false);
+        let keys = sa.keys_in().map(|key| (key, sa.template_in()));
+        let keys = keys.chain(sa.keys_out().map(|key| (key, sa.template_out())));
+        let retargeted = keys
+            .map(|(key, template)| self.change(key, |claims| claims.retarget(key, inbound, template)))
+            .fold(Ok(()), Result::and);
+        if let Err(error) = arrives.and(leaves).and(retargeted) {
             tracing::error!(%error, spi = %inbound, "a Child SA of the kernel does not follow its peer");
         }
     }
@@ -599,12 +546,9 @@ impl DataPlane for Kernel {
     fn remove(&mut self, inbound: ChildSpi) {
         let Some(sa) = self.sas.remove(&inbound) else { return };
         self.outbound.remove(&sa.outbound);
-        self.clear(inbound, &sa);
-        sa.routes.iter().for_each(|prefix| self.shared.inside.release_route(*prefix));
-        let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
-        for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
-            self.shared.inside.remove_address(*address);
-        }
+        self.clear(inbound, &sa, &[sa.outbound, sa.inbound]);
+        sa.routes.iter().for_each(|route| self.shared.inside.release_route(*route));
+        self.forget(&sa);
     }
 
     fn usage(&self, inbound: ChildSpi) -> Option<Usage> {
@@ -643,7 +587,5 @@ fn system(what: &str, error: io::Error) -> InstallError {
 const GROUPS: [u32; 4] = [1, 2, 5, 8];
 /// Pieces of events after which others have their turn.
 const TURN: usize = 64;
-/// Packets that may be sent with numbers of 32 bits before new keys are asked for.
-const MOST_SHORT: u64 = 3 << 30;
 /// Sequence numbers that are left out when an SA is made anew: more than can be sent meanwhile.
 const LEFT_OUT: u64 = 1 << 20;

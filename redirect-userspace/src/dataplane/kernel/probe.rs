@@ -28,7 +28,7 @@ pub fn probe(terms: &Terms) -> anyhow::Result<()> {
     }
     let tun = xfrm_link::create(&terms.name, terms.mtu, terms.if_id)?;
     drop(tun);
-    xfrm_link::remove(&terms.name).map(drop)
+    xfrm_link::remove(&terms.name, terms.if_id).map(drop)
 }
 
 fn attempt(

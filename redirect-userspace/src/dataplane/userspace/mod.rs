@@ -26,17 +26,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use self::routes::{Carried, Outgoing, Routes, prefix};
+use self::routes::{Carried, Outgoing, Routes};
 use super::bulk::merge::Merger;
 use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
-use super::inside::Inside;
+use super::inside::{Inside, Route};
 use super::packet::Flow;
 use super::{DataPlane, InstallError, News};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
-use crate::ike::{InstallChild, Path, Usage};
+use crate::ike::{InstallChild, Outer, Path, Usage, Volume};
 use crate::net::ike::Port;
-use crate::net::tun::{Offload, Prefix, Queue, Tun};
+use crate::net::tun::{Lane, Offload, Prefix, Queue, Tun};
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
@@ -128,12 +128,12 @@ impl Shared {
     /// Leads packets for a pool's addresses here, whether or not somebody has one: a single route
     /// for all clients.
     pub fn serve(&self, prefix: Prefix) {
-        self.inside.hold_route(prefix);
+        self.inside.hold_route((prefix, Lane::Main));
     }
 
     /// No longer.
     pub fn unserve(&self, prefix: Prefix) {
-        self.inside.release_route(prefix);
+        self.inside.release_route((prefix, Lane::Main));
     }
 
     /// How many packets went nowhere, by reason.
@@ -182,8 +182,20 @@ struct Sa {
     told_alive_at: Option<Instant>,
     heard_at: Option<Instant>,
     carried: Carried,
-    routes: Vec<Prefix>,
+    /// How much it carries in each direction until IKE is told; nothing when it was.
+    volume: Volume,
+    routes: Vec<Route>,
     own_addresses: Vec<IpAddr>,
+}
+
+impl Sa {
+    /// Whether it has carried as much as it should, in either direction. Asked when something comes in:
+    /// whoever sends is answered now and then.
+    fn is_worn(&self) -> bool {
+        let is_reached = |(bytes, packets)| self.volume.is_reached(bytes, packets);
+        self.volume != Volume::default()
+            && (is_reached(self.carried.get()) || is_reached(self.outgoing.carried.get()))
+    }
 }
 
 /// A packet from the interface, with room around it, and what became of it.
@@ -260,6 +272,10 @@ impl Userspace {
             }
         }
         sa.carried.add(packet.len());
+        if sa.is_worn() {
+            sa.volume = Volume::default();
+            self.news.push(News::Worn(spi));
+        }
         self.shared.carried_in.add(packet.len());
         Ok(())
     }
@@ -404,14 +420,13 @@ impl DataPlane for Userspace {
             Arc::clone(&child.remote_ts),
             child.path,
         ));
-        let networks = child.remote_ts.iter().filter_map(prefix);
-        let routes: Vec<Prefix> = networks.filter(|prefix| self.shared.inside.needs_route(*prefix)).collect();
+        let routes = self.shared.inside.routes_for(&child.remote_ts, child.path);
         for address in &child.own_addresses {
             if let Err(error) = self.shared.inside.add_address(*address) {
                 return Err(InstallError::System(error.to_string()));
             }
         }
-        routes.iter().for_each(|prefix| self.shared.inside.hold_route(*prefix));
+        routes.iter().for_each(|route| self.shared.inside.hold_route(*route));
         let sa = Sa {
             inbound,
             local_ts: child.local_ts,
@@ -424,6 +439,7 @@ impl DataPlane for Userspace {
             told_alive_at: None,
             heard_at: None,
             carried: Carried::default(),
+            volume: child.volume,
             routes,
             own_addresses: child.own_addresses,
         };
@@ -448,11 +464,14 @@ impl DataPlane for Userspace {
         }
     }
 
-    fn redirect(&mut self, inbound: ChildSpi, path: Path) {
-        if let Some(sa) = self.sas.get_mut(&inbound) {
-            sa.told = path;
-            sa.outgoing.set_path(path);
-        }
+    fn redirect(&mut self, inbound: ChildSpi, outer: Outer) {
+        // There is no ESP but in UDP here.
+        let Outer { path, is_encapsulated: _, may_move } = outer;
+        let Some(sa) = self.sas.get_mut(&inbound) else { return };
+        sa.told = path;
+        sa.may_move = may_move;
+        sa.outgoing.set_path(path);
+        self.shared.inside.shift(&mut sa.routes, path);
     }
 
     fn remove(&mut self, inbound: ChildSpi) {
@@ -460,7 +479,7 @@ impl DataPlane for Userspace {
         if sa.is_outbound {
             self.shared.routes.remove(&sa.outgoing);
         }
-        sa.routes.iter().for_each(|prefix| self.shared.inside.release_route(*prefix));
+        sa.routes.iter().for_each(|route| self.shared.inside.release_route(*route));
         let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
         for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
             self.shared.inside.remove_address(*address);

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //!               ┌ worker 0: sockets ─ Endpoint ─ data plane ┐
-//! core ─orders─▶┼ worker 1: sockets ─ Endpoint ─ data plane ┼─ one TUN interface, one set of pools
+//! core ─orders─▶┼ worker 1: sockets ─ Endpoint ─ data plane ┼─ one interface, one set of pools
 //!      ◀─news── └ …                                         ┘
 //! ```
 
 mod locate;
 mod news;
+mod plane;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,21 +23,21 @@ use tokio::sync::oneshot;
 
 use self::locate::local_address;
 use self::news::{Board, Page};
-use self::worker::{Door, Mailbox, Order, Parts, Plane, Worker};
-use crate::config::{Dataplane, Ike};
-use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
-use crate::dataplane::none::Nobody;
-use crate::dataplane::userspace::{Shared, Userspace};
+use self::plane::Ground;
+use self::worker::{Door, Mailbox, Order, Parts, Worker};
+use crate::config::Ike;
+use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
 use crate::fastpath::userspace::{Keep, Kept};
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
-    Redirected, SaId, Selection, Shard,
+    Command, CookieKeys, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
+    Redirect, Redirected, SaId, Selection, Shard,
 };
-use crate::net::ike::Port;
+use crate::net::ike::{Port, Rank};
+use crate::net::routes::Changes;
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
@@ -49,10 +50,10 @@ pub(super) struct Gateway {
     board: Arc<Board>,
     pools: SharedPools,
     served: Vec<Prefix>,
-    shared: Option<Arc<Shared>>,
     settings: Arc<Settings>,
     durations: Durations,
-    is_userspace: bool,
+    /// Dropped when no worker has a part of it any more.
+    ground: Ground,
     /// Connections that are brought up by themselves.
     kept_up: Vec<Name>,
 }
@@ -73,6 +74,10 @@ struct SharedPools(Arc<Mutex<Pools>>);
 impl Leases for SharedPools {
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lease(request)
+    }
+
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).claim(holder, address)
     }
 
     fn release(&mut self, lease: Lease) {
@@ -104,50 +109,36 @@ impl Gateway {
     /// # Errors
     ///
     /// A port is in use, the TUN interface cannot be made, or the system has no room.
-    pub(super) fn start(config: &Ike, clock: Clock) -> Result<Self> {
+    pub(super) fn start(config: &Ike, clock: Clock, cookies: &CookieKeys) -> Result<Self> {
         let engine = &config.engine;
         let count = match engine.workers {
             Some(workers) => workers.get(),
             None => thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(1)),
         };
         let mut ports = listen(&engine.listen, count)?;
-        let is_userspace = match engine.dataplane {
-            Dataplane::Auto | Dataplane::Userspace => true,
-            Dataplane::None => false,
-        };
-        let (shared, queues) = if is_userspace {
-            let (shared, queues) =
-                Shared::new(engine.tun.name.as_str(), engine.tun.mtu, count.into()).context("ike.tun")?;
-            (Some(shared), queues)
-        } else {
-            (None, Vec::new())
-        };
         let board = Arc::new(Board::default());
         let pools = SharedPools::default();
-        let settings = for_data_plane(&config.settings, is_userspace);
-        let mut queues = queues.into_iter();
         let mut rng = random()?;
+        let (ground, planes) = Ground::lay(engine, &ports, &mut rng)?;
+        let settings = for_data_plane(&config.settings, &ground);
         let mut mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>>>()?;
         let doors: Vec<Door> = mailboxes.iter().map(Mailbox::door).collect();
         let tickets = SharedTickets(Arc::new(Mutex::new(Used::new(rng.u64()))));
         let mut workers = Vec::new();
-        for ((number, own), mailbox) in (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..)) {
-            let plane = match (&shared, queues.next()) {
-                (Some(shared), Some(queue)) => {
-                    Plane::Userspace(Box::new(Userspace::new(Arc::clone(shared), queue, rng.fork())))
-                }
-                (Some(_), None) | (None, _) => Plane::None(Nobody::default()),
-            };
+        let numbered = (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..));
+        for (((number, own), mailbox), plane) in numbered.zip(planes) {
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
-                .with_used_tickets(Box::new(tickets.clone()));
+                .with_used_tickets(Box::new(tickets.clone()))
+                .with_cookie_keys(clock.now(), cookies.clone());
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
                 ports: own,
                 plane,
+                changes: changes()?,
                 mailbox,
                 others: others(&doors, number.into()),
                 board: Arc::clone(&board),
@@ -159,10 +150,9 @@ impl Gateway {
             board,
             pools,
             served: Vec::new(),
-            shared,
             settings,
             durations: Durations::default(),
-            is_userspace,
+            ground,
             kept_up: config.start.clone(),
         };
         gateway.set_pools(config);
@@ -178,7 +168,7 @@ impl Gateway {
 
     /// Moves to other settings; what is listened on stays.
     pub(super) fn configure(&mut self, config: &Ike) {
-        self.settings = for_data_plane(&config.settings, self.is_userspace);
+        self.settings = for_data_plane(&config.settings, &self.ground);
         self.set_pools(config);
         self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
         // Those that were kept up already are by the worker that they are with.
@@ -215,16 +205,10 @@ impl Gateway {
             length: pool.subnet.length(),
         };
         let wanted: Vec<Prefix> = config.pools.iter().map(prefix).collect();
-        if let Some(shared) = &self.shared {
-            wanted
-                .iter()
-                .filter(|prefix| !self.served.contains(prefix))
-                .for_each(|prefix| shared.serve(*prefix));
-            self.served
-                .iter()
-                .filter(|prefix| !wanted.contains(prefix))
-                .for_each(|prefix| shared.unserve(*prefix));
-        }
+        let ground = &self.ground;
+        let (new, old) = (wanted.iter(), self.served.iter());
+        new.filter(|prefix| !self.served.contains(prefix)).for_each(|prefix| ground.serve(*prefix));
+        old.filter(|prefix| !wanted.contains(prefix)).for_each(|prefix| ground.unserve(*prefix));
         self.served = wanted;
     }
 
@@ -354,6 +338,11 @@ impl Gateway {
         async move { count.await > 0 }
     }
 
+    /// Who carries the packets of Child SAs.
+    pub(super) fn dataplane(&self) -> DataplaneView {
+        self.ground.view()
+    }
+
     /// How many workers there are.
     pub(super) fn workers(&self) -> u32 {
         u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
@@ -371,6 +360,11 @@ impl Gateway {
         (number(ike), number(children))
     }
 
+    /// Whether a worker asks those for a cookie who would like an SA.
+    pub(super) fn wants_cookies(&self) -> bool {
+        self.workers.iter().any(|worker| worker.figures().asks_for_cookies)
+    }
+
     /// Everything that is counted.
     pub(super) fn figures(&self) -> IkeFigures {
         let mut figures = IkeFigures::default();
@@ -378,7 +372,7 @@ impl Gateway {
             let own = worker.figures();
             figures.add(&own.counts, &own.counters);
         }
-        figures.carried = self.shared.as_ref().map(|shared| shared.usage()).unwrap_or_default();
+        figures.carried = self.ground.usage();
         figures.durations = self.durations.clone();
         figures
     }
@@ -417,20 +411,28 @@ impl Keep for Doors {
     }
 }
 
+/// What becomes of this machine's addresses and routes.
+fn changes() -> Result<Option<Changes>> {
+    Changes::subscribe().map(Some).context("subscribing to changes of addresses and routes")
+}
+
 /// The ways into all workers but this one.
 fn others(doors: &[Door], number: usize) -> Vec<Door> {
     let all = doors.iter().enumerate();
     all.filter(|(other, _)| *other != number).map(|(_, door)| door.clone()).collect()
 }
 
-/// The sockets of every worker: for each address both ports.
+/// The sockets of every worker: for each address both ports, and one for each rank.
 fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
     let mut all: Vec<Vec<Port>> = (0..workers).map(|_| Vec::new()).collect();
     for address in addresses {
         for port in [IKE_PORT, NAT_T_PORT] {
             // The kernel counts the sockets of an address in the order in which they were bound.
-            for own in &mut all {
-                own.push(Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?);
+            for rank in Rank::ALL {
+                for own in &mut all {
+                    let bound = Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?;
+                    own.push(bound.of_rank(rank));
+                }
             }
             if let Some(last) = all.first().and_then(|own| own.last()) {
                 last.steer(workers)?;
@@ -441,8 +443,8 @@ fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
 }
 
 /// The settings as the data plane needs them: one without raw sockets wants ESP in UDP.
-fn for_data_plane(settings: &Arc<Settings>, is_userspace: bool) -> Arc<Settings> {
-    if !is_userspace {
+fn for_data_plane(settings: &Arc<Settings>, ground: &Ground) -> Arc<Settings> {
+    if !ground.needs_udp() {
         return Arc::clone(settings);
     }
     let mut settings = Settings::clone(settings);

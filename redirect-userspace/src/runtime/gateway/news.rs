@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn heard(number: usize) -> Event {
-        Event::CookiesChanged { are_wanted: true, half_open: number }
+        Event::CookiesChanged { are_wanted: true, half_open: number, is_crowded: false }
     }
 
     fn poll(board: &Board) -> Option<Page> {

@@ -7,6 +7,8 @@
 //!   bounded.
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +26,7 @@ use tokio::sync::oneshot;
 use super::locate::Locator;
 use super::news::Board;
 use crate::control::{SaPage, SaQuery};
+use crate::dataplane::kernel::Kernel;
 use crate::dataplane::none::Nobody;
 use crate::dataplane::userspace::Userspace;
 use crate::dataplane::{DataPlane, News};
@@ -35,7 +38,8 @@ use crate::ike::{
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
 use crate::machine::{Machine as _, Outbox};
-use crate::net::ike::{BATCH, Inbox, Port};
+use crate::net::ike::{BATCH, Inbox, Port, Rank};
+use crate::net::routes::Changes;
 use crate::runtime::clock::Clock;
 use crate::time::Now;
 
@@ -114,6 +118,8 @@ pub(super) enum Order {
     Targets(Arc<Targets>),
     /// A gateway was looked for.
     Located(Request, Vec<Way>),
+    /// The ways to these peers were looked for.
+    Ways(Vec<IpAddr>, Vec<Way>),
     /// Other addresses of the cluster than before are another node's.
     HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
@@ -139,6 +145,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -148,6 +156,8 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
+    /// What becomes of this machine's addresses and routes.
+    pub(super) changes: Option<Changes>,
     /// What it is told, and the other workers.
     pub(super) mailbox: Mailbox,
     pub(super) others: Vec<Door>,
@@ -160,6 +170,8 @@ pub(super) enum Plane {
     None(Nobody),
     /// This thread.
     Userspace(Box<Userspace>),
+    /// The kernel.
+    Kernel(Box<Kernel>),
 }
 
 impl Plane {
@@ -167,6 +179,25 @@ impl Plane {
         match self {
             Self::None(nobody) => nobody,
             Self::Userspace(userspace) => &mut **userspace,
+            Self::Kernel(kernel) => &mut **kernel,
+        }
+    }
+
+    /// What IKE wants to know since it asked last.
+    fn news(&mut self) -> Vec<News> {
+        match self {
+            Self::None(_) => Vec::new(),
+            Self::Userspace(userspace) => userspace.news().collect(),
+            Self::Kernel(kernel) => kernel.news().collect(),
+        }
+    }
+
+    /// What tells that there is something to do.
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::None(_) => None,
+            Self::Userspace(userspace) => Some(userspace.queue().as_fd()),
+            Self::Kernel(kernel) => Some(kernel.as_fd()),
         }
     }
 
@@ -174,6 +205,7 @@ impl Plane {
         let usage = match self {
             Self::None(nobody) => nobody.usage(spi),
             Self::Userspace(userspace) => userspace.usage(spi),
+            Self::Kernel(kernel) => kernel.usage(spi),
         };
         usage.unwrap_or_default()
     }
@@ -189,8 +221,11 @@ impl Worker {
         for (number, port) in (0..).zip(&parts.ports) {
             epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
         }
-        if let Plane::Userspace(plane) = &parts.plane {
-            epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
+        if let Some(plane) = parts.plane.watched() {
+            epoll.add(plane, EpollEvent::new(watch, TUNNELS)).context("watching the data plane")?;
+        }
+        if let Some(changes) = &parts.changes {
+            epoll.add(changes, EpollEvent::new(watch, CHANGES)).context("watching addresses and routes")?;
         }
         let figures = Arc::new(Mutex::new(Figures::default()));
         let locator = Locator::new(door.clone());
@@ -210,6 +245,8 @@ impl Worker {
                     inbox: Some(Inbox::new()),
                     figures: shown,
                     shown_at: Now::default(),
+                    full_turns: 0,
+                    is_crowded: false,
                     is_stopping: false,
                 };
                 turn.serve(&epoll);
@@ -282,6 +319,9 @@ struct Turn {
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
     shown_at: Now,
+    /// Turns in a row in which more newcomers were waiting than were let in.
+    full_turns: u32,
+    is_crowded: bool,
     is_stopping: bool,
 }
 
@@ -302,15 +342,22 @@ impl Turn {
             let now = self.parts.clock.now();
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
-            for event in events.iter().take(ready) {
-                if let Ok(number) = usize::try_from(event.data())
-                    && number < self.parts.ports.len()
-                {
-                    self.receive(now, number);
-                }
+            let numbers = events.iter().take(ready).filter_map(|event| usize::try_from(event.data()).ok());
+            let mut waiting: Vec<usize> = numbers.filter(|number| *number < self.parts.ports.len()).collect();
+            // Those who have an SA first, and all of them; of those who want one a few at a time.
+            waiting.sort_unstable_by_key(|number| self.parts.ports.get(*number).map(Port::rank));
+            let known = waiting.partition_point(|number| {
+                self.parts.ports.get(*number).is_some_and(|port| port.rank() == Rank::Known)
+            });
+            let newcomers = waiting.split_off(known);
+            for number in waiting {
+                self.receive(now, number);
             }
-            if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
-                plane.send(&self.parts.ports);
+            if has_packets {
+                self.serve_tunnels(now);
+            }
+            if is_ready(CHANGES) && self.parts.changes.as_ref().is_some_and(Changes::take) {
+                self.step(now, Input::RoutesChanged);
             }
             if rings {
                 let _ = self.parts.mailbox.door.bell.read();
@@ -321,12 +368,25 @@ impl Turn {
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            self.admit(now, &newcomers);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
             self.parts.board.post(&mut self.heard);
             self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
+        }
+    }
+
+    /// Carries what waits for tunnels, or hears what the kernel says of them.
+    fn serve_tunnels(&mut self, now: Now) {
+        match &mut self.parts.plane {
+            Plane::None(_) => {}
+            Plane::Userspace(plane) => plane.send(&self.parts.ports),
+            Plane::Kernel(plane) => {
+                plane.listen(now);
+                self.tell(now);
+            }
         }
     }
 
@@ -359,29 +419,47 @@ impl Turn {
             .unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Takes in what has arrived at a socket.
+    /// Takes in what has arrived at a socket of those who have an SA here.
     fn receive(&mut self, now: Now, number: usize) {
         for _ in 0..BATCHES {
-            let Some(port) = self.parts.ports.get(number) else { return };
-            let Some(mut inbox) = self.inbox.take() else { return };
-            let received = inbox.receive(port);
-            for datagram in inbox.datagrams() {
-                let path = Path { local: datagram.local, remote: datagram.remote };
-                if datagram.is_whole {
-                    self.datagram(now, path, datagram.octets);
-                }
-            }
-            self.inbox = Some(inbox);
-            self.tell(now);
-            match received {
-                Ok(received) if received == BATCH => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "reading a socket of the gateway failed");
-                    return;
-                }
+            if self.receive_some(now, number, BATCH) < BATCH {
+                return;
             }
         }
+    }
+
+    /// Lets some of those in who have none, and tells IKE whether there are more than it keeps up with.
+    fn admit(&mut self, now: Now, newcomers: &[usize]) {
+        let mut is_full = false;
+        for number in newcomers {
+            let is_new = self.parts.ports.get(*number).map(Port::rank) == Some(Rank::New);
+            is_full |= self.receive_some(now, *number, ADMITTED) == ADMITTED && is_new;
+        }
+        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
+        let is_crowded = self.full_turns >= CROWDED;
+        if is_crowded != self.is_crowded {
+            self.is_crowded = is_crowded;
+            self.step(now, Input::Crowded(is_crowded));
+        }
+    }
+
+    /// Takes in a batch, says how many datagrams there were.
+    fn receive_some(&mut self, now: Now, number: usize, most: usize) -> usize {
+        let Some(port) = self.parts.ports.get(number) else { return 0 };
+        let Some(mut inbox) = self.inbox.take() else { return 0 };
+        let received = inbox.receive_some(port, most);
+        for datagram in inbox.datagrams() {
+            let path = Path { local: datagram.local, remote: datagram.remote };
+            if datagram.is_whole {
+                self.datagram(now, path, datagram.octets);
+            }
+        }
+        self.inbox = Some(inbox);
+        self.tell(now);
+        received.unwrap_or_else(|error| {
+            tracing::debug!(%error, "reading a socket of the gateway failed");
+            0
+        })
     }
 
     fn datagram(&mut self, now: Now, path: Path, octets: &mut [u8]) {
@@ -398,9 +476,7 @@ impl Turn {
 
     /// Tells IKE what the data plane has seen.
     fn tell(&mut self, now: Now) {
-        let Plane::Userspace(plane) = &mut self.parts.plane else { return };
-        let news: Vec<News> = plane.news().collect();
-        for news in news {
+        for news in self.parts.plane.news() {
             match news {
                 News::Moved(inbound, path) => self.step(now, Input::Moved { inbound, path }),
                 News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
@@ -438,11 +514,14 @@ impl Turn {
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
-            Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
+            Output::Move { inbound, outer } => self.parts.plane.executor().redirect(inbound, outer),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
+            Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
+            // No profile asks a server.
+            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
             Output::Event(event) => self.heard.push(event),
         }
     }
@@ -461,6 +540,7 @@ impl Turn {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
+            Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {
@@ -515,6 +595,7 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
@@ -523,12 +604,19 @@ impl Turn {
 
 /// The bell's number among the events; sockets count from zero.
 const BELL: u64 = u64::MAX;
-/// The TUN queue's number.
+/// The data plane's number.
 const TUNNELS: u64 = u64::MAX - 1;
+/// The number of what becomes of addresses and routes.
+const CHANGES: u64 = u64::MAX - 2;
 /// Events that are taken in at once: more than there are descriptors.
 const MAX_EVENTS: usize = 64;
 /// Batches read from one socket before the others have their turn.
 const BATCHES: usize = 4;
+/// Newcomers that are let in from one socket before those who have an SA have their turn again: a
+/// key exchange each, half a millisecond in all.
+const ADMITTED: usize = 16;
+/// So many turns with [`ADMITTED`] newcomers in a row are a crowd: about a tenth of a second's work.
+const CROWDED: u32 = 200;
 /// Datagrams from elsewhere that may wait.
 const MAX_WAITING: usize = 4_096;
 /// What keeps a NAT's mapping alive (`RFC 3948 §2.3`).
