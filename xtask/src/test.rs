@@ -217,7 +217,7 @@ fn folder_in_machine(name: &'static str, deadline: Duration) -> Result<usize> {
         .args(target.args())
         .args(["--no-run", "--message-format", "json-render-diagnostics"])
         .read()?;
-    let binary = test_binary(&messages, name)
+    let binary = executable(&messages, "test", name)
         .with_context(|| format!("cargo did not name the test binary `{name}`"))?;
     let count = count(target, Ignored::Run)?;
 
@@ -236,12 +236,12 @@ fn folder_in_machine(name: &'static str, deadline: Duration) -> Result<usize> {
     Ok(count)
 }
 
-/// The executable of a test target, in the messages of cargo.
-fn test_binary(messages: &str, name: &str) -> Option<PathBuf> {
+/// The executable of a target of this kind (`test`, `bench`), in the messages of cargo.
+pub(crate) fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
     messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_wanted =
-            message.pointer("/target/name")? == name && message.pointer("/target/kind/0")? == "test";
+            message.pointer("/target/name")? == name && message.pointer("/target/kind/0")? == kind;
         let executable = message.get("executable")?.as_str()?;
         is_wanted.then(|| PathBuf::from(executable))
     })
@@ -277,8 +277,8 @@ mod tests {
 {"reason":"compiler-artifact","target":{"kind":["test"],"name":"xdp"},"executable":"/t/deps/xdp-1"}
 {"reason":"build-finished","success":true}"#;
 
-        assert_eq!(test_binary(messages, "xdp"), Some(PathBuf::from("/t/deps/xdp-1")));
-        assert_eq!(test_binary(messages, "e2e"), None);
+        assert_eq!(executable(messages, "test", "xdp"), Some(PathBuf::from("/t/deps/xdp-1")));
+        assert_eq!(executable(messages, "test", "e2e"), None);
     }
 
     #[test]

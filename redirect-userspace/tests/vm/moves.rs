@@ -57,7 +57,7 @@ fn a_client_changes_its_address_in_mid_transfer() {
 
     traffic::stream((place, own), (&scene.site, inside(false)), |stream| {
         stream.wait_for(SOME, PATIENCE)?;
-        place.ip("address add 10.50.0.201/24 dev eth0\naddress delete 10.50.0.101/24 dev eth0\n")?;
+        place.ip("address delete 10.50.0.101/24 dev eth0\naddress add 10.50.0.201/24 dev eth0\n")?;
         wait::until("the gateway sends to the new address", PATIENCE, || {
             let states = listed(&scene.site, "state")?;
             let there = states.iter().filter(|state| state.contains("10.50.0.201")).count();

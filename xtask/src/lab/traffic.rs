@@ -53,6 +53,40 @@ pub fn transfer(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), octets: us
     })
 }
 
+/// Sends so many octets by TCP from one address to the other, and waits until all have come.
+///
+/// # Errors
+///
+/// When the connection stands still, or not all of them come.
+pub fn send_all(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), octets: usize) -> Result<()> {
+    let listener = to.0.enter(|| TcpListener::bind((to.1, 0))).context("listening")?;
+    let address = listener.local_addr().context("listening")?;
+    let stream = from.0.enter(|| connect(from.1, address)).context("connecting")?;
+    let (mut end, _) = listener.accept().context("accepting")?;
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(move || -> Result<usize> {
+            end.set_read_timeout(Some(PATIENCE)).context("setting a timeout")?;
+            let (mut piece, mut received) = (vec![0; 1 << 16], 0);
+            loop {
+                match end.read(&mut piece).context("receiving")? {
+                    0 => return Ok(received),
+                    length => received += length,
+                }
+            }
+        });
+        let piece = vec![0x55; 1 << 16];
+        let mut left = octets;
+        while let Some(next) = piece.get(..left.min(piece.len())).filter(|next| !next.is_empty()) {
+            send(&stream, next)?;
+            left -= next.len();
+        }
+        stream.shutdown(Shutdown::Write).context("ending the stream")?;
+        let received = receiver.join().map_err(|_panic| anyhow!("the receiver panicked"))??;
+        ensure!(received == octets, "{received} of {octets} octets came");
+        Ok(())
+    })
+}
+
 /// How far a [`stream`] has come.
 #[derive(Debug)]
 pub struct Progress<'a>(&'a AtomicU64);

@@ -18,6 +18,7 @@ mod nat;
 mod redirect;
 mod rekey;
 mod resume;
+mod worn;
 
 use crate::crypto::Provider;
 use crate::ike::wire::{
