@@ -46,7 +46,10 @@ impl Ground {
         let workers = ports.len();
         let (is_kernel, reason) = match engine.dataplane {
             Dataplane::None | Dataplane::Userspace => (false, None),
-            Dataplane::Kernel => (true, None),
+            Dataplane::Kernel => {
+                kernel::probe(&terms).context("ike.dataplane")?;
+                (true, None)
+            }
             Dataplane::Auto => match kernel::probe(&terms) {
                 Ok(()) => (true, None),
                 Err(error) => (false, Some(format!("{error:#}"))),
