@@ -654,11 +654,12 @@ fn credentials_that_do_not_fit_are_named_with_the_reason() {
             "crl = \"/pki/none\"\n",
             &["13:7: \"/pki/none\": cannot be read: No such file or directory (os error 2)"],
         ),
+        // Peers may bring along what must be known.
+        ("revocation = \"strict\"\n", &[]),
         (
-            "revocation = \"strict\"\n",
-            &["13:14: \"strict\" needs `crl`: without a list no certificate is believed"],
+            "revocation = \"soft\"\n",
+            &["13:14: `revocation` is \"relaxed\", \"ifuri\" or \"strict\", not \"soft\""],
         ),
-        ("revocation = \"soft\"\n", &["13:14: `revocation` is \"relaxed\" or \"strict\", not \"soft\""]),
     ] {
         let rest = rest.replace("/pki/", &format!("{}/", pki.0.path().display()));
         assert_eq!(pki.mistakes(["ca", "ca"], &rest), expected, "{rest}");
