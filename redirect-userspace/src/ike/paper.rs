@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::time::UnixTime;
 
@@ -17,6 +18,14 @@ pub struct Paper {
     pub owner: Box<str>,
     /// Until when it is good.
     pub until: UnixTime,
+}
+
+impl Paper {
+    /// For how long it is good; zero when that is over.
+    #[must_use]
+    pub fn left(&self, now: UnixTime) -> Duration {
+        self.until.since_epoch().saturating_sub(now.since_epoch())
+    }
 }
 
 /// What is good until a time.
