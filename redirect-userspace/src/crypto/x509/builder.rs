@@ -132,20 +132,33 @@ impl Recipe {
             der: vec![],
         };
         let signer = issuer.unwrap_or(&owner);
-        let extensions: Vec<&[u8]> = self.extensions.iter().map(Vec::as_slice).collect();
-        let body = sequence(&[
-            &element(tag::constructed(0), &[&element(tag::INTEGER, &[&[2]])]),
-            &integer(self.serial),
-            signer.kind.identifier(),
-            &signer.subject,
-            &sequence(&self.validity.map(time).each_ref().map(Vec::as_slice)),
-            &owner.subject,
-            &owner.spki,
-            &element(tag::constructed(3), &[&sequence(&extensions)]),
-        ]);
-        owner.der = signer.signed(&body);
+        let certificate =
+            certificate(&owner.subject, &owner.spki, (self.serial, self.validity), &self.extensions, signer);
+        owner.der = certificate;
         owner
     }
+}
+
+/// A certificate for whoever has this name and key.
+fn certificate(
+    subject: &[u8],
+    spki: &[u8],
+    (serial, validity): (u32, [&str; 2]),
+    extensions: &[Vec<u8>],
+    signer: &Owner,
+) -> Vec<u8> {
+    let extensions: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
+    let body = sequence(&[
+        &element(tag::constructed(0), &[&element(tag::INTEGER, &[&[2]])]),
+        &integer(serial),
+        signer.kind.identifier(),
+        &signer.subject,
+        &sequence(&validity.map(time).each_ref().map(Vec::as_slice)),
+        subject,
+        spki,
+        &element(tag::constructed(3), &[&sequence(&extensions)]),
+    ]);
+    signer.signed(&body)
 }
 
 impl KeyKind {
@@ -212,6 +225,13 @@ impl Owner {
     #[must_use]
     pub fn key(&self) -> PrivateKey {
         PrivateKey::from_pkcs8(&self.pkcs8).unwrap()
+    }
+
+    /// The certificate of a CA for the same name and key, from another issuer.
+    #[must_use]
+    pub fn cross(&self, issuer: &Self) -> Vec<u8> {
+        let Recipe { serial, validity, extensions, .. } = Recipe::ca("again");
+        certificate(&self.subject, &self.spki, (serial, validity), &extensions, issuer)
     }
 
     /// The certificate, in PEM.
