@@ -140,12 +140,11 @@ mod tests {
 
     /// For how many seconds a certificate is said to be good.
     fn said(news: &[Papers]) -> Vec<u64> {
-        news.iter()
-            .map(|event| match event {
-                Papers::Expires { left, .. } => left.as_secs(),
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        let left = |event: &Papers| {
+            let Papers::Expires { left, .. } = event else { panic!("{event:?}") };
+            left.as_secs()
+        };
+        news.iter().map(left).collect()
     }
 
     #[test]

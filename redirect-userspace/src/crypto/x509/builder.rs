@@ -378,12 +378,11 @@ pub fn pem(label: &str, octets: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in octets.chunks(48) {
         for group in line.chunks(3) {
-            let mut bits = [0; 4];
-            bits[1..=group.len()].copy_from_slice(group);
-            let bits = u32::from_be_bytes(bits);
+            let octets = group.iter().copied().chain([0; 2]).take(3);
+            let bits = octets.fold(0, |bits, octet| bits << 8 | usize::from(octet));
             for (position, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-                let digit = usize::try_from(bits >> shift & 0x3f).unwrap();
-                text.push(if position <= group.len() { DIGITS[digit].into() } else { '=' });
+                let digit = DIGITS.get(bits >> shift & 0x3f).copied().unwrap();
+                text.push(if position <= group.len() { digit.into() } else { '=' });
             }
         }
         text.push('\n');

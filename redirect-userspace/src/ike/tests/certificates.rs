@@ -76,11 +76,10 @@ fn messages(pair: &mut Pair) -> Vec<Plain> {
 
 fn encodings(message: &Plain) -> Vec<CertEncoding> {
     let payloads = message.payloads();
-    let encodings = payloads.iter().filter_map(|payload| match payload {
-        Payload::Cert(certificate) => Some(certificate.encoding),
-        _ => None,
-    });
-    encodings.collect()
+    let encoding = |payload: &Payload<'_>| {
+        if let Payload::Cert(certificate) = payload { Some(certificate.encoding) } else { None }
+    };
+    payloads.iter().filter_map(encoding).collect()
 }
 
 fn requests(message: &Plain) -> Vec<CertRequest<'_>> {
@@ -91,11 +90,14 @@ fn requests(message: &Plain) -> Vec<CertRequest<'_>> {
 
 /// Why somebody was refused, in words.
 fn details(events: &[Event]) -> Vec<String> {
-    let details = events.iter().filter_map(|event| match event {
-        Event::Refused { detail, .. } | Event::ConnectFailed { detail, .. } => Some(detail.to_string()),
-        _ => None,
-    });
-    details.collect()
+    let detail = |event: &Event| {
+        if let Event::Refused { detail, .. } | Event::ConnectFailed { detail, .. } = event {
+            Some(detail.to_string())
+        } else {
+            None
+        }
+    };
+    events.iter().filter_map(detail).collect()
 }
 
 const RELAXED: Revocation = Revocation::Relaxed;
