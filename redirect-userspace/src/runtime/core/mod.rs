@@ -170,6 +170,7 @@ impl Core {
         self.entrust().await;
         // Only now: whoever takes over is ready to answer.
         self.tend()?;
+        self.tend_papers().await;
         self.elect()?;
         self.refresh()
     }
