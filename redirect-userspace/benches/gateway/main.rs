@@ -18,6 +18,7 @@
 )]
 
 mod detour;
+mod drain;
 mod flood;
 mod growth;
 mod handshake;
@@ -50,13 +51,14 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("handshake", handshake::run),
     ("growth", growth::run),
     ("seal", seal::run),
     ("tunnel", tunnel::run),
     ("flood", flood::run),
     ("detour", detour::run),
+    ("drain", drain::run),
 ];
 
 fn main() -> Result<()> {

@@ -116,7 +116,9 @@ impl Orders {
             let octets = self.receive()?;
             if let Some(frame) = Frames(octets.expose()).find(|frame| frame.sequence == sequence) {
                 return match frame.kind {
-                    ERROR => Err(result(frame.body).err().unwrap_or(io::ErrorKind::InvalidData.into())),
+                    ERROR => {
+                        Err(result(frame.body).err().unwrap_or_else(|| io::ErrorKind::InvalidData.into()))
+                    }
                     _ => Ok(read(frame)),
                 };
             }
@@ -213,11 +215,9 @@ impl Events {
                 // From somebody else than the kernel.
                 Ok(None) => {}
                 Ok(Some(octets)) => return Ok(Some(octets)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(None),
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -20,6 +20,7 @@ mod ike;
 pub mod journal;
 pub mod log;
 pub mod metrics;
+mod papers;
 mod standby;
 
 use std::fmt;
@@ -35,6 +36,7 @@ use crate::time::UnixTime;
 
 pub use self::elected::Elected;
 use self::log::write as write_line;
+pub use self::papers::Papers;
 use journal::Journal;
 
 /// Something that happened in the daemon.
@@ -132,6 +134,8 @@ pub enum Event {
         /// The gateway.
         gateway: GatewayName,
     },
+    /// Something happened to certificates, keys, lists of revoked certificates and OCSP responses.
+    Papers(Papers),
     /// The configuration was refused; the one before stays in force.
     ReloadFailed {
         /// What is wrong with it.
@@ -268,6 +272,7 @@ impl Event {
             Self::MemberDown { .. } => "member-down",
             Self::MemberRemoved { .. } => "member-removed",
             Self::MemberUp { .. } => "member-up",
+            Self::Papers(event) => event.name(),
             Self::ReloadFailed { .. } => "reload-failed",
             Self::Reloaded => "reloaded",
             Self::Standby { event, .. } => standby::name(event),
@@ -306,6 +311,7 @@ impl Event {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
             },
+            Self::Papers(event) => event.severity(),
             Self::Standby { event, .. } => standby::severity(event),
             Self::Stopped { reason } => match reason {
                 StopReason::Signal => Severity::Info,
@@ -349,6 +355,7 @@ impl Event {
             Self::MemberAdded { gateway } | Self::MemberRemoved { gateway } | Self::MemberUp { gateway } => {
                 vec![("gateway", gateway.to_string())]
             }
+            Self::Papers(event) => event.fields(),
             Self::ReloadFailed { why } => vec![("why", why.clone())],
             Self::Standby { group, event } => standby::fields(group, event),
             Self::Started { version } => vec![("version", (*version).to_owned())],
@@ -391,6 +398,7 @@ impl fmt::Display for Event {
             Self::MemberDown { gateway, reason } => write!(f, "{gateway} is not offered: {}", reason.name()),
             Self::MemberRemoved { gateway } => write!(f, "{gateway} left"),
             Self::MemberUp { gateway } => write!(f, "{gateway} is offered"),
+            Self::Papers(event) => event.fmt(f),
             Self::ReloadFailed { why } => write!(f, "configuration refused: {why}"),
             Self::Reloaded => f.write_str("the new configuration is in force"),
             Self::Standby { group, event } => standby::display(group, event, f),
@@ -470,6 +478,7 @@ pub(crate) mod fixtures {
         events.extend(clb::fixtures::events().into_iter().map(Event::Clb));
         events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
         events.extend(ike::fixtures::events().into_iter().map(Event::Ike));
+        events.extend(papers::fixtures::events().into_iter().map(Event::Papers));
         let group = || "group1".parse().unwrap();
         events.extend(
             standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),
@@ -549,6 +558,9 @@ mod tests {
                 ("child-refused", Severity::Warn),
                 ("redirect-refused", Severity::Warn),
                 ("cookies-changed", Severity::Warn),
+                ("certificate-expires", Severity::Warn),
+                ("revocation-outdated", Severity::Warn),
+                ("credentials-refused", Severity::Error),
                 ("hsrp-different-vip", Severity::Warn),
                 ("hsrp-discarded", Severity::Warn),
                 ("hsrp-duplicate-address", Severity::Warn),

@@ -10,6 +10,7 @@
 mod authentication;
 mod credentials;
 mod eap;
+mod files;
 mod limits;
 mod peer;
 mod pool;
@@ -21,6 +22,8 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub(super) use self::files::Files;
+use self::files::Kept;
 use self::limits::{Times, limits, retransmission, times, tun};
 use self::peer::Peers;
 use self::pool::Pools;
@@ -36,6 +39,7 @@ use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
+pub use self::files::Reread;
 pub use self::limits::{
     CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_PREFIX, HALF_OPEN_PER_SOURCE,
     HALF_OPEN_TIMEOUT, NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
@@ -66,6 +70,7 @@ pub struct Ike {
     pub start: Vec<Name>,
     /// What changes only with a restart.
     pub engine: Engine,
+    kept: Kept,
     fingerprint: Fingerprint,
 }
 
@@ -128,6 +133,7 @@ struct Reading<'p> {
     client: &'p RedirectClient,
     /// `[[ike.user]]`
     users: Arc<Users>,
+    files: Files,
     fingerprint: Fingerprint,
 }
 
@@ -155,8 +161,7 @@ impl Debug for Fingerprint {
 pub(super) fn ike(
     root: &mut Section<'_>,
     (redirect, reconnect): (&Redirect, Option<Reconnect>),
-    text: &str,
-    now: UnixTime,
+    (text, now, files): (&str, UnixTime, Files),
     problems: &mut Problems,
 ) -> Option<Ike> {
     let mut section = root.section("ike", problems);
@@ -170,7 +175,8 @@ pub(super) fn ike(
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
     let users = Arc::new(Users::new([]));
-    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, users, fingerprint };
+    let mut reading =
+        Reading { problems, text, now, redirect_auth, tickets, client, users, files, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
@@ -220,7 +226,8 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
     reading.fingerprint.add(format!("{settings:?} {pools:?} {start:?} {engine:?}").as_bytes());
-    Some(Ike { settings: Arc::new(settings), pools, start, engine, fingerprint: reading.fingerprint })
+    let (kept, fingerprint) = (std::mem::take(&mut reading.files).finish(), reading.fingerprint);
+    Some(Ike { settings: Arc::new(settings), pools, start, engine, kept, fingerprint })
 }
 
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {

@@ -492,7 +492,8 @@ impl DataPlane for Kernel {
         let mut result = Ok(());
         if is_new && let Some(sa) = self.sas.get(&inbound) {
             for key in sa.keys_out() {
-                result = result.and(self.change(key, |claims| claims.claim(key, inbound, sa.template_out())));
+                let changed = self.change(key, |claims| claims.claim(key, inbound, sa.template_out()));
+                result = result.and(changed);
             }
         }
         if let Some(old) = replaced
@@ -501,7 +502,8 @@ impl DataPlane for Kernel {
             && let Some(sa) = self.sas.get(&old)
         {
             for key in sa.keys_out() {
-                result = result.and(self.change(key, |claims| claims.release(key, old)));
+                let changed = self.change(key, |claims| claims.release(key, old));
+                result = result.and(changed);
             }
         }
         if let Err(error) = result {

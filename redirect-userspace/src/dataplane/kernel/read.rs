@@ -122,7 +122,8 @@ pub(super) fn state(frame: Frame<'_>) -> Option<StateSeen> {
             attribute::REPLAY => {
                 let (sent, received) = (number(value, 0)?, number(value, 4)?);
                 let bitmap = vec![number(value, 8)?];
-                seen.numbers.get_or_insert(Numbers { sent: sent.into(), received: received.into(), bitmap });
+                let numbers = || Numbers { sent: sent.into(), received: received.into(), bitmap };
+                seen.numbers.get_or_insert_with(numbers);
             }
             _ => {}
         }

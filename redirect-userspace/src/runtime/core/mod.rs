@@ -30,6 +30,7 @@ use self::drain::Draining;
 use self::elected::{Elections, spoken};
 use self::gate::Gate;
 use self::leaving::Elsewhere;
+use self::papers::Tending;
 
 mod aim;
 mod drain;
@@ -37,7 +38,9 @@ mod elected;
 mod gate;
 mod interfaces;
 mod leaving;
+mod papers;
 mod reload;
+mod tickets;
 
 /// Beats between two looks at the counters: the age of what `show` and a scrape see.
 const BEATS_PER_REFRESH: u32 = 2;
@@ -45,6 +48,9 @@ const BEATS_PER_REFRESH: u32 = 2;
 const BEATS_PER_INSPECTION: u32 = 10;
 /// Beats between two samples of this node's load: half a second evens out single bursts.
 const BEATS_PER_SAMPLE: u32 = 5;
+
+/// Beats between two looks at certificates and the files that they are in.
+const BEATS_PER_LOOK: u32 = 10;
 
 /// Guards that may end one after the other before the daemon gives up: something then keeps them
 /// from working that a restart may mend.
@@ -73,6 +79,7 @@ pub(super) struct Core {
     aim: Aim,
     elsewhere: Elsewhere,
     gate: Gate,
+    papers: Tending,
     /// While this node loses its clients.
     draining: Option<Draining>,
     /// Whether the operator drains a node that is in no elected cluster.
@@ -123,6 +130,7 @@ impl Core {
             aim: Aim::new(multiplier),
             elsewhere: Elsewhere::default(),
             gate,
+            papers: Tending::default(),
             draining: None,
             is_drained_alone: false,
             is_stopping: false,
@@ -162,6 +170,7 @@ impl Core {
         self.entrust().await;
         // Only now: whoever takes over is ready to answer.
         self.tend()?;
+        self.tend_papers().await;
         self.elect()?;
         self.refresh()
     }
@@ -220,8 +229,9 @@ impl Core {
                 }
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
-                    GatewayNews::Events(events) => {
+                    GatewayNews::Heard(events, used) => {
                         events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        self.share(&used)?;
                     }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),
                 },
@@ -248,6 +258,9 @@ impl Core {
         if beats.is_multiple_of(BEATS_PER_INSPECTION) {
             self.inspect().await?;
         }
+        if beats.is_multiple_of(BEATS_PER_LOOK) {
+            self.tend_papers().await;
+        }
         if beats.is_multiple_of(BEATS_PER_REFRESH) {
             self.refresh()?;
         }
@@ -257,6 +270,7 @@ impl Core {
     /// Steps the cluster machine and executes its outputs in order.
     fn step(&mut self, input: Input<'_>) -> Result<()> {
         self.cluster.step(self.clock.now(), input, &mut self.outbox);
+        let mut used = Vec::new();
         while let Some(output) = self.outbox.pop() {
             match output {
                 Output::SetGateway { index, gateway } => {
@@ -272,7 +286,11 @@ impl Core {
                 Output::Dial { connection, to } => self.dial(connection, to),
                 Output::Write { peer, octets } => self.write(peer, octets.as_ref().to_vec()),
                 Output::Close { peer } => self.close(peer),
+                Output::TicketUsed(ticket) => used.push(tickets::to_ike(&ticket)),
             }
+        }
+        if let Some(gateway) = self.gateway.as_ref().filter(|_| !used.is_empty()) {
+            gateway.tickets_used(used);
         }
         Ok(())
     }
@@ -310,6 +328,7 @@ impl Core {
             standby: self.standby_views(),
             ike: self.ike_figures()?,
             drain: self.drain_status(),
+            certificates: Arc::clone(&self.papers.shown),
         };
         self.aim(&cluster);
         self.snapshots.send_replace(Arc::new(snapshot));
