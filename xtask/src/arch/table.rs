@@ -121,6 +121,7 @@ pub(crate) const LAYERS: &[Layer] = &[
                 "ike::Outer",
                 "ike::Path",
                 "ike::Usage",
+                "ike::Volume",
                 "ike::Shard",
                 "ike::NAT_T_PORT",
                 "ike::wire",
@@ -197,7 +198,7 @@ pub(crate) const LAYERS: &[Layer] = &[
             ],
         ],
     ),
-    outside("testing", &[BASE, &["crypto", "fastpath::memory"], MACHINES]),
+    outside("testing", &[BASE, &["crypto", "fastpath::memory", "dataplane::kernel", "net::xfrm"], MACHINES]),
     // Text only; its tests hold the README against the code.
     outside("manual", &[&["config", "time", "ike::Failure", "ike::ticket"], CONFIGS]),
     outside(PROGRAMS, &[&["cli", "runtime"]]),
