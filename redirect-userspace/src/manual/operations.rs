@@ -146,12 +146,13 @@ mod tests {
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
     const PAGES: [&str; 2] = [include_str!("security.rs"), include_str!("conformance.rs")];
-    const TESTS: [&str; 9] = [
+    const TESTS: [&str; 10] = [
         include_str!("../../tests/decide/main.rs"),
         include_str!("../../tests/decide/vectors.rs"),
         include_str!("../../tests/xdp/main.rs"),
         include_str!("../../tests/e2e/client.rs"),
         include_str!("../../tests/e2e/fault.rs"),
+        include_str!("../../tests/e2e/gateway/certificates.rs"),
         include_str!("../../tests/e2e/redirect.rs"),
         include_str!("../../tests/e2e/reload.rs"),
         include_str!("../../tests/e2e/strongswan.rs"),
@@ -163,12 +164,17 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 16] = [
+    const UNIT_TESTS: [&str; 21] = [
         include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
+        include_str!("../config/tests/files.rs"),
         include_str!("../config/tests/gateway.rs"),
         include_str!("../control/sa/mod.rs"),
+        include_str!("../crypto/tls/tests.rs"),
+        include_str!("../crypto/x509/ocsp/tests.rs"),
+        include_str!("../crypto/x509/tests.rs"),
+        include_str!("../ike/tests/certificates.rs"),
         include_str!("../ike/tests/resume/refusal.rs"),
         include_str!("../ike/tests/resume/back.rs"),
         include_str!("../ike/tests/resume/proof.rs"),

@@ -33,8 +33,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Drain, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
-    Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
+    Command, CookieKeys, Drain, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path,
+    Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -369,8 +369,7 @@ impl Gateway {
 
     /// Has every worker lose its clients, as fits how many of all of them it has.
     pub(super) fn drain(&self, order: impl Fn(usize, usize) -> Drain) {
-        let own: Vec<usize> =
-            self.workers.iter().map(|worker| worker.figures().counts.established).collect();
+        let own: Vec<usize> = self.workers.iter().map(|worker| worker.figures().counts.established).collect();
         let all = own.iter().sum();
         for (worker, own) in self.workers.iter().zip(own) {
             worker.order(Order::Command(Command::Drain(order(own, all))));
