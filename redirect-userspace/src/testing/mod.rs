@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod fuzz_clb;
 pub mod fuzz_hsrp;
 pub mod fuzz_ike;
+pub mod fuzz_radius;
 pub mod fuzz_ticket;
 pub mod packets;
 pub mod pair;
