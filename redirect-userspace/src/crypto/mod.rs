@@ -35,6 +35,7 @@ pub mod digest;
 mod hmac;
 pub mod integ;
 pub mod kex;
+pub mod mschap;
 #[cfg(any(test, feature = "testing"))]
 pub mod null;
 pub mod prf;

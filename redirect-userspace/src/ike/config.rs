@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authn::eap::{Credentials, Gate};
 use super::following::Following;
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
@@ -267,10 +268,12 @@ impl Debug for Authentication {
         let local = match local {
             LocalProof::SharedKey(_) => "psk",
             LocalProof::Certificate(_) => "pubkey",
+            LocalProof::Eap(credentials) => &format!("{credentials:?}"),
         };
         let remote = match remote {
             RemoteProof::SharedKey(_) => "psk",
             RemoteProof::Certificate(_) => "pubkey",
+            RemoteProof::Eap(gate) => &format!("{gate:?}"),
         };
         write!(f, "Authentication({local_id:?} by {local}, {remote_ids:?} by {remote})")
     }
@@ -282,6 +285,8 @@ pub enum LocalProof {
     SharedKey(Secret),
     /// With a signature.
     Certificate(Arc<Credential>),
+    /// By EAP, as a client.
+    Eap(Arc<Credentials>),
 }
 
 /// How the peer proves who it is.
@@ -290,6 +295,8 @@ pub enum RemoteProof {
     SharedKey(Secret),
     /// With a signature, and a certificate that one of these CAs has issued.
     Certificate(Arc<TrustStore>),
+    /// By EAP, as a client.
+    Eap(Arc<Gate>),
 }
 
 /// A certificate, those between it and its CA, and its private key.

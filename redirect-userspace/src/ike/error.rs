@@ -14,9 +14,14 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
     match failure {
         Failure::NoProposal => Some(NotifyType::NoProposalChosen),
         // RFC 7296 §2.21.2: whatever kept the peer from being authenticated, it is told one thing.
-        Failure::NoProfile | Failure::Authentication | Failure::Certificate | Failure::OtherIdentity => {
-            Some(NotifyType::AuthenticationFailed)
-        }
+        Failure::NoProfile
+        | Failure::Authentication
+        | Failure::Certificate
+        | Failure::OtherIdentity
+        | Failure::Eap
+        | Failure::EapLocked
+        | Failure::EapGateway
+        | Failure::AaaUnreachable => Some(NotifyType::AuthenticationFailed),
         Failure::NoAddress => Some(NotifyType::InternalAddressFailure),
         Failure::Selectors => Some(NotifyType::TsUnacceptable),
         Failure::BadPublicValue | Failure::Syntax => Some(NotifyType::InvalidSyntax),
@@ -111,6 +116,10 @@ mod tests {
                 "peer-refused: -",
                 "temporary-failure: TEMPORARY_FAILURE",
                 "local-error: TEMPORARY_FAILURE",
+                "eap-failed: AUTHENTICATION_FAILED",
+                "eap-locked-out: AUTHENTICATION_FAILED",
+                "eap-gateway-failed: AUTHENTICATION_FAILED",
+                "aaa-unreachable: AUTHENTICATION_FAILED",
                 "tickets-off: TICKET_NACK",
                 "ticket-malformed: TICKET_NACK",
                 "ticket-version: TICKET_NACK",

@@ -250,6 +250,14 @@ named! {
         Temporary = "temporary-failure",
         /// Something of our own failed.
         Local = "local-error",
+        /// EAP: the client could not prove who it is, or broke the protocol.
+        Eap = "eap-failed",
+        /// EAP: too many wrong passwords for this user.
+        EapLocked = "eap-locked-out",
+        /// EAP: the gateway could not prove who it is, or broke the protocol.
+        EapGateway = "eap-gateway-failed",
+        /// No server that knows the users has answered.
+        AaaUnreachable = "aaa-unreachable",
         /// A ticket, and there are no reconnect keys.
         TicketsOff = "tickets-off",
         /// What should be a ticket is none.
@@ -302,6 +310,8 @@ named! {
         Drained = "drained",
         /// The client has gone on with its session in another one, by a ticket.
         Resumed = "resumed",
+        /// The session has lasted as long as it may.
+        SessionOver = "session-over",
     }
 }
 

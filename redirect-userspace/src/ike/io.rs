@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aaa::{AaaAnswer, AaaRequest, Account, Conversation};
 use super::config::{Name, Settings};
 use super::event::Event;
 use super::redirect::Targets;
@@ -149,6 +150,8 @@ pub enum Input<'a> {
         /// no such host, or no way.
         ways: Vec<Way>,
     },
+    /// What a server says that was asked by [`Output::Aaa`].
+    Aaa(Box<AaaAnswer>),
     /// The deadline has come.
     Timeout,
 }
@@ -309,6 +312,13 @@ pub enum Output {
         /// Which gateway.
         host: GatewayAddress,
     },
+    /// A server that knows the users is asked: [`Input::Aaa`] is the answer.
+    Aaa(Box<AaaRequest>),
+    /// What was asked need not be answered any more, and nothing more will be asked: the client is gone,
+    /// or refused.
+    AaaAbandoned(Conversation),
+    /// Something about a session, for accounting.
+    Account(Box<Account>),
     /// Something happened.
     Event(Event),
 }
@@ -353,6 +363,8 @@ pub struct InstallChild {
     pub is_outbound: bool,
     /// Addresses that the peer has given to us, as its client.
     pub own_addresses: Vec<IpAddr>,
+    /// The session that it carries for, where accounts are kept ([`Account`]).
+    pub session: Option<Arc<str>>,
 }
 
 /// How much an SA has carried.

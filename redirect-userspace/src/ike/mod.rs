@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aaa;
 pub mod authn;
 mod client;
 pub mod config;
@@ -40,6 +41,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aaa::{AaaAnswer, AaaRequest, AaaVerdict, Account, AccountStage, Conversation, Grants};
 pub use endpoint::Endpoint;
 pub use event::{
     CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal,

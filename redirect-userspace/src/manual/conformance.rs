@@ -54,6 +54,24 @@
 //! | §3.9 | a nonce has 16 to 256 octets | else `nonce-length` |
 //! | §3.10 | unknown notifies in a request are ignored | yes |
 //!
+//! # RFC 7296 §2.16, EAP, and RFC 5998
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §2.16 | a first request without AUTH asks for EAP | a profile with EAP has to be there for its IDi and IDr; else `no-profile` |
+//! | §2.16 | the responder's AUTH is in its first response | yes; left out only where RFC 5998 allows it |
+//! | §2.16 | AUTH of both sides with the MSK, with SK_pi and SK_pr where a method has none | yes |
+//! | §2.16 | methods without a key SHOULD NOT be used | there is none; a server behind the gateway may use one |
+//! | §2.16 | SA, TSi, TSr, CP of the first request are answered in the last response | yes, as INITIAL_CONTACT and TICKET_REQUEST are (RFC 5723 §4.2) |
+//! | §3.16 | EAP identity requests SHOULD NOT be sent | they are when IDi is no name, or the profile says so: Windows says nothing but its address |
+//! | RFC 3748 §4.1 | an identifier that is not that of the request: discarded | the conversation ends: IKE has lost nothing and doubled nothing, so it is no accident |
+//! | RFC 3748 §4.2 | Success before a method is done: discarded | the conversation ends |
+//! | RFC 3748 §5.1 | an identity may be empty | yes: the method says who it is |
+//! | RFC 3748 §5.3.1 | a Nak only in answer to the first request of a method | else the conversation ends; what was refused is not offered again |
+//! | RFC 5685 §6 | a redirect in the first response, with AUTH, or in the last one | the last one unless `redirect-auth` says `"first"`; as a client, in neither of them without a right AUTH, and never in between |
+//! | RFC 5998 §3 | EAP_ONLY_AUTHENTICATION only with mutual methods that make a key and withstand dictionaries | announced and heeded only if every method that may come is one; EAP-MSCHAPv2 is not |
+//! | RFC 5998 §3 | not when a session is resumed | a ticket without AUTH is refused |
+//!
 //! # What of a request must hold
 //!
 //! In the order in which it is looked at; the first that does not hold gives the reason.

@@ -263,7 +263,10 @@ impl Generator<'_> {
                 | Output::Remove { .. }
                 | Output::Supersede { .. }
                 | Output::TicketUsed(_)
-                | Output::Locate { .. } => {}
+                | Output::Locate { .. }
+                | Output::Aaa(_)
+                | Output::AaaAbandoned(_)
+                | Output::Account(_) => {}
             }
         }
         if !is_over {

@@ -4,6 +4,7 @@ pub mod fixtures;
 pub mod fleet;
 pub mod fuzz;
 pub mod fuzz_clb;
+pub mod fuzz_eap;
 pub mod fuzz_hsrp;
 pub mod fuzz_ike;
 pub mod fuzz_radius;

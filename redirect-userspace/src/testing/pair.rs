@@ -22,8 +22,8 @@ use crate::ike::pool::Pool;
 use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
-    CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
+    LeaseRequest, Leases, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -128,6 +128,12 @@ pub struct Side {
     pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
+    /// What it has asked a server that knows users: nobody answers.
+    pub questions: Vec<AaaRequest>,
+    /// Conversations with such a server that it has given up.
+    pub abandoned: Vec<Conversation>,
+    /// What it has told about sessions.
+    pub accounts: Vec<Account>,
     out: Outbox<Output>,
 }
 
@@ -144,13 +150,17 @@ impl Shared {
     /// How many addresses somebody has.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.with(|pools| pools.iter().map(|(_, pool)| pool.held()).sum())
+        self.with(|pools| pools.held())
     }
 }
 
 impl Leases for Shared {
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
         self.with(|pools| pools.lease(request))
+    }
+
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.with(|pools| pools.claim(holder, address))
     }
 
     fn release(&mut self, lease: Lease) {
@@ -649,6 +659,9 @@ impl Side {
             superseded: Vec::new(),
             used: Vec::new(),
             asked: Vec::new(),
+            questions: Vec::new(),
+            abandoned: Vec::new(),
+            accounts: Vec::new(),
             out: Outbox::new(),
         }
     }
@@ -689,6 +702,9 @@ impl Side {
                 self.outbound = self.outbounds.last().copied();
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
+            Output::Aaa(question) => self.questions.push(*question),
+            Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
+            Output::Account(account) => self.accounts.push(*account),
             Output::Event(event) => self.events.push(event),
         }
         None

@@ -50,12 +50,14 @@ const CONFIGS: &[&str] = &[
     "radius::config",
 ];
 /// What is needed to read the gateway's settings: how identities, proposals, selectors and pools are
-/// written, and what certificates and keys are.
+/// written, what methods of EAP there are, and what certificates and keys are.
 const IKE_SYNTAX: &[&str] = &[
     "crypto::Legacy",
     "crypto::digest",
+    "crypto::mschap",
     "crypto::sign::PrivateKey*",
     "crypto::x509",
+    "ike::authn::eap",
     "ike::following",
     "ike::identity",
     "ike::pool::Pool*",
@@ -239,6 +241,9 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
+    // MSCHAPv2 has them, and nothing else may.
+    Dependency { name: "des", homes: &["crypto::mschap"] },
+    Dependency { name: "md4", homes: &["crypto::mschap"] },
     // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less), and so does RADIUS.
     Dependency { name: "md5", homes: &["hsrp", "radius::digest"] },
     Dependency {

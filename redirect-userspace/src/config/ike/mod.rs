@@ -9,6 +9,7 @@
 
 mod authentication;
 mod credentials;
+mod eap;
 mod limits;
 mod peer;
 mod pool;
@@ -29,6 +30,7 @@ use crate::config::reconnect::Reconnect;
 use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
+use crate::ike::authn::eap::mschapv2::Users;
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
@@ -119,6 +121,8 @@ struct Reading<'p> {
     tickets: Option<Arc<Sealer>>,
     /// What we, as a client, make of redirects.
     client: &'p RedirectClient,
+    /// `[[ike.user]]`
+    users: Arc<Users>,
     fingerprint: Fingerprint,
 }
 
@@ -160,12 +164,13 @@ pub(super) fn ike(
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
-    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, fingerprint };
+    let users = Arc::new(Users::new([]));
+    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, users, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
     let ike = read(&mut section, &mut reading);
-    section.unsupported(&["user", "radius"], reading.problems);
+    section.unsupported(&["radius"], reading.problems);
     section.finish(reading.problems);
     ike
 }
@@ -181,6 +186,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let encapsulation = section.word("encapsulation", &encapsulations, reading.problems);
     let legacy = section.flag("legacy-sha1", reading.problems);
     let pools = Pools::new(section, reading);
+    reading.users = eap::users(section, reading);
     let peers = Peers::new(section, &pools, reading);
     if !section.has("profile") && !section.has("connection") {
         let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";

@@ -402,7 +402,8 @@ const GATEWAY_MISTAKES: &[(&str, &[&str])] = &[
     (
         "user = [{}]\nradius = [{}]\n",
         &[
-            "6:1: [[ike.user]] is not supported by this version",
+            "6:9: `name` in [[ike.user]] is missing",
+            "6:9: `password` or `password-file` in [[ike.user]] is missing",
             "7:1: [[ike.radius]] is not supported by this version",
         ],
     ),
@@ -490,7 +491,10 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         "esp-proposals = [\"aes256gcm16-prfsha256\"]\n",
         &["10:18: \"aes256gcm16-prfsha256\": `prfsha256` has no place in this proposal"],
     ),
-    ("redirect-auth = \"yes\"\n", &["10:17: `redirect-auth` is true or false, not a string"]),
+    (
+        "redirect-auth = \"yes\"\n",
+        &["10:17: `redirect-auth` is true, false, \"first\" or \"last\", not \"yes\""],
+    ),
     (
         "dpd = true\nrekey-ike = \"9s\"\nrekey-grace = false\n",
         &[
@@ -517,6 +521,7 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         &[
             "12:14: `local-auth` is \"psk\" or \"pubkey\", not \"rsa\"",
             "13:15: \"eap-tls\" is not supported yet",
+            "15:7: \"/c\": cannot be read: No such file or directory (os error 2)",
         ],
     ),
     (

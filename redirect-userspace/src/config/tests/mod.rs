@@ -8,6 +8,7 @@ use super::*;
 use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
 use crate::ike::following::Allowed;
 
+mod eap;
 mod elected;
 mod gateway;
 mod reconnect;

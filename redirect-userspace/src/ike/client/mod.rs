@@ -520,7 +520,8 @@ impl Dial {
             | CloseReason::Redirected
             | CloseReason::AddressGone
             | CloseReason::Drained
-            | CloseReason::Resumed => self.rest(around),
+            | CloseReason::Resumed
+            | CloseReason::SessionOver => self.rest(around),
         }
     }
 

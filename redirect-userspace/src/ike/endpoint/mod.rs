@@ -28,6 +28,7 @@ use std::sync::Arc;
 use self::drain::Draining;
 use self::handover::Allowance;
 use self::table::Table;
+use super::authn::eap::Guesses;
 use super::client::{Dials, News};
 use super::config::Settings;
 use super::cookie::Jar;
@@ -73,6 +74,8 @@ pub struct Endpoint {
     table: Table,
     jar: Jar,
     tickets: Tickets,
+    /// Wrong passwords.
+    guesses: Guesses,
     are_cookies_wanted: bool,
     next_id: u64,
 }
@@ -120,6 +123,7 @@ impl Endpoint {
             table: Table::default(),
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
+            guesses: Guesses::default(),
             are_cookies_wanted: false,
             next_id: 0,
         }
@@ -184,6 +188,7 @@ impl Endpoint {
             table,
             jar: _,
             tickets,
+            guesses,
             are_cookies_wanted: _,
             next_id: _,
         } = self;
@@ -200,6 +205,7 @@ impl Endpoint {
             news,
             spis,
             tickets,
+            guesses,
             out,
         };
         (table, ctx)
@@ -496,9 +502,10 @@ impl Endpoint {
             Selection::Audible => !sa.is_adrift(),
             Selection::Id(id) => sa.names.id == *id,
             Selection::Remote(address) => sa.remote().ip() == *address,
-            Selection::Identity(id) => {
-                sa.peer().is_some_and(|peer| super::identity::is_same(peer.proof.identity(), id))
-            }
+            Selection::Identity(id) => sa.peer().is_some_and(|peer| match peer.proof.user() {
+                Some(_) => **peer.proof.shown() == super::identity::Shown(id).to_string(),
+                None => super::identity::is_same(peer.proof.identity(), id),
+            }),
             Selection::Profile(name) => sa.peer().is_some_and(|peer| peer.profile().name == *name),
         }
     }
@@ -565,6 +572,10 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::Aaa(answer) => {
+                let spi = answer.conversation.spi;
+                self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));
+            }
             Input::Timeout => self.timeout(now, out),
         }
         self.attend(now, out);

@@ -19,6 +19,7 @@ use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
+use crate::ike::sa::await_eap;
 use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
@@ -46,8 +47,8 @@ use crate::time::{Instant, Now};
 /// IKE_AUTH is sent.
 #[derive(Debug)]
 pub(crate) struct AwaitAuth {
-    connection: Arc<Connection>,
-    path: Path,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) path: Path,
     local: Arc<str>,
     local_id: Id<'static>,
     /// Where the exchange began, before it went to another port.
@@ -55,7 +56,7 @@ pub(crate) struct AwaitAuth {
     errand: Errand,
     made_at: Instant,
     /// Until the established state takes it over.
-    offer: Option<Box<(Introduced, Request)>>,
+    pub(crate) offer: Option<Box<(Introduced, Request)>>,
 }
 
 /// What IKE_SA_INIT has led to.
@@ -84,7 +85,7 @@ pub(crate) struct Introduced {
 }
 
 impl Introduced {
-    fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
+    pub(crate) fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
         Exchange {
             provider: ctx.provider,
             legacy: ctx.settings.legacy,
@@ -112,6 +113,9 @@ impl AwaitAuth {
         let profile = &connection.profile;
         let exchange = introduced.exchange(ctx);
         let ours = match &introduced.kept {
+            None if await_eap::credentials(profile).is_some() => {
+                Introduction::ask_for_eap(&exchange, profile)
+            }
             None => Introduction::begin(&exchange, profile)
                 .map_err(|error| Refusal::new(error.failure(), error.to_string()))?,
             Some(kept) => {
@@ -134,10 +138,14 @@ impl AwaitAuth {
         let (path, size) = (introduced.path, ctx.settings.fragment_size);
         // A session that goes on says by its ticket which SA is void.
         let is_sole = introduced.errand.is_sole && introduced.kept.is_none();
+        let is_eap_only = introduced.kept.is_none() && await_eap::is_alone(profile);
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
             if is_sole {
                 chain.plain(NotifyType::InitialContact)?;
+            }
+            if is_eap_only {
+                chain.plain(NotifyType::EapOnlyAuthentication)?;
             }
             if let Some(wishes) = wishes {
                 chain.push(&Payload::Configuration(wishes))?;
@@ -183,26 +191,56 @@ impl AwaitAuth {
         let opened = channel.check(message, outside)?;
         let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
         channel.window.responded();
+        if introduced.kept.is_none() && await_eap::credentials(&self.connection.profile).is_some() {
+            self.begin_eap(ctx, names, &verified, effects);
+            return Ok(());
+        }
         match self.believe(ctx, &verified) {
-            Ok((proof, response)) => match self.elsewhere(ctx, &response) {
-                Answered::Here => self.establish(ctx, names, proof, &response, effects),
-                Answered::Nowhere => {
-                    let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
-                    fail(ctx, names, &self.connection, &refusal);
-                    self.leave(ctx, names, proof, &response.chain, effects);
-                }
-                Answered::Elsewhere(to) => {
-                    let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
-                    ctx.tell(names.id, News::Sent { exchange, from, to });
-                    self.leave(ctx, names, proof, &response.chain, effects);
-                }
-            },
+            Ok((proof, response)) => self.conclude(ctx, names, proof, &response, effects),
             Err(refusal) => {
                 self.give_up(ctx, names, &refusal, effects);
                 effects.is_gone = true;
             }
         }
         Ok(())
+    }
+
+    /// The responder is believed, whose last response this is.
+    pub(crate) fn conclude(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        proof: PeerAuthenticated,
+        response: &Response<'_>,
+        effects: &mut Effects,
+    ) {
+        match self.elsewhere(ctx, response) {
+            Answered::Here => self.establish(ctx, names, proof, response, effects),
+            Answered::Nowhere => {
+                let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
+                fail(ctx, names, &self.connection, &refusal);
+                self.leave(ctx, names, proof, &response.chain, effects);
+            }
+            Answered::Elsewhere(to) => {
+                let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
+                ctx.tell(names.id, News::Sent { exchange, from, to });
+                self.leave(ctx, names, proof, &response.chain, effects);
+            }
+        }
+    }
+
+    /// Everything, for the state that goes on.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            connection: Arc::clone(&self.connection),
+            path: self.path,
+            local: Arc::clone(&self.local),
+            local_id: self.local_id.clone(),
+            begun_on: self.begun_on,
+            errand: self.errand.clone(),
+            made_at: self.made_at,
+            offer: self.offer.take(),
+        }
     }
 
     /// Believes the responder, or says why not.
@@ -237,15 +275,11 @@ impl AwaitAuth {
             }
         };
         let proof = proof.map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
-        let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
-            .map_err(unreadable)?;
-        let given = reply.as_ref().map(addresses).unwrap_or_default();
-        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
-        Ok((proof, Response { chain, given, child }))
+        Ok((proof, Response::read(chain)?))
     }
 
     /// What a response of a gateway that has proved who it is makes of the SA (`RFC 5685 §6`).
-    fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
+    pub(crate) fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
         let Some(notify) = response.chain.notify(NotifyType::Redirect) else { return Answered::Here };
         match client::read(&notify, None) {
             Ok(to) if ctx.settings.follows_redirects => Answered::Elsewhere(to),
@@ -261,7 +295,12 @@ impl AwaitAuth {
         }
     }
 
-    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+    pub(crate) fn misdirected(
+        &self,
+        ctx: &mut Context<'_>,
+        reason: RedirectRefusal,
+        to: Option<GatewayAddress>,
+    ) {
         let connection = Some(self.connection.profile.name.clone());
         ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
     }
@@ -365,6 +404,11 @@ impl AwaitAuth {
         effects.next = Some(State::Established(Box::new(sa)));
     }
 
+    /// Who we have said we are.
+    pub(crate) const fn local_id(&self) -> &Id<'static> {
+        &self.local_id
+    }
+
     /// Gives back what was reserved.
     pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
         if let Some(offer) = self.offer.take() {
@@ -378,7 +422,13 @@ impl AwaitAuth {
         self.offer.as_deref().map(|(_, request)| request.inbound)
     }
 
-    fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal, effects: &mut Effects) {
+    pub(crate) fn give_up(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        refusal: &Refusal,
+        effects: &mut Effects,
+    ) {
         // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
         if refusal.failure != Failure::PeerRefused
             && let Some((introduced, _)) = self.offer.as_deref_mut()
@@ -443,7 +493,7 @@ impl AwaitAuth {
 }
 
 /// What a response is about.
-enum Answered {
+pub(crate) enum Answered {
     /// The SA that was asked for.
     Here,
     /// There is none, and it is not said where one could be had.
@@ -453,10 +503,20 @@ enum Answered {
 }
 
 /// What is in a response.
-struct Response<'a> {
+pub(crate) struct Response<'a> {
     chain: Chain<'a>,
     given: Vec<IpAddr>,
     child: Option<ChildPayloads>,
+}
+
+impl<'a> Response<'a> {
+    pub(crate) fn read(chain: Chain<'a>) -> Result<Self, Refusal> {
+        let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
+            .map_err(unreadable)?;
+        let given = reply.as_ref().map(addresses).unwrap_or_default();
+        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
+        Ok(Self { chain, given, child })
+    }
 }
 
 /// What we offer to protect: as a client that gets an address, everything.

@@ -365,6 +365,7 @@ impl Made {
             // other side goes on with the old one until that is deleted.
             is_outbound: self.is_initiator || self.replaces.is_none(),
             own_addresses,
+            session: None,
         };
         let child = Child {
             inbound: self.inbound,

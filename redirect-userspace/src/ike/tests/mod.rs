@@ -6,6 +6,7 @@ mod auth;
 mod child;
 mod client;
 mod collisions;
+mod eap;
 mod exchanges;
 mod hostile;
 mod init;

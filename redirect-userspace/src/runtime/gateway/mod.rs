@@ -75,6 +75,10 @@ impl Leases for SharedPools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lease(request)
     }
 
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).claim(holder, address)
+    }
+
     fn release(&mut self, lease: Lease) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).release(lease);
     }

@@ -441,6 +441,8 @@ impl Turn {
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
+            // No profile asks a server.
+            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
             Output::Event(event) => self.heard.push(event),
         }
     }

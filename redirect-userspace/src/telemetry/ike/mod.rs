@@ -76,12 +76,15 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::SaLimit
         | Failure::ChildLimit
         | Failure::PeerRefused
+        | Failure::Eap
+        | Failure::EapLocked
+        | Failure::EapGateway
         | Failure::TicketMalformed
         | Failure::TicketVersion
         | Failure::TicketCluster
         | Failure::TicketForged
         | Failure::TicketUsed => Severity::Warn,
-        Failure::Local => Severity::Error,
+        Failure::Local | Failure::AaaUnreachable => Severity::Error,
     }
 }
 
@@ -98,7 +101,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::Redirected
         | CloseReason::AddressGone
         | CloseReason::Drained
-        | CloseReason::Resumed => Severity::Info,
+        | CloseReason::Resumed
+        | CloseReason::SessionOver => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -385,7 +389,7 @@ mod tests {
                 "ticket-revoked"
             ]
         );
-        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
+        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error", "aaa-unreachable"]);
         let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);
         assert_eq!(ends.map(|end| end.as_str()).collect::<Vec<_>>(), ["peer-dead", "protocol-error"]);
     }

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod decoder;
+mod eap;
 mod ends;
 mod foreign;
 mod fragments;

@@ -61,6 +61,10 @@ pub struct Connection {
     pub patience: Option<Duration>,
     /// How long the gateway may be silent.
     pub dpd: Option<Duration>,
+    /// The user that it is by EAP-MSCHAPv2, and the password.
+    pub user: Option<(String, String)>,
+    /// The CA by which the gateway proves who it is, in the place of the laboratory's key.
+    pub ca: Option<PathBuf>,
 }
 
 impl Connection {
@@ -76,6 +80,8 @@ impl Connection {
             is_automatic: true,
             patience: Some(Duration::from_secs(2)),
             dpd: None,
+            user: None,
+            ca: None,
         }
     }
 }
@@ -124,6 +130,8 @@ pub enum RemoteProof {
         /// What has been revoked.
         revoked: Vec<PathBuf>,
     },
+    /// By EAP-MSCHAPv2: users with their passwords.
+    Users(Vec<(String, String)>),
 }
 
 impl Profile {
@@ -203,14 +211,28 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
 }
 
 fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
-    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience, dpd } = connection;
+    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience, dpd, user, ca } =
+        connection;
     let start = if *is_automatic { "auto" } else { "manual" };
     writeln!(
         text,
         "\n[[ike.connection]]\nname = {name:?}\nremote = {remotes:?}\nlocal-id = {local_id:?}\n\
-         remote-id = {remote_ids:?}\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
-         request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}"
+         remote-id = {remote_ids:?}"
     )?;
+    match user {
+        None => writeln!(text, "local-auth = \"psk\"")?,
+        Some((user, password)) => {
+            writeln!(text, "local-auth = \"eap-mschapv2\"\neap-identity = {user:?}\npassword = {password:?}")?
+        }
+    }
+    match ca {
+        None => writeln!(text, "remote-auth = \"psk\"")?,
+        Some(ca) => writeln!(text, "remote-auth = \"pubkey\"\nca = {ca:?}")?,
+    }
+    if user.is_none() || ca.is_none() {
+        writeln!(text, "psk = {SHARED_KEY:?}")?;
+    }
+    writeln!(text, "request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}")?;
     if let Some(patience) = patience {
         writeln!(text, "patience = \"{}ms\"", patience.as_millis())?;
     }
@@ -247,6 +269,7 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
                 writeln!(text, "crl = {revoked:?}")?;
             }
         }
+        RemoteProof::Users(_) => writeln!(text, "remote-auth = \"eap-mschapv2\"")?,
     }
     if let Some(key) = key {
         writeln!(text, "psk = {key:?}")?;
@@ -267,6 +290,11 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
             ike.as_millis(),
             child.as_millis()
         )?;
+    }
+    if let RemoteProof::Users(users) = &profile.remote {
+        for (name, password) in users {
+            writeln!(text, "\n[[ike.user]]\nname = {name:?}\npassword = {password:?}")?;
+        }
     }
     Ok(())
 }

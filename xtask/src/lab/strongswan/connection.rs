@@ -30,6 +30,9 @@ pub enum Proof {
     Signature(String, PathBuf),
     /// With a signature, by somebody of whom only the CA is known.
     AnySignature,
+    /// By EAP: strongSwan's word for the method (`eap-mschapv2`), and who the client is to it. A
+    /// gateway asks for that if it is `%any`.
+    Eap(String, String),
 }
 
 impl Proof {
@@ -40,6 +43,7 @@ impl Proof {
                 section.text("auth", method).list("certs", [read(certificate)?])
             }
             Self::AnySignature => section.text("auth", "pubkey"),
+            Self::Eap(method, identity) => section.text("auth", method).text("eap_id", identity),
         })
     }
 }

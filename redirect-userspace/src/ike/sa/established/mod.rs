@@ -37,6 +37,7 @@ use crate::ike::sa::grant::Issued;
 use crate::ike::sa::keymat::DerivationKey;
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::peer::Peer;
+use crate::ike::sa::session::Session;
 use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Requested;
 use crate::ike::sa::{Effects, Names, transmit};
@@ -73,6 +74,8 @@ pub(crate) struct Established {
     rekey_at: Option<Instant>,
     expires_at: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// What a server has to do with it that knows its client.
+    pub(crate) session: Option<Box<Session>>,
     /// The last ticket that its client was given.
     pub(crate) issued: Option<Issued>,
     /// When we, as a client, ask for another ticket; `None` = we have none.
@@ -129,6 +132,7 @@ pub(crate) struct Estate {
     is_adrift: bool,
     /// Whether we have a ticket, as a client.
     has_ticket: bool,
+    session: Option<Box<Session>>,
     /// Whose it was.
     sa: SaLabel,
     made_at: Instant,
@@ -137,8 +141,7 @@ pub(crate) struct Estate {
 impl Estate {
     /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, has_ticket: _, sa, made_at } =
-            self;
+        let Self { children, leases, tasks, session, sa, made_at, .. } = self;
         for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
@@ -148,6 +151,9 @@ impl Estate {
         }
         for task in tasks {
             task.abandon(ctx);
+        }
+        if let Some(session) = session {
+            session.stop(ctx, CloseReason::DeletedByPeer);
         }
         let age = ctx.now.mono.since(made_at);
         // The client side knows whether it is one of its own.
@@ -180,6 +186,7 @@ impl Established {
             rekey_at: ike.map(|lifetime| now + jittered(ctx, lifetime)),
             expires_at: ike.map(|lifetime| now + lifetime + grace),
             keepalive_at: nat.before_us.then(|| now + ctx.settings.nat_keepalive),
+            session: None,
             issued: None,
             renew_at: None,
             peer,
@@ -302,8 +309,9 @@ impl Established {
         ctx: &mut Context<'_>,
         names: Names,
         child: Child,
-        install: Box<InstallChild>,
+        mut install: Box<InstallChild>,
     ) {
+        install.session = self.session.as_ref().and_then(|session| session.name());
         let replaces = install.replaces;
         let event = Event::ChildUp {
             sa: self.label(names),
@@ -481,6 +489,9 @@ impl Established {
             Stage::Leaving { .. } => CloseReason::Redirected,
             Stage::Active | Stage::Contending | Stage::Replaced { .. } => reason,
         };
+        if let Some(session) = self.session.take() {
+            session.stop(ctx, reason);
+        }
         if !is_remnant {
             self.end_tickets(ctx, names, reason);
             if self.peer.are_we_client {
@@ -507,6 +518,7 @@ impl Established {
             | CloseReason::Redundant
             | CloseReason::Expired
             | CloseReason::ProtocolError
+            | CloseReason::SessionOver
             | CloseReason::WithIkeSa => false,
         };
         if goes_on {
@@ -546,6 +558,7 @@ impl Established {
             },
             is_adrift: self.is_adrift,
             has_ticket,
+            session: self.session.take(),
             sa: self.label(names),
             made_at: self.made_at,
         }
@@ -556,8 +569,19 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, sa: _, made_at: _ } =
-            estate;
+        let Estate {
+            children,
+            leases,
+            given,
+            tasks,
+            leaving,
+            is_adrift,
+            has_ticket,
+            session,
+            sa: _,
+            made_at: _,
+        } = estate;
+        self.session = session;
         if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
             self.stage = Stage::Leaving { patience };
         }

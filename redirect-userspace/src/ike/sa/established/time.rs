@@ -31,6 +31,7 @@ impl Established {
             due(self.expires_at, "an IKE SA expires");
             due(self.keepalive_at, "a NAT keepalive is sent");
             due(self.renew_at, "another ticket is asked for");
+            due(self.session_at(), "a session ends, or is told of");
             due(self.liveness_at(), "a silent peer is asked whether it lives");
             for child in &self.children {
                 if child.stage == ChildStage::Active {
@@ -85,6 +86,9 @@ impl Established {
         if self.stage == Stage::Active {
             if is_due(self.expires_at) {
                 self.close(ctx, names, CloseReason::Expired, effects);
+                return;
+            }
+            if self.session_due(ctx, names, effects) {
                 return;
             }
             if is_due(self.rekey_at) {
