@@ -91,7 +91,8 @@ fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problem
     groups.check_owners(&owners, problems);
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
     let reconnect = reconnect(&mut root, &node, &cluster, (text, now), problems);
-    let ike = ike(&mut root, (&redirect, reconnect), text, now, problems);
+    let name = node.node.as_ref().map_or("", |node| node.name.as_str());
+    let ike = ike(&mut root, (&redirect, reconnect), name, (text, now), problems);
     root.finish(problems);
     Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
 }

@@ -35,7 +35,7 @@ use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use self::figures::{Durations, IkeFigures};
+pub use self::figures::{Durations, IkeFigures, RadiusFigures};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
 pub use self::sa::{
     ChildView, ClearView, MAX_PAGE, MAX_PAGE_WEIGHT, Method, SaPage, SaPageView, SaQuery, SaReport, SaRole,

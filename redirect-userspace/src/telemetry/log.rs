@@ -118,6 +118,7 @@ pub fn write(event: &Event) {
         Event::Disarmed { reason } => line!(event, "requests go to the stack", "reason" = reason.name()),
         Event::Elected(event) => write_elected(event),
         Event::Ike(what) => super::ike::log::write(event, what),
+        Event::Radius(what) => super::radius::write(event, what),
         Event::DrainBegan { sas } => line!(event, "node loses its clients", "sas" = sas),
         Event::DrainCancelled { left } => line!(event, "node keeps its clients", "left" = left),
         Event::DrainDone { took } => {

@@ -20,6 +20,7 @@ mod ike;
 pub mod journal;
 pub mod log;
 pub mod metrics;
+mod radius;
 mod standby;
 
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::control::AttachMode;
 use crate::gateway::GatewayName;
 use crate::hsrp::{Event as HsrpEvent, GroupName};
 use crate::ike::Event as IkeEvent;
+use crate::radius::Event as RadiusEvent;
 use crate::time::UnixTime;
 
 pub use self::elected::Elected;
@@ -74,6 +76,8 @@ pub enum Event {
     Elected(Elected),
     /// Something happened to an IKE SA.
     Ike(IkeEvent),
+    /// Something happened between the gateway and its RADIUS servers.
+    Radius(RadiusEvent),
     /// The core did not say in time that it is alive, and the fast path let go of the VIP.
     Lapsed {
         /// How long it was silent.
@@ -252,6 +256,7 @@ impl Event {
             Self::DrainDone { .. } => "drain-done",
             Self::Elected(event) => event.name(),
             Self::Ike(event) => ike::name(event),
+            Self::Radius(event) => radius::name(event),
             Self::Lapsed { .. } => "lapsed",
             Self::MemberAdded { .. } => "member-added",
             Self::MemberChanged { .. } => "member-changed",
@@ -291,6 +296,7 @@ impl Event {
             Self::Clb(event) => clb::severity(event),
             Self::Elected(event) => event.severity(),
             Self::Ike(event) => ike::severity(event),
+            Self::Radius(event) => radius::severity(event),
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
@@ -323,6 +329,7 @@ impl Event {
             Self::DrainDone { took } => vec![("took-ms", took.as_millis().to_string())],
             Self::Elected(event) => event.fields(),
             Self::Ike(event) => ike::fields(event),
+            Self::Radius(event) => radius::fields(event),
             Self::Lapsed { silent_for } => vec![("silent-ms", silent_for.as_millis().to_string())],
             Self::MemberChanged { gateway, change } => {
                 vec![("gateway", gateway.to_string()), ("change", change.name().to_owned())]
@@ -363,6 +370,7 @@ impl fmt::Display for Event {
             }
             Self::Elected(event) => event.fmt(f),
             Self::Ike(event) => ike::display(event, f),
+            Self::Radius(event) => radius::display(event, f),
             Self::Lapsed { silent_for } => {
                 write!(f, "the core was silent for {} ms, the fast path let go", silent_for.as_millis())
             }
@@ -449,6 +457,7 @@ pub(crate) mod fixtures {
         events.extend(clb::fixtures::events().into_iter().map(Event::Clb));
         events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
         events.extend(ike::fixtures::events().into_iter().map(Event::Ike));
+        events.extend(radius::fixtures::events().into_iter().map(Event::Radius));
         let group = || "group1".parse().unwrap();
         events.extend(
             standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),

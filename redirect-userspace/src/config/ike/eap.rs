@@ -48,9 +48,21 @@ pub(super) fn gate(
     let asks = section.word("eap-identity", &[("ask", ())], reading.problems);
     let by = match kind {
         EapKind::MschapV2 => By::Us(vec![passwords(section, reading)?]),
-        EapKind::Tls | EapKind::Radius => return unsupported(section, "remote-auth", kind, reading),
+        EapKind::Radius => by_radius(section, reading)?,
+        EapKind::Tls => return unsupported(section, "remote-auth", kind, reading),
     };
     Some(Arc::new(Gate { by, asks_identity: asks.is_some(), redirects_first: is_first(section) }))
+}
+
+fn by_radius(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<By> {
+    if reading.radius.authentication.is_empty()
+        && let Some(value) = section.value("remote-auth")
+    {
+        let message = "\"eap-radius\" needs [[ike.radius]] with `server`: nobody could get in";
+        reading.problems.add(&value.span(), message);
+        return None;
+    }
+    Some(By::Aaa)
 }
 
 fn passwords(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Arc<dyn Maker>> {

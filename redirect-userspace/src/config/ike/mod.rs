@@ -13,6 +13,7 @@ mod eap;
 mod limits;
 mod peer;
 mod pool;
+mod radius;
 mod selector;
 
 use std::fmt::{Debug, Formatter};
@@ -41,6 +42,9 @@ pub use self::limits::{
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
+pub use self::radius::{
+    MAX_RADIUS_SECRET, MAX_RADIUS_SERVERS, RADIUS_DEAD_TIME, RADIUS_INTERIM, RADIUS_RETRIES, RADIUS_TIMEOUT,
+};
 
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
@@ -61,6 +65,8 @@ pub struct Ike {
     pub pools: Vec<AddressPool>,
     /// The connections among the settings that are brought up by themselves.
     pub start: Vec<Name>,
+    /// `[[ike.radius]]`: a reload may replace them.
+    pub radius: Arc<crate::radius::config::Settings>,
     /// What changes only with a restart.
     pub engine: Engine,
     fingerprint: Fingerprint,
@@ -123,6 +129,8 @@ struct Reading<'p> {
     client: &'p RedirectClient,
     /// `[[ike.user]]`
     users: Arc<Users>,
+    /// `[[ike.radius]]`
+    radius: Arc<crate::radius::config::Settings>,
     fingerprint: Fingerprint,
 }
 
@@ -150,8 +158,8 @@ impl Debug for Fingerprint {
 pub(super) fn ike(
     root: &mut Section<'_>,
     (redirect, reconnect): (&Redirect, Option<Reconnect>),
-    text: &str,
-    now: UnixTime,
+    node: &str,
+    (text, now): (&str, UnixTime),
     problems: &mut Problems,
 ) -> Option<Ike> {
     let mut section = root.section("ike", problems);
@@ -165,12 +173,14 @@ pub(super) fn ike(
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
     let users = Arc::new(Users::new([]));
-    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, users, fingerprint };
+    let radius = Arc::default();
+    let mut reading =
+        Reading { problems, text, now, redirect_auth, tickets, client, users, radius, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
+    reading.radius = radius::radius(&mut section, node, &mut reading);
     let ike = read(&mut section, &mut reading);
-    section.unsupported(&["radius"], reading.problems);
     section.finish(reading.problems);
     ike
 }
@@ -211,8 +221,10 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
-    reading.fingerprint.add(format!("{settings:?} {pools:?} {start:?} {engine:?}").as_bytes());
-    Some(Ike { settings: Arc::new(settings), pools, start, engine, fingerprint: reading.fingerprint })
+    let radius = Arc::clone(&reading.radius);
+    let read = format!("{settings:?} {pools:?} {start:?} {engine:?} {radius:?}");
+    reading.fingerprint.add(read.as_bytes());
+    Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, fingerprint: reading.fingerprint })
 }
 
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {

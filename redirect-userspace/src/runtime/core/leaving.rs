@@ -54,7 +54,7 @@ impl Core {
                 }
                 news = gateway.news() => match news {
                     GatewayNews::Events(events) => {
-                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        events.iter().for_each(|event| self.record(event));
                     }
                     GatewayNews::Failed => return,
                 },

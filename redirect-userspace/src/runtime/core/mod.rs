@@ -214,7 +214,7 @@ impl Core {
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
                     GatewayNews::Events(events) => {
-                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        events.iter().for_each(|event| self.record(event));
                     }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),
                 },

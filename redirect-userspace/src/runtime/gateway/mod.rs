@@ -11,6 +11,7 @@
 
 mod locate;
 mod news;
+mod radius;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 use self::locate::local_address;
 use self::news::{Board, Page};
+use self::radius::Radius;
 use self::worker::{Door, Mailbox, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
@@ -33,14 +35,15 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
-    Redirected, SaId, Selection, Shard,
+    Command, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
+    Redirect, Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::Port;
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::telemetry::Event;
 use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
@@ -146,10 +149,12 @@ impl Gateway {
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
                 .with_used_tickets(Box::new(tickets.clone()));
+            let radius = Radius::new(clock, Arc::clone(&config.radius), rng.fork())?;
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
+                radius,
                 ports: own,
                 plane,
                 mailbox,
@@ -184,7 +189,7 @@ impl Gateway {
     pub(super) fn configure(&mut self, config: &Ike) {
         self.settings = for_data_plane(&config.settings, self.is_userspace);
         self.set_pools(config);
-        self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        self.tell_all(|| Order::Configure(Arc::clone(&self.settings), Arc::clone(&config.radius)));
         // Those that were kept up already are by the worker that they are with.
         let new: Vec<Name> =
             config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
@@ -381,6 +386,7 @@ impl Gateway {
         for worker in &self.workers {
             let own = worker.figures();
             figures.add(&own.counts, &own.counters);
+            figures.radius.add(&own.radius, &own.servers);
         }
         figures.carried = self.shared.as_ref().map(|shared| shared.usage()).unwrap_or_default();
         figures.durations = self.durations.clone();
@@ -397,7 +403,7 @@ impl Gateway {
             tracing::warn!(lost, "events of the gateway were dropped: there were too many");
         }
         for event in &events {
-            if let Event::Established { took, .. } = event {
+            if let Event::Ike(IkeEvent::Established { took, .. }) = event {
                 self.durations.note(*took);
             }
         }

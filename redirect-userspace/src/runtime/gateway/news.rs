@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::ike::Event;
+use crate::telemetry::Event;
 
 /// What is read at a time.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,9 +79,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::ike::Event as IkeEvent;
 
     fn heard(number: usize) -> Event {
-        Event::CookiesChanged { are_wanted: true, half_open: number }
+        Event::Ike(IkeEvent::CookiesChanged { are_wanted: true, half_open: number })
     }
 
     fn poll(board: &Board) -> Option<Page> {

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::locate::Locator;
 use super::news::Board;
+use super::radius::Radius;
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::DataPlane;
 use crate::dataplane::none::Nobody;
@@ -31,12 +32,15 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
+    Command, CountSnapshot, Counters, Endpoint, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
-use crate::machine::{Machine as _, Outbox};
+use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port};
+use crate::radius::config::Settings as RadiusSettings;
+use crate::radius::{Counters as RadiusCounters, ServerSnapshot};
 use crate::runtime::clock::Clock;
+use crate::telemetry::Event;
 use crate::time::Now;
 
 /// A worker and the way to reach it.
@@ -109,7 +113,7 @@ impl Mailbox {
 /// What a worker is told.
 pub(super) enum Order {
     /// Other settings are in force.
-    Configure(Arc<Settings>),
+    Configure(Arc<Settings>, Arc<RadiusSettings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
     /// A gateway was looked for.
@@ -139,6 +143,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    pub(super) radius: RadiusCounters,
+    pub(super) servers: Vec<ServerSnapshot>,
 }
 
 /// What a worker works with.
@@ -146,6 +152,7 @@ pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) clock: Clock,
     pub(super) endpoint: Endpoint,
+    pub(super) radius: Radius,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
     /// What it is told, and the other workers.
@@ -192,6 +199,7 @@ impl Worker {
         if let Plane::Userspace(plane) = &parts.plane {
             epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
         }
+        epoll.add(parts.radius.sockets(), EpollEvent::new(watch, SERVERS)).context("watching RADIUS")?;
         let figures = Arc::new(Mutex::new(Figures::default()));
         let locator = Locator::new(door.clone());
         let shown = Arc::clone(&figures);
@@ -302,6 +310,7 @@ impl Turn {
             let now = self.parts.clock.now();
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
+            let has_answers = is_ready(SERVERS);
             for event in events.iter().take(ready) {
                 if let Ok(number) = usize::try_from(event.data())
                     && number < self.parts.ports.len()
@@ -318,9 +327,12 @@ impl Turn {
                     self.obey(now, order);
                 }
             }
+            self.parts.radius.turn(now, has_answers);
+            self.hear_servers(now);
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            self.hear_servers(now);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
@@ -328,6 +340,7 @@ impl Turn {
             self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
+        self.parts.radius.finish();
     }
 
     /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
@@ -345,7 +358,8 @@ impl Turn {
     /// How long nothing needs to be done.
     fn timeout(&self, is_shown: bool) -> EpollTimeout {
         let now = self.parts.clock.now();
-        let deadline = self.parts.endpoint.deadline().map(|deadline| deadline.at.since(now.mono));
+        let deadline = Deadline::earlier(self.parts.endpoint.deadline(), self.parts.radius.deadline());
+        let deadline = deadline.map(|deadline| deadline.at.since(now.mono));
         let wait = match (deadline, is_shown) {
             (None, true) => return EpollTimeout::NONE,
             (Some(deadline), true) => deadline,
@@ -408,6 +422,15 @@ impl Turn {
         }
     }
 
+    /// Tells IKE what servers have said.
+    fn hear_servers(&mut self, now: Now) {
+        self.heard.extend(self.parts.radius.events());
+        // An answer may lead to the next question, but that is not answered before the next turn.
+        for answer in self.parts.radius.answers() {
+            self.step(now, Input::Aaa(Box::new(answer)));
+        }
+    }
+
     fn step(&mut self, now: Now, input: Input<'_>) {
         self.parts.endpoint.step(now, input, &mut self.out);
         self.carry_all_out();
@@ -431,19 +454,30 @@ impl Turn {
             Output::Keepalive { path } => self.transmit(path, &[IoSlice::new(&[KEEPALIVE])]),
             Output::Install(child) => {
                 let inbound = child.inbound;
+                if let Some(session) = &child.session {
+                    self.parts.radius.carries(inbound, session);
+                }
                 if let Err(error) = self.parts.plane.executor().install(*child) {
                     tracing::error!(%error, spi = %inbound, "a Child SA cannot work");
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
-            Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
+            Output::Remove { inbound } => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.carried(inbound, |inbound| plane.usage(inbound));
+                plane.executor().remove(inbound);
+            }
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
-            // No profile asks a server.
-            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
-            Output::Event(event) => self.heard.push(event),
+            Output::Aaa(request) => self.parts.radius.ask(*request),
+            Output::AaaAbandoned(conversation) => self.parts.radius.abandon(conversation),
+            Output::Account(account) => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.account(&account, |inbound| plane.usage(inbound));
+            }
+            Output::Event(event) => self.heard.push(Event::Ike(event)),
         }
     }
 
@@ -459,7 +493,10 @@ impl Turn {
 
     fn obey(&mut self, now: Now, order: Order) {
         match order {
-            Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Configure(settings, radius) => {
+                self.step(now, Input::Configure(settings));
+                self.parts.radius.configure(radius);
+            }
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
@@ -515,6 +552,8 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            radius: self.parts.radius.counters().clone(),
+            servers: self.parts.radius.snapshot(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
@@ -523,6 +562,8 @@ impl Turn {
 
 /// The bell's number among the events; sockets count from zero.
 const BELL: u64 = u64::MAX;
+/// The number of the sockets to RADIUS servers.
+const SERVERS: u64 = u64::MAX - 2;
 /// The TUN queue's number.
 const TUNNELS: u64 = u64::MAX - 1;
 /// Events that are taken in at once: more than there are descriptors.
