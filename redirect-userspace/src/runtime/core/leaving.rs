@@ -8,7 +8,6 @@ use super::Core;
 use crate::ike::{Command, HandOver, Selection};
 use crate::runtime::clock::Ticker;
 use crate::runtime::gateway::GatewayNews;
-use crate::telemetry::Event;
 
 /// What the gateway was told last of addresses that are another node's.
 #[derive(Debug, Default)]

@@ -252,7 +252,7 @@ impl Radius {
                 Output::Close { socket } => {
                     if let Some(socket) = self.sockets.remove(&socket) {
                         // Closing it ends that as well.
-                        drop(self.epoll.delete(&socket));
+                        let _gone = self.epoll.delete(&socket);
                     }
                 }
                 Output::Send { socket, octets } => {
