@@ -57,6 +57,9 @@ pub struct Settings {
     pub following: Following,
     /// What tickets are made and opened with; `None` = there are none.
     pub tickets: Option<Arc<Sealer>>,
+    /// Addresses that clients with MOBIKE reach us at besides the one that they came to (`RFC 4555
+    /// §3.4`). Never one that another node may have.
+    pub additional: Arc<[IpAddr]>,
 }
 
 impl Default for Settings {
@@ -77,6 +80,7 @@ impl Default for Settings {
             is_sole_client: true,
             following: Following::default(),
             tickets: None,
+            additional: Arc::new([]),
         }
     }
 }
@@ -99,9 +103,12 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open SAs.
     pub half_open: usize,
-    /// Half-open SAs of one source address. From half as many on it is asked for a cookie, so that
-    /// nobody else can use them up.
+    /// Half-open SAs of one source: an IPv4 address, or a /64 of IPv6. From half as many on it is asked
+    /// for a cookie, so that nobody else can use them up. Clients that have come up from it lately allow
+    /// for as many more.
     pub half_open_per_source: usize,
+    /// Half-open SAs of the network around it: a /24 of IPv4, a /48 of IPv6.
+    pub half_open_per_prefix: usize,
     /// IKE SAs.
     pub sas: usize,
     /// Child SAs of one IKE SA, those being replaced not counted.
@@ -115,6 +122,7 @@ impl Default for Limits {
             half_open: 5_000,
             // Many clients share an address behind a carrier's NAT.
             half_open_per_source: 100,
+            half_open_per_prefix: 500,
             sas: 100_000,
             children: 16,
         }
@@ -226,6 +234,25 @@ pub struct Profile {
     pub redirect_auth: bool,
     /// Whether sessions are resumed: a gateway gives tickets, a client asks for them (`RFC 5723`).
     pub resumes: bool,
+    /// Whether the SAs of both sides may move to other addresses (`RFC 4555`).
+    pub mobility: Mobility,
+}
+
+/// Whether SAs may move to other addresses (`RFC 4555`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mobility {
+    /// Whether they may.
+    pub is_allowed: bool,
+    /// Whether a client has to show that it is where it says, before traffic goes there
+    /// (`RFC 4555 §3.7`).
+    pub is_checked: bool,
+}
+
+impl Mobility {
+    /// They may, and are checked.
+    pub const CHECKED: Self = Self { is_allowed: true, is_checked: true };
+    /// They may not.
+    pub const NONE: Self = Self { is_allowed: false, is_checked: false };
 }
 
 /// How long keys are used before they are replaced. A tenth of it is taken off at random, so that

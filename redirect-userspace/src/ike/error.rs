@@ -31,6 +31,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::CriticalPayload
         | Failure::HalfOpenLimit
         | Failure::SourceLimit
+        | Failure::PrefixLimit
         | Failure::SaLimit
         | Failure::Timeout
         | Failure::PeerRefused => None,
@@ -44,6 +45,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::TicketExpired
         | Failure::TicketRevoked
         | Failure::TicketUsed => Some(NotifyType::TicketNack),
+        Failure::UnexpectedNat => Some(NotifyType::UnexpectedNatDetected),
     }
 }
 
@@ -110,6 +112,7 @@ mod tests {
                 "unsupported-critical-payload: -",
                 "half-open-limit: -",
                 "source-limit: -",
+                "prefix-limit: -",
                 "sa-limit: -",
                 "child-limit: NO_ADDITIONAL_SAS",
                 "timeout: -",
@@ -129,6 +132,7 @@ mod tests {
                 "ticket-expired: TICKET_NACK",
                 "ticket-revoked: TICKET_NACK",
                 "ticket-used: TICKET_NACK",
+                "unexpected-nat: UNEXPECTED_NAT_DETECTED",
             ]
         );
     }

@@ -137,6 +137,15 @@ pub enum Event {
         /// Where it was.
         from: SocketAddr,
     },
+    /// We are elsewhere, or reach the peer elsewhere: an SA of ours has moved (`RFC 4555`).
+    Roamed {
+        /// Which; with the peer's address as it is now.
+        sa: SaLabel,
+        /// Our address before.
+        from: SocketAddr,
+        /// Our address now.
+        to: SocketAddr,
+    },
     /// A gateway does not take the ticket that we have presented: we begin anew.
     TicketRefused {
         /// Which connection.
@@ -150,6 +159,8 @@ pub enum Event {
         are_wanted: bool,
         /// Half-open SAs.
         half_open: usize,
+        /// Whether more first messages came than were worked through, or than led to SAs.
+        is_crowded: bool,
     },
 }
 
@@ -238,6 +249,8 @@ named! {
         HalfOpenLimit = "half-open-limit",
         /// There are as many half-open SAs with this source as there may be.
         SourceLimit = "source-limit",
+        /// Too many half-open SAs with the network around it.
+        PrefixLimit = "prefix-limit",
         /// There are as many SAs as there may be.
         SaLimit = "sa-limit",
         /// The IKE SA has as many Child SAs as it may have.
@@ -276,6 +289,8 @@ named! {
         TicketRevoked = "ticket-revoked",
         /// A ticket that has been used already, or whose session has been ended.
         TicketUsed = "ticket-used",
+        /// There is a NAT where the client allows none (`RFC 4555`).
+        UnexpectedNat = "unexpected-nat",
     }
 }
 
@@ -446,6 +461,14 @@ pub struct Counters {
     pub children: u64,
     /// Child SAs in the place of others.
     pub child_rekeys: u64,
+    /// Wishes of clients to move their SA that were granted (`RFC 4555`).
+    pub updates: u64,
+    /// Those that were not.
+    pub updates_refused: u64,
+    /// Clients that have shown that they are where they say.
+    pub checks_passed: u64,
+    /// SAs of ours, as a client, that have moved.
+    pub roamed: u64,
 }
 
 impl Default for Counters {
@@ -469,6 +492,10 @@ impl Default for Counters {
             ike_rekeys: 0,
             children: 0,
             child_rekeys: 0,
+            updates: 0,
+            updates_refused: 0,
+            checks_passed: 0,
+            roamed: 0,
         }
     }
 }

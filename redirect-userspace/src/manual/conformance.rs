@@ -37,6 +37,23 @@
 //! | §10 | only the original responder redirects | whoever began the first SA is the client, however often it is rekeyed; else `wrong-side` |
 //! | §12 | unknown types of identity | `bad-type`; in INFORMATIONAL the request is answered with nothing, and the SA stays |
 //!
+//! # RFC 4555, MOBIKE
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §3.2 | MOBIKE_SUPPORTED in the message with the SA payload | in IKE_AUTH, if `mobike`; one that was not asked for is ignored |
+//! | §3.3 | port 4500 from IKE_AUTH on, if both know MOBIKE and NAT traversal | the client goes there whatever the gateway says of MOBIKE, which it does not know yet |
+//! | §3.5 | the client decides | an UPDATE_SA_ADDRESSES of the gateway is answered with UNACCEPTABLE_ADDRESSES |
+//! | §3.5 | answers about an address that is left already are ignored | every change has a number, and what is answered to another one says nothing |
+//! | §3.5 | outstanding requests go on at the new address | at once, on both sides |
+//! | §3.6 | the complete list of other addresses | within a minute of a reload that changes it; a gateway does not use its clients' lists |
+//! | §3.7 | return routability, before the Child SAs move | unless `mobike-check = false` or only the port changes; another COOKIE2 ends the SA |
+//! | §3.8 | IKE messages alone move nobody; ESP may find who is behind a NAT | yes; at another address than before it is asked there first, and where the client has just been it is only late |
+//! | §3.9 | NO_NATS_ALLOWED where NAT traversal is not known | sent and checked; an update is tried again three times |
+//! | §3.10 | path testing | a request that was repeated twice goes on every known way, and the one that is answered on is taken |
+//! | §3.11 | the gateway is patient | 5 minutes at least, but not for deletes |
+//! | §3.12 | ESP at the wrong address is no sign of life | not looked at: any authentic packet is |
+//!
 //! # RFC 7296, IKEv2
 //!
 //! | section | requirement | here |

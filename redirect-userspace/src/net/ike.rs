@@ -13,6 +13,9 @@
 //!             no SPI of ours yet ─────────────────▶ worker: hash of the source address % workers
 //! ```
 //!
+//! A worker has three sockets for each address and port, one for each [`Rank`]: those who have an SA
+//! here never wait behind those who would like one, and lose nothing to them.
+//!
 //! # References
 //!
 //! `RFC 3948 §2`, `RFC 7296 §2.23`.
@@ -29,7 +32,9 @@ use nix::sys::socket::{
     SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, recvmmsg, sendmsg, setsockopt, socket, sockopt,
 };
 
+use super::rules::MARK;
 use super::steer;
+pub use super::steer::Rank;
 
 /// Most datagrams read with one system call.
 pub const BATCH: usize = 64;
@@ -43,10 +48,12 @@ pub const MAX_DATAGRAM: usize = 10_000;
 pub struct Port {
     socket: OwnedFd,
     bound: SocketAddr,
+    rank: Rank,
 }
 
 impl Port {
-    /// Binds to an address, which may be the unspecified one, together with the other workers'.
+    /// Binds to an address, which may be the unspecified one, together with the other workers' and
+    /// with those of other ranks.
     ///
     /// # Errors
     ///
@@ -59,6 +66,8 @@ impl Port {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             // Linux takes this one for both families.
             setsockopt(&socket, sockopt::IpFreebind, &true)?;
+            // Without the right to it, a tunnel for everything would swallow itself.
+            let _denied = setsockopt(&socket, sockopt::Mark, &MARK);
             for size in [BUFFER, BUFFER / 8] {
                 let grows = setsockopt(&socket, sockopt::RcvBufForce, &size).is_ok()
                     || setsockopt(&socket, sockopt::RcvBuf, &size).is_ok();
@@ -85,7 +94,7 @@ impl Port {
                     bind(socket.as_raw_fd(), &SockaddrIn6::from(address))?;
                 }
             }
-            Ok(Self { socket, bound: address })
+            Ok(Self { socket, bound: address, rank: Rank::Known })
         };
         open().with_context(|| format!("binding UDP {address}"))
     }
@@ -96,6 +105,18 @@ impl Port {
         self.bound
     }
 
+    /// The same, for datagrams of this rank once they are steered.
+    #[must_use]
+    pub fn of_rank(self, rank: Rank) -> Self {
+        Self { rank, ..self }
+    }
+
+    /// What comes to it.
+    #[must_use]
+    pub const fn rank(&self) -> Rank {
+        self.rank
+    }
+
     /// Whether datagrams from this address of ours leave through it.
     #[must_use]
     pub fn is_for(&self, local: SocketAddr) -> bool {
@@ -104,7 +125,8 @@ impl Port {
     }
 
     /// Gives each datagram of the address to the worker that its SA belongs to. To be called once
-    /// for all sockets of the address, when all are bound, in the order of the workers.
+    /// for all sockets of the address, when all are bound, in the order of the workers, rank after
+    /// rank.
     ///
     /// # Errors
     ///
@@ -229,24 +251,34 @@ impl Inbox {
     ///
     /// Those of the system call. The next call goes on.
     pub fn receive(&mut self, port: &Port) -> nix::Result<usize> {
+        self.receive_some(port, BATCH)
+    }
+
+    /// The same, with fewer than [`BATCH`] datagrams at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::receive`].
+    pub fn receive_some(&mut self, port: &Port, most: usize) -> nix::Result<usize> {
         self.arrived.clear();
         let mut slots = self.slots.iter_mut();
         let mut vectors: [_; BATCH] = std::array::from_fn(|_| {
             let room = slots.next().and_then(|slot| slot.0.get_mut(HEADROOM..));
             [IoSliceMut::new(room.unwrap_or_default())]
         });
+        let vectors = vectors.iter_mut().take(most);
         let fd = port.socket.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT;
         let own = port.bound;
         let result = match own {
-            SocketAddr::V4(_) => recvmmsg(fd, &mut self.ipv4, &mut vectors, flags, None).map(|messages| {
+            SocketAddr::V4(_) => recvmmsg(fd, &mut self.ipv4, vectors, flags, None).map(|messages| {
                 for message in messages {
                     let remote = message.address.map(|address| SocketAddr::V4(address.into()));
                     let local = destination4(&message).map_or(own, |ip| (ip, own.port()).into());
                     self.arrived.extend(remote.map(|remote| arrived(local, remote, &message)));
                 }
             }),
-            SocketAddr::V6(_) => recvmmsg(fd, &mut self.ipv6, &mut vectors, flags, None).map(|messages| {
+            SocketAddr::V6(_) => recvmmsg(fd, &mut self.ipv6, vectors, flags, None).map(|messages| {
                 for message in messages {
                     let remote = message.address.map(|address| SocketAddr::V6(address.into()));
                     let local = destination6(&message, own);

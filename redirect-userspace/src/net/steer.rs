@@ -10,8 +10,25 @@ use nix::libc;
 
 use super::ike::NAT_T;
 
+/// How urgent a datagram is. Each rank has sockets of its own: what is less urgent, however much of it
+/// comes, takes no room from what is more so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// It names an SA of ours: everything but the first message.
+    Known,
+    /// A first message that begins with a notify, as one with a cookie does (`RFC 7296 §2.6`).
+    Returning,
+    /// Any other first message.
+    New,
+}
+
+impl Rank {
+    /// All of them, in the order in which their sockets are bound.
+    pub const ALL: [Self; 3] = [Self::Known, Self::Returning, Self::New];
+}
+
 /// The program that chooses among the sockets of a group: it sees the datagram from the UDP payload
-/// on, and gives the position of the socket.
+/// on, and gives the position of the socket. There is one for each worker, rank after rank.
 pub(super) fn steering(workers: u16, has_marker: bool) -> Vec<libc::sock_filter> {
     let count = u32::from(workers);
     let base: u32 = if has_marker { 4 } else { 0 };
@@ -46,7 +63,15 @@ pub(super) fn steering(workers: u16, has_marker: bool) -> Vec<libc::sock_filter>
     // Neighbours get other workers, and so do networks of one step.
     program.push(statement(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, MULTIPLIER));
     program.push(statement(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16));
-    program.extend(modulo);
+    program.push(statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, count));
+    program.push(statement(libc::BPF_MISC | libc::BPF_TAX, 0));
+    program.push(octet(base + NEXT_PAYLOAD_AT));
+    program.push(jump(libc::BPF_JEQ, NOTIFY, 0, 2));
+    program.push(statement(libc::BPF_LD | libc::BPF_IMM, count));
+    program.push(statement(libc::BPF_JMP | libc::BPF_JA, 1));
+    program.push(statement(libc::BPF_LD | libc::BPF_IMM, 2 * count));
+    program.push(statement(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X, 0));
+    program.push(statement(libc::BPF_RET | libc::BPF_A, 0));
     program
 }
 
@@ -124,6 +149,10 @@ pub(super) fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> anyhow:
 const SPI_I_LOW_AT: u32 = 4;
 /// Where those of the responder's SPI stand.
 const SPI_R_LOW_AT: u32 = 12;
+/// Where the type of the first payload stands.
+const NEXT_PAYLOAD_AT: u32 = 16;
+/// The type of a Notify payload.
+const NOTIFY: u32 = 41;
 /// Where the flags stand.
 const FLAGS_AT: u32 = 19;
 /// The sender has begun the IKE SA.
@@ -154,9 +183,10 @@ mod tests {
         octets
     }
 
-    /// Sends datagrams to sockets of several workers; says whose each came to.
-    fn workers(at: SocketAddr, from: IpAddr, datagrams: &[Vec<u8>]) -> Vec<u16> {
-        let ports: Vec<Port> = (0..WORKERS).map(|_| Port::bind(at).unwrap()).collect();
+    /// Sends datagrams to sockets of several workers; says whose each came to, and of which rank.
+    fn steered(at: SocketAddr, from: IpAddr, datagrams: &[Vec<u8>]) -> Vec<(u16, Rank)> {
+        let bind = |rank| (0..WORKERS).map(move |_| Port::bind(at).unwrap().of_rank(rank));
+        let ports: Vec<Port> = Rank::ALL.into_iter().flat_map(bind).collect();
         ports[0].steer(WORKERS).unwrap();
         let sender = UdpSocket::bind((from, 0)).unwrap();
         let mut inbox = Inbox::new();
@@ -170,9 +200,13 @@ mod tests {
             let received = inbox.datagrams().next().unwrap();
             assert_eq!((received.local, received.remote.ip()), (at, from));
             assert_eq!(received.octets, datagram);
-            u16::try_from(number).unwrap()
+            (u16::try_from(number).unwrap() % WORKERS, ports[number].rank())
         };
         datagrams.iter().map(receiver).collect()
+    }
+
+    fn workers(at: SocketAddr, from: IpAddr, datagrams: &[Vec<u8>]) -> Vec<u16> {
+        steered(at, from, datagrams).into_iter().map(|(worker, _)| worker).collect()
     }
 
     /// With an SPI of ours as responder, as initiator, with none, and too short for any.
@@ -213,6 +247,35 @@ mod tests {
         let esp = (1..7_u32).map(|spi| [&spi.to_be_bytes(), &[0xee; 40][..]].concat());
 
         assert_steered(NAT_T, &marked.chain(esp).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn first_messages_come_to_sockets_of_their_own() {
+        let at: SocketAddr = "127.0.0.1:5502".parse().unwrap();
+        let first = |next_payload: u8| {
+            let mut octets = message(7, 0, 0x08);
+            octets[16] = next_payload;
+            octets
+        };
+        let datagrams = [message(7, 4, 0x08), message(5, 7, 0x20), first(33), first(41), first(43)];
+
+        let ranks: Vec<Rank> = steered(at, at.ip(), &datagrams).into_iter().map(|(_, rank)| rank).collect();
+
+        assert_eq!(ranks, [Rank::Known, Rank::Known, Rank::New, Rank::Returning, Rank::New]);
+    }
+
+    #[test]
+    fn on_port_4500_as_well() {
+        let at: SocketAddr = "127.0.0.9:4500".parse().unwrap();
+        let marked = |octets: &[u8]| [&[0; 4], octets].concat();
+        let mut cookie = message(7, 0, 0x08);
+        cookie[16] = 41;
+        let esp = [&[1, 2, 3, 4], &[41; 40][..]].concat();
+        let datagrams = [marked(&message(7, 4, 0x08)), marked(&cookie), marked(&message(7, 0, 0x08)), esp];
+
+        let ranks: Vec<Rank> = steered(at, at.ip(), &datagrams).into_iter().map(|(_, rank)| rank).collect();
+
+        assert_eq!(ranks, [Rank::Known, Rank::Returning, Rank::New, Rank::Known]);
     }
 
     #[test]

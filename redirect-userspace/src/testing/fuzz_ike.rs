@@ -285,7 +285,7 @@ fn by_eap(mut plan: Plan, asks_server: bool) -> Plan {
     let users = Users::new([("alice".into(), password())]);
     let passwords = Passwords { users: Arc::new(users), name: "gw".into() };
     let by = if asks_server { By::Aaa } else { By::Us(vec![Arc::new(passwords)]) };
-    let gate = Gate { by, asks_identity: true, redirects_first: false };
+    let gate = Gate { by, asks_identity: true, redirects_first: false, stands_alone: true };
     plan.gateway_profile(|profile| profile.authentication.remote = RemoteProof::Eap(Arc::new(gate)));
     plan.client_profile(|profile| {
         let maker = Arc::new(Password(password()));

@@ -23,7 +23,7 @@ use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
-    LeaseRequest, Leases, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -128,6 +128,8 @@ pub struct Side {
     pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
+    /// The peers that it wants to know the ways to: nobody answers.
+    pub sought: Vec<Vec<IpAddr>>,
     /// What it has asked a server that knows users: nobody answers.
     pub questions: Vec<AaaRequest>,
     /// Conversations with such a server that it has given up.
@@ -252,6 +254,7 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
         redirect_auth: false,
         resumes: false,
+        mobility: crate::ike::config::Mobility::NONE,
     }
 }
 
@@ -659,6 +662,7 @@ impl Side {
             superseded: Vec::new(),
             used: Vec::new(),
             asked: Vec::new(),
+            sought: Vec::new(),
             questions: Vec::new(),
             abandoned: Vec::new(),
             accounts: Vec::new(),
@@ -692,8 +696,10 @@ impl Side {
                 assert!(self.plane.contains_key(&inbound), "traffic is to leave through nothing");
                 self.leave_through(inbound);
             }
-            Output::Move { inbound, path } => {
-                self.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
+            Output::Move { inbound, outer } => {
+                let child = self.plane.get_mut(&inbound).expect("a Child SA that moves is there");
+                let Outer { path, is_encapsulated, may_move } = outer;
+                (child.path, child.is_encapsulated, child.may_move) = (path, is_encapsulated, may_move);
             }
             Output::Remove { inbound } => {
                 let removed = self.plane.remove(&inbound);
@@ -702,6 +708,7 @@ impl Side {
                 self.outbound = self.outbounds.last().copied();
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
+            Output::FindWays { remotes } => self.sought.push(remotes),
             Output::Aaa(question) => self.questions.push(*question),
             Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
             Output::Account(account) => self.accounts.push(*account),

@@ -56,6 +56,7 @@ const IKE_SYNTAX: &[&str] = &[
     "crypto::digest",
     "crypto::mschap",
     "crypto::sign::PrivateKey*",
+    "crypto::mschap",
     "crypto::x509",
     "ike::authn::eap",
     "ike::following",
@@ -124,6 +125,7 @@ pub(crate) const LAYERS: &[Layer] = &[
                 "crypto",
                 "net",
                 "ike::InstallChild",
+                "ike::Outer",
                 "ike::Path",
                 "ike::Usage",
                 "ike::Shard",
@@ -253,6 +255,7 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
     Dependency { name: "pki_types", homes: &["crypto"] },
     Dependency { name: "prometheus_client", homes: &["telemetry"] },
     Dependency { name: "rtnetlink", homes: &["net"] },
+    Dependency { name: "rustls", homes: &["crypto::tls"] },
     Dependency { name: "rustix", homes: &["net", "fastpath::guard"] },
     Dependency { name: "serde", homes: EVERYWHERE },
     Dependency { name: "serde_json", homes: &["control", "cli", "telemetry", "testing"] },
@@ -291,6 +294,9 @@ pub(crate) const IMPURE_STD: &[&str] = &[
     "std::time::SystemTime",
 ];
 
+/// Parts of those parts that reach nowhere: the trait by which the TLS library is given plaintext.
+pub(crate) const HARMLESS_STD: &[&str] = &["std::io::Write"];
+
 /// What the two crates below userspace may depend on, by manifest.
 pub(crate) const LOWER_CRATES: &[(&str, &[&str])] =
     &[("common", &["zerocopy"]), ("redirect-ebpf", &["common", "zerocopy", "aya-ebpf", "aya-log-ebpf"])];
@@ -298,6 +304,7 @@ pub(crate) const LOWER_CRATES: &[(&str, &[&str])] =
 /// Files in which unsafe code may stand: a whole path, or a folder and `*.rs`.
 pub(crate) const UNSAFE_CODE: &[&str] = &[
     "redirect-ebpf/src/packet.rs",
+    "redirect-ebpf/src/cookie.rs",
     "redirect-ebpf/src/counters.rs",
     "redirect-ebpf/src/testing.rs",
     "redirect-userspace/src/net/*.rs",

@@ -89,13 +89,17 @@ pub(super) fn authentication(
         [_, None] => known(section, &["ca", "crl", "revocation"]),
     };
     let gate = match methods {
-        [_, Some(Method::Eap(kind))] => eap::gate(section, kind, trust.clone(), reading),
+        [_, Some(Method::Eap(kind))] => {
+            let credential = credential.as_ref().map(|credential| Arc::clone(&credential.value));
+            eap::gate(section, kind, (credential, trust.clone()), reading)
+        }
         [_, Some(Method::Psk | Method::PublicKey) | None] => None,
     };
     let credentials = match methods {
         [Some(Method::Eap(kind)), _] => {
             let credential = credential.as_ref().map(|credential| Arc::clone(&credential.value));
-            eap::credentials(section, kind, credential, reading)
+            let servers = remote_ids.as_deref().unwrap_or_default();
+            eap::credentials(section, kind, (credential, trust.clone(), servers), reading)
         }
         [Some(Method::Psk | Method::PublicKey) | None, _] => None,
     };

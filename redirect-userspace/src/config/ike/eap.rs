@@ -13,8 +13,10 @@ use crate::config::reader::{At, Section};
 use crate::crypto::mschap::{MAX_PASSWORD, NtHash};
 use crate::crypto::x509::TrustStore;
 use crate::ike::authn::eap::mschapv2::{Password, Passwords, Users};
+use crate::ike::authn::eap::tls::{self, Agreement, owner};
 use crate::ike::authn::eap::{By, Credentials, Gate, MAX_IDENTITY, Maker};
 use crate::ike::config::Credential;
+use crate::ike::identity::{Pattern, Shown};
 
 /// The methods of the interface contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +40,45 @@ impl EapKind {
     }
 }
 
-/// `remote-auth` of a profile: who lets clients in. `trust` is there for EAP-TLS only.
+/// `remote-auth` of a profile: who lets clients in. What we show and whom we believe is there for
+/// EAP-TLS only.
 pub(super) fn gate(
     section: &mut Section<'_>,
     kind: EapKind,
-    _trust: Option<Arc<TrustStore>>,
+    (credential, trust): (Option<Arc<Credential>>, Option<Arc<TrustStore>>),
     reading: &mut Reading<'_>,
 ) -> Option<Arc<Gate>> {
     let asks = section.word("eap-identity", &[("ask", ())], reading.problems);
+    let words = [("certificate", Agreement::Certified), ("any", Agreement::Any)];
+    let agreement = section.word("eap-tls-identity", &words, reading.problems);
+    if let Some(At { span, .. }) = &agreement
+        && kind != EapKind::Tls
+    {
+        reading.problems.add(span, "needs `remote-auth = \"eap-tls\"`");
+    }
     let by = match kind {
         EapKind::MschapV2 => By::Us(vec![passwords(section, reading)?]),
+        EapKind::Tls => {
+            if section.value("local-auth").is_some_and(|value| value.get_ref().as_str() == Some("psk")) {
+                refuse_value(section, "local-auth", "\"eap-tls\" needs `local-auth = \"pubkey\"`", reading);
+            }
+            let agreement = agreement.map(|word| word.value).unwrap_or_default();
+            By::Us(vec![Arc::new(tls::Gateway::new(credential?, trust?, agreement))])
+        }
         EapKind::Radius => by_radius(section, reading)?,
-        EapKind::Tls => return unsupported(section, "remote-auth", kind, reading),
     };
-    Some(Arc::new(Gate { by, asks_identity: asks.is_some(), redirects_first: is_first(section) }))
+    let alone = section.flag("eap-only", reading.problems);
+    if let Some(At { value: true, span }) = &alone
+        && kind != EapKind::Tls
+    {
+        reading.problems.add(span, "`eap-only` needs a method that proves who the gateway is: \"eap-tls\"");
+    }
+    Some(Arc::new(Gate {
+        by,
+        asks_identity: asks.is_some(),
+        redirects_first: is_first(section),
+        stands_alone: alone.is_some_and(|alone| alone.value),
+    }))
 }
 
 fn by_radius(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<By> {
@@ -77,14 +104,15 @@ fn passwords(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Arc
     Some(Arc::new(Passwords { users: Arc::clone(&reading.users), name }))
 }
 
-/// `local-auth` of a connection: who we are. `credential` is there for EAP-TLS only.
+/// `local-auth` of a connection: who we are. What we show, whom we believe and whom we want is there
+/// for EAP-TLS only.
 pub(super) fn credentials(
     section: &mut Section<'_>,
     kind: EapKind,
-    _credential: Option<Arc<Credential>>,
+    (credential, trust, servers): (Option<Arc<Credential>>, Option<Arc<TrustStore>>, &[Pattern]),
     reading: &mut Reading<'_>,
 ) -> Option<Arc<Credentials>> {
-    let identity = section.parsed::<UserName>("eap-identity", reading.problems);
+    let mut identity = section.parsed::<UserName>("eap-identity", reading.problems);
     let alone = section.flag("eap-only", reading.problems);
     let maker: Arc<dyn Maker> = match kind {
         EapKind::MschapV2 => {
@@ -98,7 +126,21 @@ pub(super) fn credentials(
             identity?;
             password?
         }
-        EapKind::Tls | EapKind::Radius => {
+        EapKind::Tls => {
+            let needs = "needs `local-auth = \"eap-mschapv2\"`";
+            section.refuse(&["password", "password-file"], needs, reading.problems);
+            if section.value("remote-auth").is_some_and(|value| value.get_ref().as_str() == Some("psk")) {
+                refuse_value(section, "remote-auth", "\"eap-tls\" needs `remote-auth = \"pubkey\"`", reading);
+            }
+            let credential = credential?;
+            if identity.is_none() && !section.has("eap-identity") {
+                let own = credential.chain.first().and_then(|certificate| owner(b"", certificate));
+                let name = own.map(|id| Shown(&id).to_string().into())?;
+                identity = Some(At { value: UserName(name), span: section.span().clone() });
+            }
+            Arc::new(tls::Client::new(credential, trust?, servers))
+        }
+        EapKind::Radius => {
             known(section, &OF_CONNECTIONS);
             return unsupported(section, "local-auth", kind, reading);
         }
@@ -195,7 +237,14 @@ fn known(section: &mut Section<'_>, keys: &[&'static str]) {
 }
 
 const OF_CONNECTIONS: [&str; 4] = ["eap-identity", "eap-only", "password", "password-file"];
-const OF_PROFILES: [&str; 1] = ["eap-identity"];
+const OF_PROFILES: [&str; 3] = ["eap-identity", "eap-only", "eap-tls-identity"];
+
+/// Refuses what a key says.
+fn refuse_value(section: &mut Section<'_>, key: &'static str, why: &str, reading: &mut Reading<'_>) {
+    if let Some(value) = section.value(key) {
+        reading.problems.add(&value.span(), why);
+    }
+}
 
 /// What this version does not have.
 fn unsupported<T>(

@@ -15,6 +15,8 @@ pub const COOKIE_THRESHOLD: RangeInclusive<usize> = 0..=100_000;
 pub const HALF_OPEN: RangeInclusive<usize> = 1..=100_000;
 /// `half-open-per-source`: half-open SAs of one address.
 pub const HALF_OPEN_PER_SOURCE: RangeInclusive<usize> = 1..=100_000;
+/// `half-open-per-prefix`: half-open SAs of one network.
+pub const HALF_OPEN_PER_PREFIX: RangeInclusive<usize> = 1..=100_000;
 /// `max-sas`: IKE SAs.
 pub const SAS: RangeInclusive<usize> = 1..=1_000_000;
 /// `max-children`: Child SAs of one IKE SA.
@@ -47,6 +49,11 @@ pub(super) fn limits(ike: &mut Section<'_>, problems: &mut Problems) -> Limits {
             "half-open-per-source",
             HALF_OPEN_PER_SOURCE,
             default.half_open_per_source,
+        ),
+        half_open_per_prefix: limit(
+            "half-open-per-prefix",
+            HALF_OPEN_PER_PREFIX,
+            default.half_open_per_prefix,
         ),
         sas: limit("max-sas", SAS, default.sas),
         children: limit("max-children", CHILDREN, default.children),

@@ -31,14 +31,15 @@ use crate::config::reconnect::Reconnect;
 use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
+use crate::gateway::unicast;
 use crate::ike::authn::eap::mschapv2::Users;
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
 pub use self::limits::{
-    CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_SOURCE, HALF_OPEN_TIMEOUT,
-    NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
+    CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_PREFIX, HALF_OPEN_PER_SOURCE,
+    HALF_OPEN_TIMEOUT, NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
@@ -53,6 +54,8 @@ pub const IKE_PROPOSALS: [&str; 3] =
 pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
 /// Most proposals of a list.
 pub const MAX_PROPOSALS: usize = 32;
+/// Most addresses that clients are told of.
+pub const MAX_ADDITIONAL: usize = 8;
 /// Most workers.
 pub const MAX_WORKERS: u16 = 256;
 
@@ -187,6 +190,8 @@ pub(super) fn ike(
 
 fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let engine = engine(section, reading.problems);
+    let named = engine.as_ref().map(|engine| &*engine.listen).unwrap_or_default();
+    let additional = additional(section, named, reading.problems);
     let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
     let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
     let limits = limits(section, reading.problems);
@@ -218,6 +223,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         follows_redirects: reading.client.is_enabled,
         following: reading.client.following.clone(),
         tickets: reading.tickets.clone(),
+        additional: additional?.into(),
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
@@ -247,6 +253,34 @@ fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> 
         workers: workers.and_then(|workers| NonZeroU16::new(workers.value)),
         tun: tun?,
     })
+}
+
+/// `mobike-addresses`: where clients reach us besides where they came to. Without the key, those that are
+/// listened on by name.
+fn additional(section: &mut Section<'_>, listen: &[IpAddr], problems: &mut Problems) -> Option<Vec<IpAddr>> {
+    if !section.has("mobike-addresses") {
+        section.value("mobike-addresses");
+        return Some(listen.iter().copied().filter(|address| unicast(*address).is_ok()).collect());
+    }
+    let list = section.strings("mobike-addresses", problems)?;
+    if let Some(surplus) = list.value.get(MAX_ADDITIONAL) {
+        let message = format!("`mobike-addresses` has at most {MAX_ADDITIONAL} addresses");
+        problems.add(&surplus.span, message);
+    }
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in &list.value {
+        let Some(ListenAddress(address)) = text.parse(problems).map(|address| address.value) else {
+            continue;
+        };
+        if let Err(error) = unicast(address) {
+            problems.add(&text.span, error.to_string());
+        }
+        if addresses.contains(&address) {
+            problems.add(&text.span, format!("{address} is listed twice"));
+        }
+        addresses.push(address);
+    }
+    (addresses.len() == list.value.len()).then_some(addresses)
 }
 
 fn listen(section: &mut Section<'_>, problems: &mut Problems) -> Option<Vec<IpAddr>> {

@@ -16,7 +16,7 @@ use crate::config::error::{Problems, place};
 use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, Name, Profile, RemoteProof, Upkeep,
+    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Profile, RemoteProof, Upkeep,
 };
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
@@ -82,9 +82,11 @@ fn profile(
     let local_ts = selectors(&mut section, "local-ts", &ANYWHERE, reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &[], reading.problems);
     let redirect_auth = redirect_auth(&mut section, own.as_ref(), reading.problems);
+    let mobike_check = section.flag("mobike-check", reading.problems);
     section.finish(reading.problems);
     let pools = pools.iter().map(|pool| pool.name.clone()).collect();
     let mut profile = own?.profile(pools, guidance, local_ts?, remote_ts?);
+    profile.mobility.is_checked = mobike_check.is_none_or(|flag| flag.value);
     profile.redirect_auth = redirect_auth.unwrap_or(reading.redirect_auth);
     Some(profile)
 }
@@ -149,6 +151,7 @@ struct Own {
     dpd: Option<Duration>,
     lifetimes: Lifetimes,
     resumes: bool,
+    mobility: Mobility,
 }
 
 impl Own {
@@ -160,7 +163,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility } = self;
         Profile {
             name,
             authentication,
@@ -173,6 +176,7 @@ impl Own {
             lifetimes,
             redirect_auth: false,
             resumes,
+            mobility,
         }
     }
 }
@@ -202,6 +206,7 @@ fn own(
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
     let reconnect = section.flag("reconnect", problems);
+    let mobike = section.flag("mobike", problems);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -213,6 +218,7 @@ fn own(
             grace: grace.map_or(default.grace, |grace| grace.value),
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
+        mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },
     })
 }
 

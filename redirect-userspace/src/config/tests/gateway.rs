@@ -151,7 +151,7 @@ fn every_key_of_a_gateway_is_taken_over() {
             nat-keepalive = "10s"
             legacy-sha1 = true
             tun = { name = "vpn0", mtu = 1280 }
-            limits = { cookie-threshold = 1, half-open = 2, half-open-per-source = 3, max-sas = 4, max-children = 5 }
+            limits = { cookie-threshold = 1, half-open = 2, half-open-per-source = 3, half-open-per-prefix = 6, max-sas = 4, max-children = 5 }
             retransmission = { first = "500ms", longest = "4s", patience = "20s" }
         "#,
     ));
@@ -167,7 +167,8 @@ fn every_key_of_a_gateway_is_taken_over() {
     assert_eq!((settings.half_open_timeout, settings.nat_keepalive), (seconds(5), seconds(10)));
     assert_eq!(settings.legacy, Some(Legacy::permit()));
     let limits = settings.limits;
-    assert_eq!((limits.cookie_threshold, limits.half_open, limits.half_open_per_source), (1, 2, 3));
+    assert_eq!((limits.cookie_threshold, limits.half_open), (1, 2));
+    assert_eq!((limits.half_open_per_source, limits.half_open_per_prefix), (3, 6));
     assert_eq!((limits.sas, limits.children), (4, 5));
     let retransmission = settings.retransmission;
     assert_eq!((retransmission.first, retransmission.longest), (Duration::from_millis(500), seconds(4)));
@@ -520,7 +521,6 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         "[[ike.profile]]\nname = \"b\"\nlocal-auth = \"rsa\"\nremote-auth = \"eap-tls\"\npsk = \"x\"\nca = [\"/c\"]\n",
         &[
             "12:14: `local-auth` is \"psk\" or \"pubkey\", not \"rsa\"",
-            "13:15: \"eap-tls\" is not supported yet",
             "15:7: \"/c\": cannot be read: No such file or directory (os error 2)",
         ],
     ),
@@ -742,5 +742,34 @@ fn a_file_with_a_psk_in_it_is_its_owners_alone() {
             "{}:9:7: `psk` in [[ike.profile]] is a secret, but this file has mode 0644: chmod 600",
             path.display()
         )
+    );
+}
+
+#[test]
+fn clients_get_in_by_eap_tls_where_the_gateway_has_a_certificate() {
+    let pki = Pki::new();
+    let tls = ["remote-auth = \"pubkey\"", "remote-auth = \"eap-tls\""];
+    for rest in ["", "eap-tls-identity = \"any\"\n", "eap-tls-identity = \"certificate\"\n"] {
+        let profile = only_profile(&pki.profile(tls, rest));
+        let RemoteProof::Eap(gate) = &profile.authentication.remote else { panic!("EAP") };
+        let crate::ike::authn::eap::By::Us(makers) = &gate.by else { panic!("ours") };
+        let kinds: Vec<_> = makers.iter().map(|maker| maker.kind()).collect();
+        assert_eq!(kinds, [crate::ike::wire::EapType::Tls]);
+        assert!(makers[0].may_stand_alone());
+    }
+    assert_eq!(
+        pki.mistakes(["name = \"ra\"", "name = \"ra\""], "eap-tls-identity = \"any\"\n"),
+        ["13:1: `eap-tls-identity` in [[ike.profile]] needs `remote-auth` by EAP"]
+    );
+    assert_eq!(
+        pki.mistakes(tls, "eap-tls-identity = \"some\"\n"),
+        ["13:20: `eap-tls-identity` is \"certificate\" or \"any\", not \"some\""]
+    );
+    let without =
+        pki.profile(tls, "").replace("local-auth = \"pubkey\"", "local-auth = \"psk\"\npsk = \"x\"");
+    assert!(
+        mistakes(&without)
+            .iter()
+            .any(|mistake| mistake.contains("\"eap-tls\" needs `local-auth = \"pubkey\"`"))
     );
 }

@@ -11,6 +11,7 @@ use crate::ike::following::Allowed;
 mod eap;
 mod elected;
 mod gateway;
+mod mobike;
 mod reconnect;
 
 /// 2027-01-01

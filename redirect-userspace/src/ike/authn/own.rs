@@ -65,10 +65,12 @@ pub(super) fn named_by(certificate: &Certificate) -> Option<Id<'static>> {
     if certificate.has_subject() {
         return Some(Id::Dn(certificate.subject().to_vec().into()));
     }
-    certificate.alt_names().first().map(|name| match name {
-        AltName::Dns(name) => Id::Fqdn(name.to_string().into()),
-        AltName::Rfc822(name) => Id::Email(name.to_string().into()),
-        AltName::Ip(address) => self::address(*address),
+    certificate.alt_names().iter().find_map(|name| match name {
+        AltName::Dns(name) => Some(Id::Fqdn(name.to_string().into())),
+        AltName::Rfc822(name) => Some(Id::Email(name.to_string().into())),
+        AltName::Ip(address) => Some(self::address(*address)),
+        // Nobody's identity in IKE.
+        AltName::Upn(_) => None,
     })
 }
 

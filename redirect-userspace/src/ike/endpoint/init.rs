@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 
 use super::Endpoint;
+use super::sources::Room;
 use super::table::Beginning;
 use crate::codec::DecodeError;
 use crate::ike::authn;
@@ -96,6 +97,13 @@ impl Endpoint {
             return true;
         }
         let Some(sa) = self.table.begun(beginning).and_then(|spi| self.table.get(spi)) else { return false };
+        if let State::AnsweredEap(state) = &sa.state
+            && state.was_begun_by(message.octets())
+        {
+            // Its sender has gone on.
+            self.counters.discard(Discard::Retransmission);
+            return true;
+        }
         let State::Answered(answered) = &sa.state else { return false };
         if *answered.request != *message.octets() {
             return false;
@@ -146,28 +154,30 @@ impl Endpoint {
         ni: &Nonce<'_>,
         out: &mut Outbox<Output>,
     ) -> bool {
-        self.weigh_cookies(out);
-        // Nobody can use up what an address may have without being there.
-        let of_source = self.table.half_open_of(path.remote.ip());
-        let has_many = of_source >= self.settings.limits.half_open_per_source.div_ceil(2);
-        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, ni) {
+        self.weigh_cookies(now, out);
+        let limits = self.settings.limits;
+        // Nobody can use up what a place may have without being there.
+        let room = self.table.sources.room(now, path.remote.ip(), &limits);
+        let has_many = room != Room::Enough;
+        if (self.asks_for_cookies || has_many) && !self.has_cookie(now, path, message, ni) {
             let source = path.remote.ip();
             let spi = message.header.spi_i;
             let ni = ni.as_slice();
-            if let Some(cookie) = self.jar.bake(now, &mut self.rng, source, spi, ni) {
+            if let Some(cookie) = self.jar.bake(now, source, spi, ni) {
                 self.counters.cookies = self.counters.cookies.saturating_add(1);
                 self.refuse_clear(message, path, out, |chain| chain.notify(&NotifyContent::Cookie(cookie)));
             }
             return false;
         }
-        let limits = self.settings.limits;
         let refusal = if self.table.half_open() >= limits.half_open {
             let detail = format!("{} half-open SAs are the limit", limits.half_open);
             Some(Refusal::new(Failure::HalfOpenLimit, detail))
-        } else if of_source >= limits.half_open_per_source {
-            let detail =
-                format!("{} half-open SAs of one address are the limit", limits.half_open_per_source);
+        } else if let Room::NoneForSource(limit) = room {
+            let detail = format!("{limit} half-open SAs of one address are the limit");
             Some(Refusal::new(Failure::SourceLimit, detail))
+        } else if let Room::NoneForPrefix(limit) = room {
+            let detail = format!("{limit} half-open SAs of one network are the limit");
+            Some(Refusal::new(Failure::PrefixLimit, detail))
         } else if self.table.len() >= limits.sas {
             Some(Refusal::new(Failure::SaLimit, format!("{} SAs are the limit", limits.sas)))
         } else {
@@ -187,7 +197,7 @@ impl Endpoint {
         let Some(notify) = message.payloads.notify(NotifyType::Cookie) else { return false };
         let source = path.remote.ip();
         let spi = message.header.spi_i;
-        let is_good = self.jar.is_good(now, &mut self.rng, source, spi, ni.as_slice(), notify.data);
+        let is_good = self.jar.is_good(now, source, spi, ni.as_slice(), notify.data);
         if !is_good {
             self.counters.discard(Discard::Cookie);
         }

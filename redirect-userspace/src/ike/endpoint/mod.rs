@@ -17,21 +17,26 @@
 #[cfg(any(test, feature = "testing"))]
 mod audit;
 mod connect;
+mod crowd;
 mod drain;
 mod handover;
 mod init;
+mod interrupt;
 mod resume;
+mod roaming;
+mod sources;
 mod table;
 
 use std::sync::Arc;
 
+use self::crowd::Crowd;
 use self::drain::Draining;
 use self::handover::Allowance;
 use self::table::Table;
 use super::authn::eap::Guesses;
 use super::client::{Dials, News};
 use super::config::Settings;
-use super::cookie::Jar;
+use super::cookie::{CookieKeys, Jar};
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
@@ -51,7 +56,7 @@ use crate::crypto::Provider;
 use crate::machine::{Deadline, Machine, Outbox};
 use crate::rng::Rng;
 use crate::throttle::Throttle;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// All IKE SAs of one worker.
 pub struct Endpoint {
@@ -74,9 +79,13 @@ pub struct Endpoint {
     table: Table,
     jar: Jar,
     tickets: Tickets,
+    /// Whether the last one who wanted an SA was asked for a cookie.
+    asks_for_cookies: bool,
+    crowd: Crowd,
+    /// When the ways to gateways are looked for, because something about them may have changed.
+    ways_at: Option<Instant>,
     /// Wrong passwords.
     guesses: Guesses,
-    are_cookies_wanted: bool,
     next_id: u64,
 }
 
@@ -103,7 +112,7 @@ impl Endpoint {
         leases: Box<dyn Leases>,
         mut rng: Rng,
     ) -> Self {
-        let jar = Jar::new(now, &mut rng);
+        let jar = Jar::new(now, CookieKeys::new(now, &mut rng));
         Self {
             provider,
             shard,
@@ -123,8 +132,10 @@ impl Endpoint {
             table: Table::default(),
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
+            asks_for_cookies: false,
+            crowd: Crowd::new(now),
+            ways_at: None,
             guesses: Guesses::default(),
-            are_cookies_wanted: false,
             next_id: 0,
         }
     }
@@ -134,6 +145,19 @@ impl Endpoint {
     pub fn with_used_tickets(mut self, used: Box<dyn UsedTickets>) -> Self {
         self.tickets.used = used;
         self
+    }
+
+    /// The same, with keys of cookies that others have as well.
+    #[must_use]
+    pub fn with_cookie_keys(mut self, now: Now, keys: CookieKeys) -> Self {
+        self.jar = Jar::new(now, keys);
+        self
+    }
+
+    /// Whether whoever would like an SA now is asked for a cookie.
+    #[must_use]
+    pub fn asks_for_cookies(&self, now: Now) -> bool {
+        self.are_cookies_wanted(now)
     }
 
     /// How often things happened.
@@ -188,8 +212,10 @@ impl Endpoint {
             table,
             jar: _,
             tickets,
+            asks_for_cookies: _,
+            crowd: _,
+            ways_at: _,
             guesses,
-            are_cookies_wanted: _,
             next_id: _,
         } = self;
         let ctx = Context {
@@ -400,6 +426,7 @@ impl Endpoint {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
         self.go_on_draining(now, out);
+        self.find_ways(now, out);
         self.attend(now, out);
         self.dials_due(now, out);
         self.tell_misdirections(now, out);
@@ -518,17 +545,25 @@ impl Endpoint {
 
     /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
     /// are half-open: a threshold alone would flutter.
-    fn weigh_cookies(&mut self, out: &mut Outbox<Output>) {
+    fn weigh_cookies(&mut self, now: Now, out: &mut Outbox<Output>) {
+        self.crowd.enter(now, self.counters.established_responder);
+        let are_wanted = self.are_cookies_wanted(now);
+        if are_wanted != self.asks_for_cookies {
+            self.asks_for_cookies = are_wanted;
+            let (half_open, is_crowded) = (self.table.half_open(), self.crowd.is_there(now));
+            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
+        }
+    }
+}
+
+impl Endpoint {
+    fn are_cookies_wanted(&self, now: Now) -> bool {
         let half_open = self.table.half_open();
-        let threshold = self.settings.limits.cookie_threshold;
-        let are_wanted = match (self.are_cookies_wanted, threshold) {
+        match (self.asks_for_cookies, self.settings.limits.cookie_threshold) {
+            (_, _) if self.crowd.is_there(now) => true,
             (_, 0) => true,
-            (true, _) => half_open > threshold / 2,
-            (false, _) => half_open >= threshold,
-        };
-        if are_wanted != self.are_cookies_wanted {
-            self.are_cookies_wanted = are_wanted;
-            out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open }));
+            (true, threshold) => half_open > threshold / 2,
+            (false, threshold) => half_open >= threshold,
         }
     }
 }
@@ -540,7 +575,8 @@ impl Machine for Endpoint {
     fn step(&mut self, now: Now, input: Input<'_>, out: &mut Outbox<Output>) {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
-            Input::Configure(settings) => self.settings = settings,
+            Input::Configure(settings) => self.configure(now, settings, out),
+            Input::Crowded(is_crowded) => self.crowd.wait(now, is_crowded),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),
@@ -572,6 +608,8 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::RoutesChanged => self.routes_changed(now),
+            Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),
             Input::Aaa(answer) => {
                 let spi = answer.conversation.spi;
                 self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));
@@ -588,7 +626,8 @@ impl Machine for Endpoint {
         let misdirections = self.misdirections.deadline();
         let misdirections =
             misdirections.map(|at| Deadline { at, why: "redirects not followed are told of" });
-        [self.table.deadline(), draining, self.dial_deadline(), refusals, misdirections]
+        let ways = self.ways_at.map(|at| Deadline { at, why: "ways to gateways are looked for" });
+        [self.table.deadline(), draining, ways, self.dial_deadline(), refusals, misdirections]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

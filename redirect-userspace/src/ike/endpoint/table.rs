@@ -2,10 +2,13 @@
 //! peer is, by when they have something to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+#[cfg(any(test, feature = "testing"))]
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sources::Sources;
 use crate::ike::sa::{IkeSa, State};
 use crate::ike::wire::SpiI;
 use crate::machine::Deadline;
@@ -19,8 +22,8 @@ pub(super) struct Table {
     entries: HashMap<u64, Entry>,
     /// Half-open SAs with us as responder.
     beginnings: HashMap<Beginning, u64>,
-    /// How many of those each source has.
-    sources: HashMap<IpAddr, usize>,
+    /// Where those come from.
+    pub(super) sources: Sources,
     /// The SAs with a peer, in order: nearly always one.
     holders: BTreeMap<Arc<[u8]>, Vec<u64>>,
     deadlines: BTreeSet<(Instant, u64)>,
@@ -78,11 +81,6 @@ impl Table {
         self.half_open
     }
 
-    /// Half-open SAs of a source.
-    pub(super) fn half_open_of(&self, source: IpAddr) -> usize {
-        self.sources.get(&source).copied().unwrap_or(0)
-    }
-
     pub(super) fn contains(&self, spi: u64) -> bool {
         self.entries.contains_key(&spi)
     }
@@ -123,7 +121,7 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(&spi) {
             entry.beginning = Some((beginning, digest));
             self.beginnings.insert(beginning, spi);
-            *self.sources.entry(beginning.1.ip()).or_insert(0) += 1;
+            self.sources.begin(beginning.1.ip());
         }
     }
 
@@ -147,6 +145,7 @@ impl Table {
         }
         let is_over = entry.is_half_open && !sa.is_half_open();
         let has_gone_on = !matches!(sa.state, State::Answered(_));
+        let has_come_up = is_over && matches!(sa.state, State::Established(_));
         entry.sa = Some(sa);
         if let Some((beginning, digest)) = entry.beginning
             && has_gone_on
@@ -154,6 +153,9 @@ impl Table {
         {
             self.beginnings.remove(&beginning);
             self.late.add(now.mono, beginning, digest);
+        }
+        if has_come_up && let Some(((_, source), _)) = entry.beginning {
+            self.sources.prove(now, source.ip());
         }
         if is_over {
             self.opened(spi);
@@ -175,13 +177,7 @@ impl Table {
         if self.beginnings.get(&beginning) == Some(&spi) {
             self.beginnings.remove(&beginning);
         }
-        let source = beginning.1.ip();
-        if let Some(count) = self.sources.get_mut(&source) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
-        }
+        self.sources.end(beginning.1.ip());
     }
 
     /// An SA has ended.
@@ -249,7 +245,7 @@ impl Table {
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn audit(&self) {
         let mut deadlines = BTreeSet::new();
-        let mut sources: HashMap<IpAddr, usize> = HashMap::new();
+        let mut sources: Vec<IpAddr> = Vec::new();
         let mut holders: BTreeMap<Arc<[u8]>, Vec<u64>> = BTreeMap::new();
         let mut half_open = 0;
         for (spi, entry) in &self.entries {
@@ -263,7 +259,7 @@ impl Table {
             deadlines.extend(deadline.map(|at| (at, *spi)));
             if let Some(((_, source), _)) = entry.beginning {
                 assert!(entry.is_half_open);
-                *sources.entry(source.ip()).or_default() += 1;
+                sources.push(source.ip());
             }
             if let Some(holder) = &entry.holder {
                 holders.entry(Arc::clone(holder)).or_default().push(*spi);
@@ -271,7 +267,8 @@ impl Table {
         }
         holders.values_mut().for_each(|spis| spis.sort_unstable());
         assert_eq!((half_open, &deadlines), (self.half_open, &self.deadlines));
-        assert_eq!((&sources, &holders), (&self.sources, &self.holders));
+        assert_eq!(holders, self.holders);
+        self.sources.audit(sources.into_iter());
         for (beginning, spi) in &self.beginnings {
             let entry = self.entries.get(spi).and_then(|entry| entry.beginning);
             assert_eq!(entry.map(|(beginning, _)| beginning), Some(*beginning));

@@ -29,7 +29,7 @@ use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
-use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::grant::{self, Grant};
 use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
@@ -197,6 +197,9 @@ impl Answered {
             let misdirected = Misdirected { connection: None, from: self.path.remote, to: None };
             ctx.misdirected(RedirectRefusal::WrongSide, misdirected);
         }
+        if mobike::has_met_forbidden_nat(&chain, self.path) {
+            return Err(Refusal::new(Failure::UnexpectedNat, "the client allows none").into());
+        }
         if form == Form::EapStart {
             return self.begin_eap(ctx, names, verified, &chain, effects);
         }
@@ -289,6 +292,8 @@ impl Answered {
             let grant = sa.grant(ctx, names, chain);
             return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
+        sa.become_mobile(ctx, chain);
+        let support = sa.is_mobile().then(|| mobike::Support::new(ctx.settings, self.path));
         sa.begin_session(ctx, names, &grants);
         let first =
             child.map(|child| self.first_child(ctx, names, &mut sa, &child, (wishes, &grants), is_sole));
@@ -334,6 +339,9 @@ impl Answered {
             }
             if let Some(grant) = grant {
                 grant.write(chain)?;
+            }
+            if let Some(support) = support {
+                support.write(chain)?;
             }
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
@@ -514,6 +522,7 @@ impl Answered {
             is_resumed: self.resumption.is_some(),
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: false,
             addresses: Vec::new(),
             children: Vec::new(),
         }

@@ -25,7 +25,7 @@ use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
-use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::keymat::{DerivationKey, Nonces};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
@@ -135,7 +135,7 @@ impl AwaitAuth {
         let id =
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
-        let (path, size) = (introduced.path, ctx.settings.fragment_size);
+        let (path, nat, size) = (introduced.path, introduced.nat, ctx.settings.fragment_size);
         // A session that goes on says by its ticket which SA is void.
         let is_sole = introduced.errand.is_sole && introduced.kept.is_none();
         let is_eap_only = introduced.kept.is_none() && await_eap::is_alone(profile);
@@ -153,6 +153,9 @@ impl AwaitAuth {
             chain.push(&Payload::Sa(child.sa.clone()))?;
             chain.push(&Payload::TsI(child.local_ts.clone()))?;
             chain.push(&Payload::TsR(child.remote_ts.clone()))?;
+            if profile.mobility.is_allowed {
+                mobike::offer(chain, path, nat)?;
+            }
             if profile.resumes { chain.plain(NotifyType::TicketRequest) } else { Ok(()) }
         });
         let datagrams = match sealed {
@@ -362,6 +365,7 @@ impl AwaitAuth {
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
+        sa.become_mobile(ctx, &response.chain);
         ctx.tell(names.id, News::Up);
         ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
         let label = sa.label(names);
@@ -394,10 +398,7 @@ impl AwaitAuth {
             }
         };
         match completed {
-            Ok((child, mut install)) => {
-                install.own_addresses.clone_from(&response.given);
-                sa.adopt(ctx, names, child, install);
-            }
+            Ok((child, install)) => sa.adopt(ctx, names, child, install),
             Err(refusal) => ctx.refuse_child(label, refusal),
         }
         sa.wake(ctx, names, effects);
@@ -430,7 +431,7 @@ impl AwaitAuth {
         effects: &mut Effects,
     ) {
         // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
-        if refusal.failure != Failure::PeerRefused
+        if !matches!(refusal.failure, Failure::PeerRefused | Failure::Eap)
             && let Some((introduced, _)) = self.offer.as_deref_mut()
             && let Some(id) = introduced.channel.window.next()
         {

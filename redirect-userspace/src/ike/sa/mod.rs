@@ -18,15 +18,17 @@
 //! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
 //!                                │                  │ ◀── cookie: again; redirect: gone; no: AwaitInit
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
-//!                  ┌─────────────┤                  │
-//!               Refused     Established ◀───────────┘
+//!                  ┌─────────────┤                  ├──── EAP: AwaitEap ── IKE_AUTH requests ──▶
+//!                  │        AnsweredEap: EAP        │              │
+//!                  ├─────────────┤                  │              │
+//!               Refused     Established ◀───────────┴──────────────┘
 //!                                │  CREATE_CHILD_SA, INFORMATIONAL, either way
 //!                               gone
 //! ```
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2` to `§1.5`, `§2`.
+//! `RFC 7296 §1.2` to `§1.5`, `§2`, with EAP `§2.16`.
 
 pub(crate) mod answered;
 pub(crate) mod answered_eap;

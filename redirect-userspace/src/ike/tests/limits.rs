@@ -73,7 +73,7 @@ fn from_a_threshold_on_cookies_are_asked_for_and_nothing_is_kept() {
     assert_eq!(pair.gateway.endpoint.counts().half_open, 3);
     let changes: Vec<&Event> =
         pair.gateway.events.iter().filter(|event| matches!(event, Event::CookiesChanged { .. })).collect();
-    assert_eq!(changes, [&Event::CookiesChanged { are_wanted: true, half_open: 3 }]);
+    assert_eq!(changes, [&Event::CookiesChanged { are_wanted: true, half_open: 3, is_crowded: false }]);
     assert_eq!(pair.gateway.endpoint.counters().cookies, 17);
 }
 
@@ -253,6 +253,83 @@ fn no_more_than_so_many_of_one_address_are_half_open() {
 
     assert_eq!(pair.gateway.endpoint.counts().half_open, 7);
     assert_eq!(failures(&pair.gateway.events), [Failure::SourceLimit]);
+}
+
+#[test]
+fn no_more_than_so_many_of_one_network_are_half_open() {
+    let (mut pair, request) = flooded(|limits| limits.half_open_per_prefix = 6);
+    for n in 1..=20 {
+        pair.put(&from(&request, n));
+    }
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 3, "the others are asked for a cookie");
+    pair.sent.clear();
+
+    for n in 21..=30 {
+        pair.put(&from(&request, n));
+        let cookie = cookie(&mut pair).unwrap();
+        pair.put(&with_cookie(&from(&request, n), &cookie));
+        pair.sent.clear();
+    }
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 6);
+    assert_eq!(failures(&pair.gateway.events), [Failure::PrefixLimit]);
+
+    pair.put(&from(&request, 0x1_00));
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 7, "there is room for others");
+}
+
+#[test]
+fn where_clients_have_come_up_there_may_be_as_many_more() {
+    let mut plan = open();
+    plan.gateway.limits.half_open_per_source = 2;
+    let mut pair = plan.build();
+    for _ in 0..4 {
+        pair.initiate();
+        pair.settle();
+    }
+    pair.initiate();
+    let request = pair.take(End::Gateway);
+    let of_client = |n| Flying { path: request.path, ..from(&request, n) };
+
+    // Two, and one for each of those four. From half of them on a cookie is asked for.
+    for n in 1..=9 {
+        pair.wire.clear();
+        pair.sent.clear();
+        pair.put(&of_client(n));
+        let asked = cookie(&mut pair);
+        assert_eq!(asked.is_some(), n > 3, "{n}");
+        if let Some(cookie) = asked {
+            pair.put(&with_cookie(&of_client(n), &cookie));
+        }
+    }
+
+    assert_eq!(pair.gateway.endpoint.counts().half_open, 6);
+    assert_eq!(failures(&pair.gateway.events), [Failure::SourceLimit]);
+}
+
+// COO-01
+#[test]
+fn in_a_crowd_everyone_is_asked_for_a_cookie_and_for_a_while_after() {
+    let (mut pair, request) = flooded(|_limits| {});
+    pair.step(End::Gateway, Input::Crowded(true));
+    let is_asked = |pair: &mut Pair, n| {
+        pair.put(&from(&request, n));
+        cookie(pair).is_some()
+    };
+    assert!(is_asked(&mut pair, 1));
+
+    pair.step(End::Gateway, Input::Crowded(false));
+    assert!(is_asked(&mut pair, 2), "it may come back");
+    pair.now = pair.now.after(Duration::from_secs(9));
+    assert!(is_asked(&mut pair, 3));
+    pair.now = pair.now.after(Duration::from_secs(1));
+    assert!(!is_asked(&mut pair, 4));
+
+    let changes: Vec<bool> = pair.gateway.events.iter().filter_map(are_cookies_wanted).collect();
+    assert_eq!(changes, [true, false], "said once each");
+}
+
+const fn are_cookies_wanted(event: &Event) -> Option<bool> {
+    if let Event::CookiesChanged { are_wanted, .. } = event { Some(*are_wanted) } else { None }
 }
 
 // test of RFC 7296 §2.6

@@ -13,6 +13,7 @@ mod init;
 mod limits;
 mod liveness;
 mod loss;
+mod mobike;
 mod nat;
 mod redirect;
 mod rekey;

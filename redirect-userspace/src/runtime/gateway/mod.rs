@@ -35,10 +35,11 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
+    Command, CookieKeys, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
     Redirect, Redirected, SaId, Selection, Shard,
 };
-use crate::net::ike::Port;
+use crate::net::ike::{Port, Rank};
+use crate::net::routes::Changes;
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
@@ -111,7 +112,7 @@ impl Gateway {
     /// # Errors
     ///
     /// A port is in use, the TUN interface cannot be made, or the system has no room.
-    pub(super) fn start(config: &Ike, clock: Clock) -> Result<Self> {
+    pub(super) fn start(config: &Ike, clock: Clock, cookies: &CookieKeys) -> Result<Self> {
         let engine = &config.engine;
         let count = match engine.workers {
             Some(workers) => workers.get(),
@@ -148,7 +149,8 @@ impl Gateway {
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
-                .with_used_tickets(Box::new(tickets.clone()));
+                .with_used_tickets(Box::new(tickets.clone()))
+                .with_cookie_keys(clock.now(), cookies.clone());
             let radius = Radius::new(clock, Arc::clone(&config.radius), rng.fork())?;
             let parts = Parts {
                 number: number.into(),
@@ -157,6 +159,7 @@ impl Gateway {
                 radius,
                 ports: own,
                 plane,
+                changes: changes()?,
                 mailbox,
                 others: others(&doors, number.into()),
                 board: Arc::clone(&board),
@@ -380,6 +383,11 @@ impl Gateway {
         (number(ike), number(children))
     }
 
+    /// Whether a worker asks those for a cookie who would like an SA.
+    pub(super) fn wants_cookies(&self) -> bool {
+        self.workers.iter().any(|worker| worker.figures().asks_for_cookies)
+    }
+
     /// Everything that is counted.
     pub(super) fn figures(&self) -> IkeFigures {
         let mut figures = IkeFigures::default();
@@ -427,20 +435,28 @@ impl Keep for Doors {
     }
 }
 
+/// What becomes of this machine's addresses and routes.
+fn changes() -> Result<Option<Changes>> {
+    Changes::subscribe().map(Some).context("subscribing to changes of addresses and routes")
+}
+
 /// The ways into all workers but this one.
 fn others(doors: &[Door], number: usize) -> Vec<Door> {
     let all = doors.iter().enumerate();
     all.filter(|(other, _)| *other != number).map(|(_, door)| door.clone()).collect()
 }
 
-/// The sockets of every worker: for each address both ports.
+/// The sockets of every worker: for each address both ports, and one for each rank.
 fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
     let mut all: Vec<Vec<Port>> = (0..workers).map(|_| Vec::new()).collect();
     for address in addresses {
         for port in [IKE_PORT, NAT_T_PORT] {
             // The kernel counts the sockets of an address in the order in which they were bound.
-            for own in &mut all {
-                own.push(Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?);
+            for rank in Rank::ALL {
+                for own in &mut all {
+                    let bound = Port::bind(SocketAddr::new(*address, port)).context("ike.listen")?;
+                    own.push(bound.of_rank(rank));
+                }
             }
             if let Some(last) = all.first().and_then(|own| own.last()) {
                 last.steer(workers)?;

@@ -82,7 +82,7 @@ mod tests {
     use crate::ike::Event as IkeEvent;
 
     fn heard(number: usize) -> Event {
-        Event::Ike(IkeEvent::CookiesChanged { are_wanted: true, half_open: number })
+        Event::Ike(IkeEvent::CookiesChanged { are_wanted: true, half_open: number, is_crowded: false })
     }
 
     fn poll(board: &Board) -> Option<Page> {

@@ -7,6 +7,7 @@
 //!   bounded.
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,8 @@ use crate::ike::{
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
 use crate::machine::{Deadline, Machine as _, Outbox};
-use crate::net::ike::{BATCH, Inbox, Port};
+use crate::net::ike::{BATCH, Inbox, Port, Rank};
+use crate::net::routes::Changes;
 use crate::radius::config::Settings as RadiusSettings;
 use crate::radius::{Counters as RadiusCounters, ServerSnapshot};
 use crate::runtime::clock::Clock;
@@ -118,6 +120,8 @@ pub(super) enum Order {
     Targets(Arc<Targets>),
     /// A gateway was looked for.
     Located(Request, Vec<Way>),
+    /// The ways to these peers were looked for.
+    Ways(Vec<IpAddr>, Vec<Way>),
     /// Other addresses of the cluster than before are another node's.
     HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
@@ -145,6 +149,8 @@ pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) radius: RadiusCounters,
     pub(super) servers: Vec<ServerSnapshot>,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -155,6 +161,8 @@ pub(super) struct Parts {
     pub(super) radius: Radius,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
+    /// What becomes of this machine's addresses and routes.
+    pub(super) changes: Option<Changes>,
     /// What it is told, and the other workers.
     pub(super) mailbox: Mailbox,
     pub(super) others: Vec<Door>,
@@ -200,6 +208,9 @@ impl Worker {
             epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
         }
         epoll.add(parts.radius.sockets(), EpollEvent::new(watch, SERVERS)).context("watching RADIUS")?;
+        if let Some(changes) = &parts.changes {
+            epoll.add(changes, EpollEvent::new(watch, CHANGES)).context("watching addresses and routes")?;
+        }
         let figures = Arc::new(Mutex::new(Figures::default()));
         let locator = Locator::new(door.clone());
         let shown = Arc::clone(&figures);
@@ -218,6 +229,8 @@ impl Worker {
                     inbox: Some(Inbox::new()),
                     figures: shown,
                     shown_at: Now::default(),
+                    full_turns: 0,
+                    is_crowded: false,
                     is_stopping: false,
                 };
                 turn.serve(&epoll);
@@ -290,6 +303,9 @@ struct Turn {
     inbox: Option<Inbox>,
     figures: Arc<Mutex<Figures>>,
     shown_at: Now,
+    /// Turns in a row in which more newcomers were waiting than were let in.
+    full_turns: u32,
+    is_crowded: bool,
     is_stopping: bool,
 }
 
@@ -311,15 +327,22 @@ impl Turn {
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
             let has_answers = is_ready(SERVERS);
-            for event in events.iter().take(ready) {
-                if let Ok(number) = usize::try_from(event.data())
-                    && number < self.parts.ports.len()
-                {
-                    self.receive(now, number);
-                }
+            let numbers = events.iter().take(ready).filter_map(|event| usize::try_from(event.data()).ok());
+            let mut waiting: Vec<usize> = numbers.filter(|number| *number < self.parts.ports.len()).collect();
+            // Those who have an SA first, and all of them; of those who want one a few at a time.
+            waiting.sort_unstable_by_key(|number| self.parts.ports.get(*number).map(Port::rank));
+            let known = waiting.partition_point(|number| {
+                self.parts.ports.get(*number).is_some_and(|port| port.rank() == Rank::Known)
+            });
+            let newcomers = waiting.split_off(known);
+            for number in waiting {
+                self.receive(now, number);
             }
             if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.send(&self.parts.ports);
+            }
+            if is_ready(CHANGES) && self.parts.changes.as_ref().is_some_and(Changes::take) {
+                self.step(now, Input::RoutesChanged);
             }
             if rings {
                 let _ = self.parts.mailbox.door.bell.read();
@@ -333,6 +356,7 @@ impl Turn {
                 self.step(now, Input::Timeout);
             }
             self.hear_servers(now);
+            self.admit(now, &newcomers);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
@@ -373,29 +397,47 @@ impl Turn {
             .unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Takes in what has arrived at a socket.
+    /// Takes in what has arrived at a socket of those who have an SA here.
     fn receive(&mut self, now: Now, number: usize) {
         for _ in 0..BATCHES {
-            let Some(port) = self.parts.ports.get(number) else { return };
-            let Some(mut inbox) = self.inbox.take() else { return };
-            let received = inbox.receive(port);
-            for datagram in inbox.datagrams() {
-                let path = Path { local: datagram.local, remote: datagram.remote };
-                if datagram.is_whole {
-                    self.datagram(now, path, datagram.octets);
-                }
-            }
-            self.inbox = Some(inbox);
-            self.tell(now);
-            match received {
-                Ok(received) if received == BATCH => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "reading a socket of the gateway failed");
-                    return;
-                }
+            if self.receive_some(now, number, BATCH) < BATCH {
+                return;
             }
         }
+    }
+
+    /// Lets some of those in who have none, and tells IKE whether there are more than it keeps up with.
+    fn admit(&mut self, now: Now, newcomers: &[usize]) {
+        let mut is_full = false;
+        for number in newcomers {
+            let is_new = self.parts.ports.get(*number).map(Port::rank) == Some(Rank::New);
+            is_full |= self.receive_some(now, *number, ADMITTED) == ADMITTED && is_new;
+        }
+        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
+        let is_crowded = self.full_turns >= CROWDED;
+        if is_crowded != self.is_crowded {
+            self.is_crowded = is_crowded;
+            self.step(now, Input::Crowded(is_crowded));
+        }
+    }
+
+    /// Takes in a batch, says how many datagrams there were.
+    fn receive_some(&mut self, now: Now, number: usize, most: usize) -> usize {
+        let Some(port) = self.parts.ports.get(number) else { return 0 };
+        let Some(mut inbox) = self.inbox.take() else { return 0 };
+        let received = inbox.receive_some(port, most);
+        for datagram in inbox.datagrams() {
+            let path = Path { local: datagram.local, remote: datagram.remote };
+            if datagram.is_whole {
+                self.datagram(now, path, datagram.octets);
+            }
+        }
+        self.inbox = Some(inbox);
+        self.tell(now);
+        received.unwrap_or_else(|error| {
+            tracing::debug!(%error, "reading a socket of the gateway failed");
+            0
+        })
     }
 
     fn datagram(&mut self, now: Now, path: Path, octets: &mut [u8]) {
@@ -462,7 +504,7 @@ impl Turn {
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
-            Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
+            Output::Move { inbound, outer } => self.parts.plane.executor().redirect(inbound, outer),
             Output::Remove { inbound } => {
                 let Parts { radius, plane, .. } = &mut self.parts;
                 radius.carried(inbound, |inbound| plane.usage(inbound));
@@ -471,6 +513,7 @@ impl Turn {
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
+            Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
             Output::Aaa(request) => self.parts.radius.ask(*request),
             Output::AaaAbandoned(conversation) => self.parts.radius.abandon(conversation),
             Output::Account(account) => {
@@ -498,6 +541,7 @@ impl Turn {
                 self.parts.radius.configure(radius);
             }
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
+            Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {
@@ -554,6 +598,7 @@ impl Turn {
             counters: self.parts.endpoint.counters().clone(),
             radius: self.parts.radius.counters().clone(),
             servers: self.parts.radius.snapshot(now),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
@@ -563,13 +608,20 @@ impl Turn {
 /// The bell's number among the events; sockets count from zero.
 const BELL: u64 = u64::MAX;
 /// The number of the sockets to RADIUS servers.
-const SERVERS: u64 = u64::MAX - 2;
+const SERVERS: u64 = u64::MAX - 3;
 /// The TUN queue's number.
 const TUNNELS: u64 = u64::MAX - 1;
+/// The number of what becomes of addresses and routes.
+const CHANGES: u64 = u64::MAX - 2;
 /// Events that are taken in at once: more than there are descriptors.
 const MAX_EVENTS: usize = 64;
 /// Batches read from one socket before the others have their turn.
 const BATCHES: usize = 4;
+/// Newcomers that are let in from one socket before those who have an SA have their turn again: a
+/// key exchange each, half a millisecond in all.
+const ADMITTED: usize = 16;
+/// So many turns with [`ADMITTED`] newcomers in a row are a crowd: about a tenth of a second's work.
+const CROWDED: u32 = 200;
 /// Datagrams from elsewhere that may wait.
 const MAX_WAITING: usize = 4_096;
 /// What keeps a NAT's mapping alive (`RFC 3948 §2.3`).

@@ -136,19 +136,24 @@ fn client(scene: &Scene, pki: &Pki, password: &str) -> Gateway {
 
 /// strongSwan in our gateway's place, which knows alice.
 fn strongswan(scene: &Scene, pki: &Pki, identity: &str) -> Charon {
+    let charon = strongswan_by(scene, pki, "eap-mschapv2", identity);
+    charon.add_password("alice", PASSWORD).unwrap();
+    charon
+}
+
+fn strongswan_by(scene: &Scene, pki: &Pki, method: &str, identity: &str) -> Charon {
     let vpn = vpn(pki);
     let charon = scene
         .start_strongswan(&GatewayConfig {
             identity: GATEWAY.to_owned(),
             proof: Proof::Signature("pubkey".to_owned(), vpn.certificate.clone()),
-            client_proof: Proof::Eap("eap-mschapv2".to_owned(), identity.to_owned()),
+            client_proof: Proof::Eap(method.to_owned(), identity.to_owned()),
             ..GatewayConfig::of_shared_key()
         })
         .unwrap();
     charon.add_ca(&pki.ca()).unwrap();
     charon.add_ca(&pki.issuer()).unwrap();
     charon.add_private_key(&vpn.key).unwrap();
-    charon.add_password("alice", PASSWORD).unwrap();
     charon
 }
 
@@ -203,4 +208,101 @@ fn our_client_gets_into_our_gateway_by_its_password() {
 
     wait_until_up(&client);
     gateway.wait_for_sa("alice", PATIENCE).unwrap();
+}
+
+/// What certificates the gateway has, and those of its clients.
+fn tls_settings(vpn: &Credential, pki: &Pki) -> Settings {
+    let mut settings = Settings::of_certificates(vpn, pki, GATEWAY);
+    settings.profiles[0].remote = RemoteProof::Tls { ca: pki.ca() };
+    settings
+}
+
+/// A client that has a certificate, and shows it by EAP-TLS.
+fn tls_connection(visitor: &Visitor, pki: &Pki, own: &Credential, name: &str) -> ClientConfig {
+    visitor.charon.add_ca(&pki.ca()).unwrap();
+    visitor.charon.add_ca(&pki.issuer()).unwrap();
+    visitor.charon.add_private_key(&own.key).unwrap();
+    ClientConfig {
+        identity: format!("{name}.example.net"),
+        proof: Proof::EapTls(own.certificate.clone()),
+        gateway_proof: Proof::AnySignature,
+        gateway: GATEWAY.to_owned(),
+        ..visitor.connection(name, addresses()[0])
+    }
+}
+
+fn of_client(pki: &Pki, name: &str) -> Credential {
+    pki.issue(name, Key::P256, &[&format!("DNS:{name}.example.net")], Validity::Current).unwrap()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_client_with_a_certificate_gets_in_by_tls() {
+    let scene = Scene::new(1).unwrap();
+    let pki = Pki::new(&scene.lab).unwrap();
+    let gateway = scene.start(tls_settings(&vpn(&pki), &pki)).unwrap();
+    let visitor = &scene.visitors[0];
+    let alice = of_client(&pki, "alice");
+
+    let tunnel = connect(visitor, &tls_connection(visitor, &pki, &alice, "alice"));
+
+    assert_eq!(tunnel.remote_id, GATEWAY);
+    carries_data(visitor, &tunnel, &scene.site);
+    gateway.wait_for_sa("alice.example.net", PATIENCE).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_client_with_a_certificate_of_somebody_else_is_refused_by_tls() {
+    let scene = Scene::new(1).unwrap();
+    let pki = Pki::new(&scene.lab).unwrap();
+    let gateway = scene.start(tls_settings(&vpn(&pki), &pki)).unwrap();
+    let visitor = &scene.visitors[0];
+    // It says that it is alice.
+    let mallory = of_client(&pki, "mallory");
+
+    let connection = tls_connection(visitor, &pki, &mallory, "alice");
+    visitor.charon.add_client(&connection).unwrap();
+    visitor.charon.initiate("alice").unwrap();
+
+    gateway.wait_for_event("sa-refused", &["eap-failed", "alice.example.net"], PATIENCE).unwrap();
+    gateway.wait_until_gone("alice.example.net", PATIENCE).unwrap();
+}
+
+/// Our client with a certificate, in a place of its own.
+fn tls_client(scene: &Scene, pki: &Pki) -> Gateway {
+    let place = scene.place(9).unwrap();
+    let connection = Connection {
+        local_id: "alice.example.net".to_owned(),
+        tls: Some(of_client(pki, "alice")),
+        ca: Some(pki.ca()),
+        ..Connection::new("hq", &addresses()[..1], &[GATEWAY], &INSIDE)
+    };
+    let settings = Settings { connections: vec![connection], ..Settings::default() };
+    Gateway::start(&place.namespace, settings).unwrap()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn our_client_gets_into_our_gateway_by_tls() {
+    let scene = Scene::new(0).unwrap();
+    let pki = Pki::new(&scene.lab).unwrap();
+    let gateway = scene.start(tls_settings(&vpn(&pki), &pki)).unwrap();
+
+    let client = tls_client(&scene, &pki);
+
+    wait_until_up(&client);
+    gateway.wait_for_sa("alice.example.net", PATIENCE).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn our_client_gets_into_strongswan_by_tls() {
+    let scene = Scene::new(0).unwrap();
+    let pki = Pki::new(&scene.lab).unwrap();
+    let _charon = strongswan_by(&scene, &pki, "eap-tls", "%any");
+
+    let client = tls_client(&scene, &pki);
+
+    wait_until_up(&client);
 }

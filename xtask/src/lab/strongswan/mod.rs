@@ -91,7 +91,7 @@ impl Charon {
         let text = format!(
             "charon-systemd {{
     load = random nonce openssl kdf hmac sha1 sha2 gcm aes pem pubkey x509 constraints socket-default \
-             kernel-libipsec kernel-netlink updown eap-identity eap-mschapv2 vici
+             kernel-libipsec kernel-netlink updown eap-identity eap-mschapv2 eap-tls vici
     follow_redirects = {follow}
     fragment_size = {fragment_size}
     signature_authentication = {signature}

@@ -22,6 +22,7 @@ pub mod mschapv2;
 pub mod packet;
 pub mod proof;
 mod server;
+pub mod tls;
 
 pub use client::{Client, Heard};
 pub use guesses::Guesses;
@@ -44,6 +45,9 @@ pub struct Gate {
     /// Whether clients that are sent elsewhere in IKE_AUTH are sent in its first response, when they have
     /// only said who they are, and not in the last one (`RFC 5685 §6`).
     pub redirects_first: bool,
+    /// Whether clients that would believe us by EAP alone get no other proof (`RFC 5998`). strongSwan
+    /// always says that it would, and does not if it is told to want a signature.
+    pub stands_alone: bool,
 }
 
 /// Who knows the users of a profile.

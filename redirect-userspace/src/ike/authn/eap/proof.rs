@@ -85,6 +85,14 @@ pub fn named_by(id: &Id<'_>) -> Option<Arc<str>> {
     (!is_wrong).then(|| text.into())
 }
 
+/// Whether a profile is for a user. The IDi has been a claim, by which it was found: what counts is the
+/// name that was proved.
+#[must_use]
+pub fn is_for(profile: &Profile, user: &str) -> bool {
+    let is_any = profile.authentication.remote_ids.contains(&Pattern::Anyone);
+    is_any || parse(user).is_some_and(|name| is_one_of(profile, &name))
+}
+
 fn is_one_of(profile: &Profile, id: &Id<'_>) -> bool {
     profile.authentication.remote_ids.iter().any(|pattern| pattern.is_match(id))
 }
@@ -159,10 +167,7 @@ pub fn client(
     if !evidence.is_right() {
         return Err(Refusal::EapKey { identity });
     }
-    // The IDi has been a claim, by which a profile was found. What counts is the name that was proved.
-    let is_wanted = |name: &Id<'_>| is_one_of(profile, name);
-    let is_any = profile.authentication.remote_ids.contains(&Pattern::Anyone);
-    if !is_any && !parse(&passed.name).as_ref().is_some_and(is_wanted) {
+    if !is_for(profile, &passed.name) {
         return Err(Refusal::OtherIdentity { identity, expected: wanted(profile) });
     }
     Ok(PeerAuthenticated::by_eap(profile, id.into_owned(), passed))

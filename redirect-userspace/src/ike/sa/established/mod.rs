@@ -8,6 +8,7 @@
 //! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
 
 mod elsewhere;
+pub(crate) mod mobike;
 mod requests;
 mod responses;
 mod tasks;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::elsewhere::Belongings;
+use self::mobike::Mobile;
 #[cfg(test)]
 pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
@@ -80,6 +82,8 @@ pub(crate) struct Established {
     pub(crate) issued: Option<Issued>,
     /// When we, as a client, ask for another ticket; `None` = we have none.
     renew_at: Option<Instant>,
+    /// What both sides need to move it; `None` = it cannot be moved.
+    mobile: Option<Box<Mobile>>,
 }
 
 /// What it is at.
@@ -132,6 +136,8 @@ pub(crate) struct Estate {
     is_adrift: bool,
     /// Whether we have a ticket, as a client.
     has_ticket: bool,
+    /// Where it was when it left everything.
+    place: Option<(Box<Mobile>, Path, Nat)>,
     session: Option<Box<Session>>,
     /// Whose it was.
     sa: SaLabel,
@@ -189,6 +195,7 @@ impl Established {
             session: None,
             issued: None,
             renew_at: None,
+            mobile: None,
             peer,
         }
     }
@@ -284,13 +291,14 @@ impl Established {
     }
 
     pub(crate) fn ground<'a>(&'a self, names: Names, profile: &'a Profile) -> Ground<'a> {
+        let (path, nat) = self.ground_path();
         Ground {
             profile,
             leases: &self.leases,
             given: &self.given,
             derivation: &self.derivation,
-            path: self.path,
-            nat: self.nat,
+            path,
+            nat,
             owner: names.ours(),
         }
     }
@@ -392,6 +400,7 @@ impl Established {
             Direction::Request => self.request(ctx, names, path, header.exchange, &verified, effects),
             Direction::Response => {
                 self.channel.window.responded();
+                self.answered_on(ctx, names, path);
                 self.response(ctx, names, header.exchange, &verified, effects);
             }
         }
@@ -405,22 +414,23 @@ impl Established {
     fn heard(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
         self.heard_at = ctx.now.mono;
         // RFC 7296 §2.23: whoever is behind a NAT is where its last authentic message came from. A
-        // host that is not stays where it was.
-        if self.nat.before_peer && path != self.path {
+        // host that is not stays where it was. RFC 4555 §3.8: with MOBIKE, so does everybody.
+        if self.nat.before_peer && self.mobile.is_none() && path != self.path {
             self.move_to(ctx, names, path);
         }
     }
 
-    /// The peer is elsewhere.
+    /// The peer is elsewhere, by what has come from it.
     pub(crate) fn move_to(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
+        if self.mobile.is_some() {
+            return self.esp_from_elsewhere(ctx, names, path);
+        }
         if self.path == path || !self.nat.before_peer || path.local.port() != NAT_T_PORT {
             return;
         }
         let from = self.path.remote;
         self.path = path;
-        for child in &self.children {
-            ctx.out.push(Output::Move { inbound: child.inbound, path });
-        }
+        self.settle_children(ctx);
         if from != path.remote {
             ctx.event(Event::Moved { sa: self.label(names), from });
         }
@@ -466,7 +476,9 @@ impl Established {
         let settings = Arc::clone(ctx.settings);
         let datagrams = self.channel.seal(&header, self.path, settings.fragment_size, ctx.rng, payloads)?;
         transmit(ctx, self.path, &datagrams);
-        self.channel.window.sent(ctx.now, exchange, datagrams, &settings.retransmission);
+        let retransmission = self.retransmission(&settings);
+        self.channel.window.sent(ctx.now, exchange, datagrams, &retransmission);
+        self.asks_anew();
         Ok(())
     }
 
@@ -558,6 +570,7 @@ impl Established {
             },
             is_adrift: self.is_adrift,
             has_ticket,
+            place: self.mobile_of_heir(),
             session: self.session.take(),
             sa: self.label(names),
             made_at: self.made_at,
@@ -569,23 +582,14 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate {
-            children,
-            leases,
-            given,
-            tasks,
-            leaving,
-            is_adrift,
-            has_ticket,
-            session,
-            sa: _,
-            made_at: _,
-        } = estate;
+        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, session, place, .. } =
+            estate;
         self.session = session;
         if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
             self.stage = Stage::Leaving { patience };
         }
         self.is_adrift = is_adrift;
+        self.inherit_path(ctx, place);
         let reserved = tasks.iter().filter_map(Task::reserved);
         for spi in children.iter().map(|child| child.inbound).chain(reserved) {
             ctx.spis.transfer(spi, names.ours());
@@ -684,6 +688,7 @@ impl Established {
             is_resumed: self.peer.is_resumed,
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: self.is_mobile(),
             addresses: self.addresses(),
             children: children.collect(),
         })

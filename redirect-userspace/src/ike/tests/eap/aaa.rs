@@ -4,10 +4,11 @@ use super::*;
 use crate::ike::{
     AaaAnswer, AaaRequest, AaaVerdict, AccountStage, CloseReason, Conversation, Grants, Input, Selection,
 };
+use crate::testing::pair::Fate;
 
 /// A gateway that asks a server.
 fn asking(asks_identity: bool, credentials: Credentials) -> Plan {
-    with(Gate { by: By::Aaa, asks_identity, redirects_first: false }, credentials)
+    with(Gate { by: By::Aaa, asks_identity, redirects_first: false, stands_alone: true }, credentials)
 }
 
 /// A client with a method of two rounds, that both sides of the test know.
@@ -116,6 +117,65 @@ fn repetitions_are_not_answered_while_a_server_is_asked_and_nobody_is_asked_twic
     let verdict = challenge(&asked);
     answer(&mut pair, &asked, verdict);
     assert_eq!(pair.gateway.questions.len(), 1);
+}
+
+/// Plays the server while time passes: two challenges, then it accepts.
+fn serve(pair: &mut Pair) {
+    for _ in 0..300 {
+        pair.pass(Duration::from_secs(1));
+        let Some(asked) = pair.gateway.questions.pop() else { continue };
+        assert!(pair.gateway.questions.is_empty(), "one question at a time");
+        let verdict = if asked.round <= 2 { challenge(&asked) } else { accept(&asked, Grants::default()) };
+        let (conversation, round) = (asked.conversation, asked.round);
+        pair.step(End::Gateway, Input::Aaa(Box::new(AaaAnswer { conversation, round, verdict })));
+    }
+}
+
+#[test]
+fn whatever_is_lost_doubled_or_late_the_server_is_asked_once_for_each_packet() {
+    let datagrams = {
+        let mut pair = toys().build();
+        pair.initiate();
+        serve(&mut pair);
+        pair.sent.len()
+    };
+    assert!(datagrams >= 12, "{datagrams}");
+    for fate in [Fate::Lost, Fate::Doubled, Fate::Late] {
+        for number in 0..=datagrams {
+            let what = format!("{fate:?} {number}");
+            let mut pair = toys().build();
+            pair.fates.insert(number, fate);
+            pair.initiate();
+            serve(&mut pair);
+            pair.fates.clear();
+            assert_eq!(pair.gateway.abandoned, [], "{what}");
+            assert_one_of_each(&mut pair, &what);
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_daemon_is_the_end_of_every_session() {
+    let mut pair = granted(toys(), Grants::default());
+
+    pair.command(End::Gateway, Command::Shutdown);
+
+    let stages: Vec<_> = pair.gateway.accounts.iter().map(|account| account.stage).collect();
+    assert_eq!(stages, [AccountStage::Start, AccountStage::Stop(CloseReason::Shutdown)]);
+}
+
+#[test]
+fn a_user_that_comes_anew_ends_the_session_that_it_had() {
+    let mut pair = granted(toys(), Grants::default());
+    pair.client = Plan { seed: 9, ..toys() }.build().client;
+    pair.initiate();
+    serve(&mut pair);
+
+    let accounts = &pair.gateway.accounts;
+    let stages: Vec<_> = accounts.iter().map(|account| account.stage).collect();
+    use AccountStage::{Start, Stop};
+    assert_eq!(stages, [Start, Start, Stop(CloseReason::Superseded)]);
+    assert!(accounts[0].session == accounts[2].session && accounts[0].session != accounts[1].session);
 }
 
 #[test]

@@ -219,6 +219,20 @@ fn a_gateway_may_leave_out_its_proof_when_it_is_asked_for_eap_alone_with_a_safe_
 
 // test of RFC 5998 §3
 #[test]
+fn a_gateway_that_was_not_told_to_proves_who_it_is_whatever_a_client_would_believe() {
+    let toy = Toy::server(2);
+    let careful = Gate { stands_alone: false, ..gate(vec![Arc::new(toy)]) };
+    let mut pair = with(careful, by(toy.client(), true)).build();
+
+    pair.establish();
+
+    let first = Plain::open(&pair.sent[3].octets);
+    assert!(first.kinds().contains(&PayloadType::Auth), "{:?}", first.kinds());
+    assert_one_of_each(&mut pair, "a proof that was not needed");
+}
+
+// test of RFC 5998 §3
+#[test]
 fn nobody_leaves_out_its_proof_unasked_or_with_a_method_that_proves_nothing_about_it() {
     let toy = Toy::server(2);
     let weak = Toy { is_safe: false, ..toy };

@@ -30,6 +30,23 @@ fn a_refusal_by_eap_comes_to_its_end_whatever_is_lost_doubled_or_late() {
     );
 }
 
+// FRG-01 with EAP
+#[test]
+fn a_handshake_with_eap_in_fragments_comes_to_its_end() {
+    let small = || {
+        let mut plan = gateway::by_certificate(plan(), crate::crypto::x509::builder::KeyKind::Rsa);
+        plan.client.fragment_size = crate::ike::config::FragmentSize::LEAST;
+        plan.gateway.fragment_size = crate::ike::config::FragmentSize::LEAST;
+        plan
+    };
+    let mut pair = small().build();
+    pair.establish();
+    let fragments = |flying: &&Flying| flying.octets[16] == 53;
+    assert!(pair.sent.iter().filter(fragments).count() >= 2, "the gateway's certificate is long");
+
+    loss::each(small, |_pair| {}, Pair::initiate, assert_one_of_each);
+}
+
 // RES-04
 #[test]
 fn res_04_a_ticket_is_asked_for_in_the_first_request_and_given_in_the_last_response() {
@@ -52,7 +69,11 @@ fn res_04_a_ticket_is_asked_for_in_the_first_request_and_given_in_the_last_respo
 
 /// A client with a ticket whose gateway is gone, with another member of the cluster where it was.
 fn orphaned() -> Pair {
-    let mut plan = plan().resuming();
+    orphan(plan())
+}
+
+fn orphan(plan: Plan) -> Pair {
+    let mut plan = plan.resuming();
     plan.client_profile(|profile| profile.dpd = Some(Duration::from_secs(10)));
     let settings = plan.gateway.clone();
     let mut pair = plan.build();
@@ -83,6 +104,25 @@ fn a_session_that_goes_on_is_that_of_its_user_who_types_no_password_again() {
     assert_eq!((&*sa.remote_id, sa.is_resumed), ("alice", true));
     assert_eq!((said(&pair, End::Client), said(&pair, End::Gateway)), (vec![], vec![]));
     assert_one_of_each(&mut pair, "resumed");
+}
+
+#[test]
+fn a_session_goes_on_by_the_name_that_was_proved_whatever_the_idi() {
+    let mut plan = with(Gate { asks_identity: true, ..gate(vec![passwords()]) }, user("alice", PASSWORD));
+    plan.client_profile(|profile| {
+        let id = crate::ike::identity::parse("10.0.0.1").unwrap();
+        profile.authentication.local_id = crate::ike::identity::Claim::Id(id);
+    });
+    plan.gateway_profile(|profile| {
+        profile.authentication.remote_ids = vec![crate::ike::identity::parse_pattern("alice").unwrap()];
+    });
+    let mut pair = orphan(plan);
+
+    pair.initiate();
+    pair.settle();
+
+    let sa = sole(&pair, End::Gateway);
+    assert_eq!((&*sa.remote_id, sa.is_resumed), ("alice", true));
 }
 
 // test of RFC 5723 §4.3.3

@@ -1,6 +1,7 @@
 //! The gateway, with clients as they should be and as they should not.
 
 use super::*;
+use crate::crypto::x509::builder::KeyKind;
 use crate::ike::wire::{Auth, AuthMethod, Id, Notify, NotifyType};
 use crate::ike::{CloseReason, Discard, SaState, Selection};
 
@@ -21,22 +22,27 @@ fn a_client_with_a_password_gets_an_address_and_a_child_sa() {
     assert_eq!(&*sole(&pair, End::Gateway).remote_id, "alice");
 }
 
-#[test]
-fn a_gateway_with_a_certificate_lets_a_client_in_with_real_primitives() {
-    use crate::crypto::x509::builder::{KeyKind, Recipe};
+/// The gateway proves itself by a certificate, and nobody can read what is said.
+pub(super) fn by_certificate(plan: Plan, kind: KeyKind) -> Plan {
+    use crate::crypto::x509::builder::Recipe;
     use crate::crypto::x509::{Revocation, TrustStore};
     let root = Recipe::ca("root").issue(None);
-    let owner = Recipe::gateway("vpn.example.net").key(KeyKind::P256).issue(Some(&root));
+    let owner = Recipe::gateway("vpn.example.net").key(kind).issue(Some(&root));
     let mut store = TrustStore::new(Revocation::Relaxed);
     store.add_anchor(root.certificate()).unwrap();
-    let mut plan = Plan { provider: Provider::Real, ..plan() };
+    let mut plan = Plan { provider: Provider::Real, ..plan };
     plan.client_profile(|profile| profile.authentication.remote = RemoteProof::Certificate(Arc::new(store)));
     plan.gateway_profile(|profile| {
         let chain = vec![owner.certificate()];
         let credential = crate::ike::config::Credential { chain, key: owner.key() };
         profile.authentication.local = LocalProof::Certificate(Arc::new(credential));
     });
-    let mut pair = plan.build();
+    plan
+}
+
+#[test]
+fn a_gateway_with_a_certificate_lets_a_client_in_with_real_primitives() {
+    let mut pair = by_certificate(plan(), KeyKind::P256).build();
 
     pair.establish();
 
@@ -94,6 +100,9 @@ fn a_wrong_password_and_an_unknown_user_look_the_same_and_nothing_is_left() {
         let [Event::ConnectFailed { failure, detail, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!(*failure, Failure::Eap);
         assert_eq!(&**detail, "EAP-MSCHAPv2: refused by the other side with error 691");
+        let is_said =
+            |flying: &&Flying| Plain::open(&flying.octets).header.exchange == ExchangeType::Informational;
+        assert_eq!(pair.sent.iter().filter(is_said).count(), 0, "the gateway knows that it has refused");
         shapes.push(pair.sent.iter().map(|flying| flying.octets.len()).collect::<Vec<_>>());
         assert_nothing(&mut pair, identity);
     }
@@ -235,6 +244,41 @@ fn what_is_repeated_is_answered_again_and_nothing_is_done_twice() {
         pair.settle();
         assert_one_of_each(&mut pair, "repeated");
         assert_eq!(pair.gateway.endpoint.counters().discards[Discard::Retransmission.position()], 1);
+    }
+}
+
+#[test]
+fn a_late_first_message_begins_nothing_while_eap_goes_on() {
+    let mut pair = after(plan(), 4);
+    let (first, sent) = (pair.sent[0].clone(), pair.sent.len());
+
+    pair.put(&first);
+
+    assert_eq!((pair.sent.len(), pair.gateway.endpoint.counts().half_open), (sent, 1));
+    pair.settle();
+    assert_one_of_each(&mut pair, "it goes on");
+}
+
+#[test]
+fn nothing_that_is_forged_changes_anything_in_the_middle_of_eap() {
+    for number in [2, 4, 6, 8] {
+        let mut pair = after(by_certificate(plan(), KeyKind::P256), number);
+        let real = pair.take(End::Gateway);
+        let before = pair.gateway.endpoint.state();
+        let sent = pair.sent.len();
+        for at in [16, 18, 19, 23, 30, real.octets.len() - 1] {
+            let mut octets = real.octets.clone();
+            octets[at] ^= 1;
+            pair.put(&Flying { octets, ..real.clone() });
+        }
+        // The first one that comes makes the gateway compute its keys, and is not believed.
+        if number > 2 {
+            assert_eq!(pair.gateway.endpoint.state(), before, "{number}");
+        }
+        assert_eq!(pair.sent.len(), sent, "{number}");
+        pair.put(&real);
+        pair.settle();
+        assert_one_of_each(&mut pair, "the real one");
     }
 }
 

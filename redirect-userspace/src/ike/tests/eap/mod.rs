@@ -4,6 +4,7 @@ mod aaa;
 mod client;
 mod ends;
 mod gateway;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,7 @@ fn passwords() -> Arc<dyn Maker> {
 }
 
 fn gate(makers: Vec<Arc<dyn Maker>>) -> Gate {
-    Gate { by: By::Us(makers), asks_identity: false, redirects_first: false }
+    Gate { by: By::Us(makers), asks_identity: false, redirects_first: false, stands_alone: true }
 }
 
 /// Who a client is by EAP, with a password.

@@ -19,13 +19,15 @@
 //!
 //! `RFC 7296 §2.16`, `RFC 5998`, `RFC 5685 §6`, `RFC 5723 §4.2`.
 
+mod relay;
+
 use std::sync::Arc;
 
+use self::relay::Relay;
 use crate::gateway::GatewayAddress;
-use crate::ike::aaa::{AaaAnswer, AaaRequest, AaaVerdict, Conversation, Grants};
-use crate::ike::authn::eap::packet;
+use crate::ike::aaa::Grants;
 use crate::ike::authn::eap::proof::{Admission, Passed, admit, named_by};
-use crate::ike::authn::eap::{self, Budget, By, EapError, Gate, MethodError, Msk, Reply, Server};
+use crate::ike::authn::eap::{self, By, EapError, Gate, MethodError, Msk, Reply, Server};
 use crate::ike::config::Profile;
 use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason, SaLabel};
 use crate::ike::identity::{Shown, shown_user};
@@ -37,13 +39,12 @@ use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::payloads::{self, unreadable};
 use crate::ike::sa::peer::Peer;
 use crate::ike::sa::proof::{Introduction, accept_eap};
-use crate::ike::sa::session;
 use crate::ike::sa::window::Requested;
 use crate::ike::sa::{Effects, Names, State, transmit};
 use crate::ike::snapshot::SaSnapshot;
 use crate::ike::wire::{
-    Auth, Chain, Direction, Eap, EapCode, EapType, ExchangeType, Id, Message, NotifyContent, NotifyType,
-    OriginalRole, Payload, PayloadType,
+    Auth, Chain, Direction, Eap, ExchangeType, Id, Message, NotifyContent, NotifyType, OriginalRole, Payload,
+    PayloadType,
 };
 use crate::time::{Instant, Now};
 
@@ -77,19 +78,6 @@ enum Stage {
     Proof(Box<Proof>),
     /// Nothing.
     Over,
-}
-
-/// A conversation that is handed on.
-#[derive(Debug)]
-struct Relay {
-    conversation: Conversation,
-    /// How many questions were asked.
-    round: u32,
-    budget: Budget,
-    /// That of the request that the client has.
-    identifier: u8,
-    /// Whether the client was asked who it is, by us.
-    is_identity: bool,
 }
 
 /// What EAP has led to.
@@ -128,7 +116,6 @@ impl Answered {
             return self.send_away_first(ctx, names, (&profile, &id, asked.as_ref()), to, effects);
         }
         let shown = user.clone().unwrap_or_else(|| Shown(&id).to_string().into());
-        let conversation = Conversation { spi: names.ours() };
         let (stage, begins) = match &gate.by {
             By::Us(makers) => {
                 let (server, reply) = Server::begin(&mut ctx.of_method(), makers.clone(), user.as_deref());
@@ -136,9 +123,8 @@ impl Answered {
             }
             By::Aaa => {
                 let [identifier] = ctx.rng.array();
-                let budget = Budget::default();
                 let is_identity = user.is_none();
-                let relay = Relay { conversation, round: 0, budget, identifier, is_identity };
+                let relay = Relay::new(names, identifier, is_identity);
                 (Stage::Relay(relay), if is_identity { Begins::AskingWho } else { Begins::AskingAaa })
             }
         };
@@ -221,6 +207,11 @@ impl AnsweredEap {
 
     pub(crate) const fn path(&self) -> Path {
         self.answered.path
+    }
+
+    /// Whether this is the request that it was begun with.
+    pub(crate) fn was_begun_by(&self, octets: &[u8]) -> bool {
+        *self.answered.request == *octets
     }
 
     pub(crate) fn datagram(
@@ -364,141 +355,6 @@ impl AnsweredEap {
         }
     }
 
-    /// Asks the client who it is, on behalf of a server.
-    fn ask_who(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) -> Result<(), Denial> {
-        let Stage::Relay(relay) = &self.stage else { return Ok(()) };
-        let packet = packet::request(relay.identifier, EapType::Identity, &[]).unwrap_or_default();
-        self.send(ctx, names, packet, effects)
-    }
-
-    /// Asks a server, on behalf of a client that has said in its IDi who it is.
-    fn ask_for_known(&mut self, ctx: &mut Context<'_>, names: Names) -> Result<(), Denial> {
-        let Stage::Relay(relay) = &self.stage else { return Ok(()) };
-        // RFC 3579 §2.1: so the server hears what the client would have answered.
-        let packet = packet::response(relay.identifier, EapType::Identity, self.user.as_bytes());
-        self.ask(ctx, names, packet.unwrap_or_default());
-        Ok(())
-    }
-
-    /// Hands a packet of the client on.
-    fn hand_on(&mut self, ctx: &mut Context<'_>, names: Names, packet: &Eap<'_>) -> Result<(), Denial> {
-        let Stage::Relay(relay) = &mut self.stage else { return Ok(()) };
-        relay.budget.spend(packet).map_err(|error| failed(&error))?;
-        if packet.code != EapCode::Response {
-            return Err(failed(&EapError::Code(packet.code)).into());
-        }
-        if packet.identifier != relay.identifier {
-            let (found, expected) = (packet.identifier, relay.identifier);
-            return Err(failed(&EapError::Identifier { found, expected }).into());
-        }
-        if relay.is_identity {
-            if packet.kind != Some(EapType::Identity) {
-                return Err(failed(&EapError::Type(packet.kind.unwrap_or(EapType::Nak))).into());
-            }
-            relay.is_identity = false;
-            let identity = eap::identity(packet).map_err(|error| failed(&error))?;
-            if identity.is_empty() {
-                // A server wants to know whom it is about. Its IDi may say so.
-                let user = self.named.clone().ok_or_else(|| failed(&EapError::Identity))?;
-                let identity = packet::response(packet.identifier, EapType::Identity, user.as_bytes());
-                self.user = user;
-                self.ask(ctx, names, identity.unwrap_or_default());
-                return Ok(());
-            }
-            self.user = identity.into();
-        }
-        self.ask(ctx, names, packet.packet().to_vec());
-        Ok(())
-    }
-
-    fn ask(&mut self, ctx: &mut Context<'_>, names: Names, packet: Vec<u8>) {
-        let Stage::Relay(mut relay) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
-        relay.round = relay.round.saturating_add(1);
-        ctx.out.push(Output::Aaa(Box::new(AaaRequest {
-            conversation: relay.conversation,
-            round: relay.round,
-            user: Arc::clone(&self.user),
-            packet,
-            path: self.answered.path,
-            profile: self.profile.name.clone(),
-            session: session::name_of(names),
-        })));
-        self.stage = Stage::Asking(relay);
-    }
-
-    /// A server has answered. An answer to an earlier question is late.
-    pub(crate) fn advised(
-        &mut self,
-        ctx: &mut Context<'_>,
-        names: Names,
-        answer: AaaAnswer,
-        effects: &mut Effects,
-    ) {
-        let relay = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Asking(relay) if relay.round == answer.round => relay,
-            stage
-            @ (Stage::Local(_) | Stage::Relay(_) | Stage::Asking(_) | Stage::Proof(_) | Stage::Over) => {
-                self.stage = stage;
-                return;
-            }
-        };
-        self.answered.expires_at = self.patience(ctx);
-        if let Err(denial) = self.heed(ctx, names, relay, answer.verdict, effects) {
-            self.fail(ctx, names, denial, effects);
-        }
-    }
-
-    fn heed(
-        &mut self,
-        ctx: &mut Context<'_>,
-        names: Names,
-        mut relay: Relay,
-        verdict: AaaVerdict,
-        effects: &mut Effects,
-    ) -> Result<(), Denial> {
-        let wrong = |what: &str| Refusal::new(Failure::AaaUnreachable, format!("the server has sent {what}"));
-        match verdict {
-            AaaVerdict::Challenge(packet) => {
-                let request = Eap::decode(&packet).ok().filter(|request| request.code == EapCode::Request);
-                let spent = match &request {
-                    Some(request) => relay.budget.spend(request).map_err(|error| failed(&error)),
-                    None => Err(wrong("a challenge without an EAP request")),
-                };
-                relay.identifier = request.map_or(0, |request| request.identifier);
-                self.stage = Stage::Relay(relay);
-                spent?;
-                self.send(ctx, names, packet, effects)
-            }
-            AaaVerdict::Accept { packet, msk, grants } => {
-                let is_success = Eap::decode(&packet).is_ok_and(|packet| packet.code == EapCode::Success);
-                if !is_success {
-                    return Err(wrong("an acceptance without an EAP success").into());
-                }
-                if let Some(user) = &grants.user {
-                    self.user = Arc::clone(user);
-                }
-                let valid_until = grants.session_timeout.map(|time| {
-                    crate::time::UnixTime::from_epoch(ctx.now.wall.since_epoch().saturating_add(time))
-                });
-                let passed = Passed { name: Arc::clone(&self.user), valid_until };
-                self.stage = Stage::Proof(Box::new(Proof { passed, keys: msk, grants }));
-                self.send(ctx, names, packet, effects)
-            }
-            AaaVerdict::Reject { packet } => {
-                let is_failure = |packet: &Vec<u8>| {
-                    Eap::decode(packet).is_ok_and(|packet| packet.code == EapCode::Failure)
-                };
-                let packet = packet.filter(is_failure);
-                let refusal = Refusal::new(Failure::Eap, "the server has rejected it");
-                self.say_no(ctx, names, packet, refusal, effects);
-                Ok(())
-            }
-            AaaVerdict::Unreachable => {
-                Err(Refusal::new(Failure::AaaUnreachable, "no server has answered").into())
-            }
-        }
-    }
-
     /// Sends an EAP packet: the first time with who we are.
     fn send(
         &mut self,
@@ -549,7 +405,7 @@ impl AnsweredEap {
             By::Us(makers) => makers.iter().all(|maker| maker.may_stand_alone()),
             By::Aaa => false,
         };
-        is_safe && first.notify(NotifyType::EapOnlyAuthentication).is_some()
+        self.gate.stands_alone && is_safe && first.notify(NotifyType::EapOnlyAuthentication).is_some()
     }
 
     /// The client's AUTH has come.
@@ -617,12 +473,12 @@ impl AnsweredEap {
 
     /// Nobody waits any more for what was asked.
     pub(crate) fn abandon(&self, ctx: &mut Context<'_>) {
-        match &self.stage {
-            Stage::Asking(relay) => ctx.out.push(Output::AaaAbandoned(relay.conversation)),
-            Stage::Relay(relay) if relay.round > 0 => {
-                ctx.out.push(Output::AaaAbandoned(relay.conversation));
-            }
-            Stage::Relay(_) | Stage::Local(_) | Stage::Proof(_) | Stage::Over => {}
+        let begun = match &self.stage {
+            Stage::Asking(relay) | Stage::Relay(relay) => relay.begun(),
+            Stage::Local(_) | Stage::Proof(_) | Stage::Over => None,
+        };
+        if let Some(conversation) = begun {
+            ctx.out.push(Output::AaaAbandoned(conversation));
         }
     }
 
