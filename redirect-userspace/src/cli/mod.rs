@@ -163,6 +163,8 @@ pub enum Noun {
     Drain,
     /// The least loaded gateway table.
     Llg,
+    /// The servers of RADIUS: which answer, and what became of requests.
+    Radius,
     /// The fast path: interfaces, redirects, and why packets were passed.
     Redirect {
         /// Shows the reasons that never occurred, too.

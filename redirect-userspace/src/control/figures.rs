@@ -46,8 +46,7 @@ impl RadiusFigures {
             };
             known.outstanding += server.outstanding;
             known.waiting += server.waiting;
-            known.answered = known.answered.saturating_add(server.answered);
-            known.unanswered = known.unanswered.saturating_add(server.unanswered);
+            known.tally.add(&server.tally);
             if known.state == ServerState::Up && server.state != ServerState::Up {
                 known.state = server.state;
                 known.since = server.since;

@@ -21,6 +21,7 @@
 
 pub mod client;
 mod figures;
+mod radius;
 mod request;
 mod sa;
 pub mod server;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::figures::{Durations, IkeFigures, RadiusFigures};
+pub use self::radius::{RadiusServerView, RadiusView};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
 pub use self::sa::{
     ChildView, ClearView, MAX_PAGE, MAX_PAGE_WEIGHT, Method, SaPage, SaPageView, SaQuery, SaReport, SaRole,

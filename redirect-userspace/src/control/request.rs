@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RedirectView,
-    RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery, SaSelector, StandbyView, StartView,
-    VersionView,
+    ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RadiusView,
+    RedirectView, RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery, SaSelector,
+    StandbyView, StartView, VersionView,
 };
 use crate::gateway::GatewayName;
 use crate::ike::config::Name;
@@ -92,6 +92,8 @@ pub enum Request {
     ShowLlg,
     /// Fast path, cluster and standby groups at one moment.
     ShowOverview,
+    /// The servers of RADIUS.
+    ShowRadius,
     /// The fast path.
     ShowRedirect,
     /// IKE SAs, page by page.
@@ -146,6 +148,8 @@ pub enum Answer {
     Llg(LlgView),
     /// To [`Request::ShowOverview`].
     Overview(Overview),
+    /// To [`Request::ShowRadius`].
+    Radius(RadiusView),
     /// To [`Request::ShowRedirect`].
     Redirect(RedirectView),
     /// To [`Request::RedirectSa`].
@@ -262,6 +266,7 @@ mod tests {
             (Request::ShowRedirect, r#"{"version":1,"request":"show-redirect"}"#),
             (Request::ShowCluster, r#"{"version":1,"request":"show-cluster"}"#),
             (Request::ShowDrain, r#"{"version":1,"request":"show-drain"}"#),
+            (Request::ShowRadius, r#"{"version":1,"request":"show-radius"}"#),
             (Request::ShowLlg, r#"{"version":1,"request":"show-llg"}"#),
             (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
             (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),

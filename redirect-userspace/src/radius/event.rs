@@ -227,8 +227,56 @@ pub struct ServerSnapshot {
     pub outstanding: usize,
     /// Requests that wait for one of those to be answered.
     pub waiting: usize,
+    /// What it was asked, and what has come of that.
+    pub tally: Tally,
+}
+
+/// What a server was asked, and what has come of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that were sent to it, probes included.
+    pub requests: u64,
+    /// Packets that were sent to it again.
+    pub retransmissions: u64,
     /// Requests that it has answered.
     pub answered: u64,
-    /// Packets that it has not answered.
+    /// Packets that it has not answered in time, or that nobody was there for.
     pub unanswered: u64,
+    /// Datagrams of it that were not used.
+    pub discarded: u64,
+    /// How long it takes to answer, the latest answers counting most. Nothing is learned from a
+    /// packet that was repeated: nobody knows which of them was answered.
+    pub round_trip: Option<Duration>,
+}
+
+impl Tally {
+    /// An answer has taken so long.
+    // RFC 6298 §2.3: the eighth part of what is new.
+    pub(crate) fn took(&mut self, time: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            Some(known) => known - known / 8 + time / 8,
+            None => time,
+        });
+    }
+
+    /// Takes in what another client of the same server has counted. Of two times the longer one is
+    /// kept: somebody waits for it.
+    pub fn add(&mut self, other: &Self) {
+        let Self { requests, retransmissions, answered, unanswered, discarded, round_trip } = other;
+        for (sum, count) in [
+            (&mut self.requests, requests),
+            (&mut self.retransmissions, retransmissions),
+            (&mut self.answered, answered),
+            (&mut self.unanswered, unanswered),
+            (&mut self.discarded, discarded),
+        ] {
+            *sum = sum.saturating_add(*count);
+        }
+        self.round_trip = self.round_trip.max(*round_trip);
+    }
+}
+
+/// One more.
+pub(crate) const fn count(number: &mut u64) {
+    *number = number.saturating_add(1);
 }

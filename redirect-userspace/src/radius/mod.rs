@@ -36,6 +36,8 @@ mod client;
 pub mod config;
 mod digest;
 mod event;
+#[cfg(any(test, feature = "testing"))]
+pub mod kit;
 mod request;
 mod wire;
 
@@ -44,5 +46,7 @@ mod tests;
 
 pub use self::answer::{Grants, MSK_LENGTH};
 pub use self::client::{Client, Input, Output, SocketId, Verdict};
-pub use self::event::{Counters, DeathCause, Discard, Event, Outcome, Role, ServerSnapshot, ServerState};
+pub use self::event::{
+    Counters, DeathCause, Discard, Event, Outcome, Role, ServerSnapshot, ServerState, Tally,
+};
 pub use self::request::{Cause, Question, Record, Station, Status, Use};

@@ -59,7 +59,7 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             ("count", count.to_string()),
         ],
         Event::Said { is_accepted, detail, count } => vec![
-            ("accepted", is_accepted.to_string()),
+            ("result", told(*is_accepted).to_owned()),
             ("detail", detail.clone()),
             ("count", count.to_string()),
         ],
@@ -86,10 +86,10 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             write!(f, "{count} requests to RADIUS servers came to nothing: {result}: {}", or_nothing(detail))
         }
         Event::Said { is_accepted, detail, count } => {
-            let what = if *is_accepted { "let in" } else { "refused" };
+            let result = told(*is_accepted);
             write!(
                 f,
-                "{count} messages of RADIUS servers to clients that were {what}, the last one to {detail}"
+                "{count} messages of RADIUS servers to clients that were {result}, the last one to {detail}"
             )
         }
     }
@@ -130,11 +130,16 @@ pub(super) fn write(event: &super::Event, what: &Event) {
         Event::Said { is_accepted, detail, count } => line!(
             event,
             "RADIUS server says to a client",
-            "accepted" = is_accepted,
+            "result" = told(*is_accepted),
             "detail" = detail,
             "count" = count
         ),
     }
+}
+
+/// What became of a client that was told something.
+const fn told(is_accepted: bool) -> &'static str {
+    if is_accepted { "accepted" } else { "refused" }
 }
 
 const fn or_nothing(text: &str) -> &str {

@@ -143,7 +143,14 @@ pub(crate) const LAYERS: &[Layer] = &[
             BASE,
             SNAPSHOTS,
             CONFIGS,
-            &["radius::Counters", "radius::Role", "radius::ServerState"],
+            &[
+                "radius::Counters",
+                "radius::Discard",
+                "radius::Outcome",
+                "radius::Role",
+                "radius::ServerState",
+                "radius::Tally",
+            ],
             &["cluster", "clb::BasisPoints", "hsrp::Discard", "hsrp::MacAddress", "hsrp::State"],
             &[
                 "ike::Counters",

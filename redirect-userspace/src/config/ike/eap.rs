@@ -82,7 +82,7 @@ pub(super) fn gate(
 }
 
 fn by_radius(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<By> {
-    if reading.radius.authentication.is_empty()
+    if !reading.radius.1
         && let Some(value) = section.value("remote-auth")
     {
         let message = "\"eap-radius\" needs [[ike.radius]] with `server`: nobody could get in";

@@ -132,8 +132,8 @@ struct Reading<'p> {
     client: &'p RedirectClient,
     /// `[[ike.user]]`
     users: Arc<Users>,
-    /// `[[ike.radius]]`
-    radius: Arc<crate::radius::config::Settings>,
+    /// `[[ike.radius]]`, and whether one of them is to let clients in.
+    radius: (Arc<crate::radius::config::Settings>, bool),
     fingerprint: Fingerprint,
 }
 
@@ -176,7 +176,7 @@ pub(super) fn ike(
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
     let users = Arc::new(Users::new([]));
-    let radius = Arc::default();
+    let radius = (Arc::default(), false);
     let mut reading =
         Reading { problems, text, now, redirect_auth, tickets, client, users, radius, fingerprint };
     if let Some(reconnect) = &reconnect {
@@ -227,7 +227,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
-    let radius = Arc::clone(&reading.radius);
+    let radius = Arc::clone(&reading.radius.0);
     let read = format!("{settings:?} {pools:?} {start:?} {engine:?} {radius:?}");
     reading.fingerprint.add(read.as_bytes());
     Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, fingerprint: reading.fingerprint })

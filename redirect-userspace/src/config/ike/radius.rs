@@ -26,18 +26,21 @@ pub const MAX_RADIUS_SERVERS: usize = 16;
 /// Most octets of a name of the gateway.
 const MAX_NAS_IDENTIFIER: usize = 253;
 
-/// Reads all servers. `name` is that of this node.
-pub(super) fn radius(ike: &mut Section<'_>, name: &str, reading: &mut Reading<'_>) -> Arc<Settings> {
+/// Reads all servers; says whether one of them, right or wrong, is to let clients in. `name` is that of
+/// this node.
+pub(super) fn radius(ike: &mut Section<'_>, name: &str, reading: &mut Reading<'_>) -> (Arc<Settings>, bool) {
     let mut settings = Settings::default();
+    let mut lets_in = false;
     for (number, mut section) in ike.sections("radius", reading.problems).into_iter().enumerate() {
         if number == MAX_RADIUS_SERVERS {
             let message = format!("there are at most {MAX_RADIUS_SERVERS} [[ike.radius]]");
             reading.problems.add(section.span(), message);
         }
+        lets_in |= section.has("server");
         server(&mut section, name, &mut settings, reading);
         section.finish(reading.problems);
     }
-    Arc::new(settings)
+    (Arc::new(settings), lets_in)
 }
 
 fn server(section: &mut Section<'_>, name: &str, settings: &mut Settings, reading: &mut Reading<'_>) {

@@ -12,6 +12,7 @@ mod eap;
 mod elected;
 mod gateway;
 mod mobike;
+mod radius;
 mod reconnect;
 
 /// 2027-01-01

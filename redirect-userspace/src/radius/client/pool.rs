@@ -16,7 +16,9 @@ use super::{Output, SocketId};
 use crate::machine::Outbox;
 use crate::radius::answer::check;
 use crate::radius::config::Server;
-use crate::radius::event::{Counters, DeathCause, Discard, Event, Outcome, Role, ServerSnapshot};
+use crate::radius::event::{
+    Counters, DeathCause, Discard, Event, Outcome, Role, ServerSnapshot, Tally, count,
+};
 use crate::radius::request::Unsent;
 use crate::radius::wire::{Authenticator, Code, Packet};
 use crate::rng::Rng;
@@ -178,8 +180,7 @@ impl Pool {
             health: Health::new(now.mono),
             sockets: Vec::new(),
             waiting: BTreeSet::new(),
-            answered: 0,
-            unanswered: 0,
+            tally: Tally::default(),
         };
         self.servers.insert(id, remote);
         id
@@ -274,6 +275,7 @@ impl Pool {
             return Err(Outcome::TooLong);
         };
         hands.out.push(Output::Send { socket, octets: octets.clone() });
+        count(&mut remote.tally.requests);
         let now = hands.now.mono;
         request.sent = Some(Sent { socket, identifier, octets, authenticator, last: now, times: 1 });
         let due = now + jittered(hands.rng, remote.config.patience(1));
@@ -283,6 +285,22 @@ impl Pool {
 
     /// Takes a datagram of a server in.
     pub(super) fn datagram<'a>(
+        &mut self,
+        hands: &mut Hands<'_>,
+        socket: SocketId,
+        datagram: &'a [u8],
+    ) -> Result<Option<Fate<'a>>, Discard> {
+        let result = self.take_in(hands, socket, datagram);
+        if result.is_err()
+            && let Some(server) = self.sockets.get(&socket)
+            && let Some(remote) = self.servers.get_mut(server)
+        {
+            count(&mut remote.tally.discarded);
+        }
+        result
+    }
+
+    fn take_in<'a>(
         &mut self,
         hands: &mut Hands<'_>,
         socket: SocketId,
@@ -308,7 +326,10 @@ impl Pool {
         }
         let authenticator = sent.authenticator;
         let owner = request.owner;
-        remote.answered = remote.answered.saturating_add(1);
+        count(&mut remote.tally.answered);
+        if sent.times == 1 {
+            remote.tally.took(hands.now.mono.since(sent.last));
+        }
         self.heard(hands, server, asked == Code::StatusServer);
         self.remove(number);
         self.serve_waiting(hands, server);
@@ -342,7 +363,7 @@ impl Pool {
     pub(super) fn refused(&mut self, hands: &mut Hands<'_>, socket: SocketId) -> Vec<Fate<'static>> {
         let Some(server) = self.sockets.get(&socket).copied() else { return Vec::new() };
         let Some(remote) = self.servers.get_mut(&server) else { return Vec::new() };
-        remote.unanswered = remote.unanswered.saturating_add(1);
+        count(&mut remote.tally.unanswered);
         remote.health.unanswered(hands.now.mono);
         remote.health.hint(DeathCause::Refused);
         let is_dying = remote.health.is_dying(hands.now.mono, remote.config.timeout);
@@ -394,7 +415,7 @@ impl Pool {
         let Some(sent) = &mut request.sent else {
             return self.go_on(hands, number, Outcome::Overflow).into_iter().collect();
         };
-        remote.unanswered = remote.unanswered.saturating_add(1);
+        count(&mut remote.tally.unanswered);
         let counts = remote.health.unanswered(sent.last);
         let is_dying = counts && remote.health.is_dying(hands.now.mono, remote.config.timeout);
         if sent.times <= remote.config.retries {
@@ -402,7 +423,8 @@ impl Pool {
             sent.last = hands.now.mono;
             let patience = remote.config.patience(sent.times);
             hands.out.push(Output::Send { socket: sent.socket, octets: sent.octets.clone() });
-            hands.counters.retransmissions = hands.counters.retransmissions.saturating_add(1);
+            count(&mut hands.counters.retransmissions);
+            count(&mut remote.tally.retransmissions);
             let due = hands.now.mono + jittered(hands.rng, patience);
             set_due(&mut self.timers, number, request, due);
             return if is_dying { self.bury(hands, server) } else { Vec::new() };
@@ -496,7 +518,7 @@ impl Pool {
         let mut why = why;
         if let (Some(next), Some(request)) = (next, self.requests.get_mut(&number)) {
             request.server = next;
-            hands.counters.fail_overs = hands.counters.fail_overs.saturating_add(1);
+            count(&mut hands.counters.fail_overs);
             match self.transmit(hands, number) {
                 Ok(()) => {
                     self.serve_waiting(hands, left);
@@ -570,8 +592,7 @@ impl Pool {
                 since: now.mono.since(remote.health.since),
                 outstanding: remote.sockets.iter().map(Socket::in_use).sum(),
                 waiting: remote.waiting.len(),
-                answered: remote.answered,
-                unanswered: remote.unanswered,
+                tally: remote.tally,
             })
         })
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::SocketId;
 use crate::radius::config::Server;
-use crate::radius::event::{DeathCause, ServerState};
+use crate::radius::event::{DeathCause, ServerState, Tally};
 use crate::time::Instant;
 
 /// Most sockets to one server: as many requests wait at most as there are sockets, times 256.
@@ -31,10 +31,8 @@ pub(super) struct Remote {
     pub(super) sockets: Vec<Socket>,
     /// Requests that have no identifier yet. Later ones have higher numbers.
     pub(super) waiting: BTreeSet<u64>,
-    /// Requests that it has answered.
-    pub(super) answered: u64,
-    /// Packets that it has not.
-    pub(super) unanswered: u64,
+    /// What it was asked, and what has come of it.
+    pub(super) tally: Tally,
 }
 
 /// A socket and its identifiers.

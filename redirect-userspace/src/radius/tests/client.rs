@@ -1,7 +1,7 @@
 //! Conversations in virtual time: servers that answer, that do not, and others that want to.
 
 use super::*;
-use crate::radius::event::{DeathCause, Discard, Outcome, Role, ServerState};
+use crate::radius::event::{DeathCause, Discard, Outcome, Role, ServerState, Tally};
 
 fn counted(rig: &Rig, outcome: Outcome) -> u64 {
     rig.client.counters().outcomes[outcome.position()]
@@ -413,4 +413,30 @@ fn a_flood_of_bad_datagrams_is_told_of_now_and_then() {
         rig.wait();
     }
     assert_eq!(told(&rig), [1, 999]);
+}
+
+#[test]
+fn what_comes_of_the_requests_to_a_server_is_counted() {
+    let mut rig = Rig::new(&[server(1), server(2)]);
+    let first = rig.ask(5).only_sent();
+    rig.pass(Duration::from_millis(80));
+    rig.hear(first.socket, &challenge(&first));
+    let quick = rig.ask(5).only_sent();
+    rig.hear(quick.socket, &challenge(&quick));
+    // An answer to a packet that was repeated says nothing about time.
+    let slow = rig.ask(5).only_sent();
+    rig.wait_for_something().only_sent();
+    rig.hear(slow.socket, &answer(2, &slow, &[(79, SUCCESS)], Making { secret: b"other", ..WELL })).nothing();
+    rig.hear(slow.socket, &accept(&slow));
+
+    let [one, two] = &rig.client.snapshot(rig.now)[..] else { panic!("two servers") };
+    let tally = Tally {
+        requests: 3,
+        retransmissions: 1,
+        answered: 3,
+        unanswered: 1,
+        discarded: 1,
+        round_trip: Some(Duration::from_millis(70)),
+    };
+    assert_eq!((one.tally, two.tally), (tally, Tally::default()));
 }

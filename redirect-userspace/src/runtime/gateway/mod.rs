@@ -35,8 +35,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
-    Redirect, Redirected, SaId, Selection, Shard,
+    Command, CookieKeys, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT,
+    Path, Pools, Redirect, Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;

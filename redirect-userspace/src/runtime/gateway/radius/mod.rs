@@ -6,6 +6,9 @@
 //! - What a session has carried is known when its end is told: that of its Child SAs that are there
 //!   and of those that have been.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
