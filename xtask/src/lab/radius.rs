@@ -216,13 +216,13 @@ pub const fn accounting(address: Ipv4Addr) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(address), 1813)
 }
 
-/// The file of users. Nobody in it has a quotation mark in its name.
+/// The file of users, in which everything between two quotation marks is as it is.
 fn users(settings: &Settings) -> Result<String> {
     let mut text = String::new();
     for User { name, password, grants } in &settings.users {
         match password {
-            Some(password) => write!(text, "{name:?} Cleartext-Password := \"{password}\"")?,
-            None => write!(text, "{name:?} Auth-Type := Reject")?,
+            Some(password) => write!(text, "\"{name}\" Cleartext-Password := \"{password}\"")?,
+            None => write!(text, "\"{name}\" Auth-Type := Reject")?,
         }
         let grants: Vec<_> =
             grants.iter().map(|(name, value)| format!("\n    {name} = \"{value}\"")).collect();
