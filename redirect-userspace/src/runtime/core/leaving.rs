@@ -52,7 +52,8 @@ impl Core {
                     }
                 }
                 news = gateway.news() => match news {
-                    GatewayNews::Events(events) => {
+                    // This node has left the cluster: there is nobody to tell of tickets.
+                    GatewayNews::Heard(events, _) => {
                         events.iter().for_each(|event| self.record(event));
                     }
                     GatewayNews::Failed => return,
