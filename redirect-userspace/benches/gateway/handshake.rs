@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::Effort;
 use crate::meter::processor_time;
 use crate::report::{Report, Samples};
-use crate::responder::{Kind, Stage, Suite};
+use crate::responder::{Kind, Means, Stage, Suite};
 
 /// What is compared, and the ratios that it must reach and should.
 const SUITES: [(Suite, f64, f64); 3] = [
@@ -13,7 +13,7 @@ const SUITES: [(Suite, f64, f64); 3] = [
     (
         Suite {
             name: "ECDSA P-256",
-            has_certificates: true,
+            means: Means::Certificates,
             ike: "aes128gcm16-prfsha256-x25519",
             esp: "aes128gcm16",
         },
@@ -23,7 +23,7 @@ const SUITES: [(Suite, f64, f64); 3] = [
     (
         Suite {
             name: "PSK, MODP-2048",
-            has_certificates: false,
+            means: Means::SharedKey,
             ike: "aes128gcm16-prfsha256-modp2048",
             esp: "aes128gcm16",
         },
@@ -36,7 +36,7 @@ impl Suite {
     /// The cheapest: a shared key.
     pub(crate) const PSK: Self = Self {
         name: "PSK, X25519",
-        has_certificates: false,
+        means: Means::SharedKey,
         ike: "aes128gcm16-prfsha256-x25519",
         esp: "aes128gcm16",
     };
@@ -45,10 +45,38 @@ impl Suite {
 /// Handshakes before those that count: caches are filled, and memory is there.
 const WARM_UP: u64 = 100;
 
+/// The same by EAP: more messages, and the certificate of the gateway with all of them.
+const EAP: [(Suite, f64, f64); 2] = [
+    (
+        Suite {
+            name: "EAP-MSCHAPv2",
+            means: Means::Password,
+            ike: "aes128gcm16-prfsha256-x25519",
+            esp: "aes128gcm16",
+        },
+        2.0,
+        4.0,
+    ),
+    (
+        Suite { name: "EAP-TLS", means: Means::Tls, ike: "aes128gcm16-prfsha256-x25519", esp: "aes128gcm16" },
+        2.0,
+        4.0,
+    ),
+];
+
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    compare(report, effort, &SUITES)
+}
+
+/// Handshakes by EAP.
+pub(crate) fn eap(report: &mut Report, effort: Effort) -> Result<()> {
+    compare(report, effort, &EAP)
+}
+
+fn compare(report: &mut Report, effort: Effort, suites: &[(Suite, f64, f64)]) -> Result<()> {
     let stage = Stage::new()?;
     let kinds = [Kind::Idle, Kind::Ours, Kind::Charon];
-    for (suite, must, aim) in SUITES {
+    for (suite, must, aim) in suites.iter().copied() {
         let mut rates = kinds.map(|_| Samples::new());
         let mut costs = kinds.map(|_| Samples::new());
         for _ in 0..effort.of(9, 2) {

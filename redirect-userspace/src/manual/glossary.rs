@@ -139,6 +139,16 @@
 //! | `child-refused` | a Child SA was refused: its IKE SA stays |
 //! | `cookies-changed` | cookies are asked for from now on, or no longer |
 //!
+//! Of the servers of RADIUS that let its clients in:
+//!
+//! | event | means |
+//! |---|---|
+//! | `radius-server-dead` | a server does not answer, and why that is believed: the next one is asked, and this one left alone for a time |
+//! | `radius-server-back` | it answers again |
+//! | `radius-discarded` | datagrams of a server were not used, and why; at most once in ten seconds for each reason |
+//! | `radius-failed` | requests came to nothing, and why; at most once in ten seconds for each reason |
+//! | `radius-said` | what a server wants people to read (Reply-Message), and of which client; at most once in ten seconds |
+//!
 //! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
 //! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.
 //!

@@ -141,6 +141,7 @@ mod tests {
     use crate::ike::Failure;
     use crate::ike::config::{Lifetimes, Limits, Retransmission, Settings};
     use crate::ike::ticket::{Sealer, TicketKey};
+    use crate::radius::config::Server;
     use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
@@ -208,7 +209,14 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key", "alice.password"]);
+        let keys = key_files(&[
+            "hsrp.key",
+            "cluster.key",
+            "branch7.psk",
+            "reconnect1.key",
+            "alice.password",
+            "radius.secret",
+        ]);
         for (name, content) in PKI {
             write(&keys.join(name), content);
         }
@@ -407,6 +415,25 @@ mod tests {
                 rekey(lifetimes.child)
             ),
             format!("| `rekey-grace` | {} | {} |", ends(&ike::REKEY_GRACE), text(lifetimes.grace)),
+            format!("`secret`, `secret-file` | 1 to {} octets |", ike::MAX_RADIUS_SECRET),
+            format!(
+                "| `[[ike.radius]]` `timeout` | {} | {} |",
+                ends(&ike::RADIUS_TIMEOUT),
+                text(Server::DEFAULT_TIMEOUT)
+            ),
+            format!(
+                "| `[[ike.radius]]` `retries` | {} to {} | `{}` |",
+                ike::RADIUS_RETRIES.start(),
+                ike::RADIUS_RETRIES.end(),
+                Server::DEFAULT_RETRIES
+            ),
+            format!(
+                "| `[[ike.radius]]` `dead-time` | {} | {} |",
+                ends(&ike::RADIUS_DEAD_TIME),
+                text(Server::DEFAULT_DEAD_TIME)
+            ),
+            format!("| `[[ike.radius]]` `interim-interval` | {} | none |", ends(&ike::RADIUS_INTERIM)),
+            format!("At most {} sections", ike::MAX_RADIUS_SERVERS),
         ] {
             assert!(README.contains(&row), "{row}");
         }

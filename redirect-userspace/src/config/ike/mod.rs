@@ -14,6 +14,7 @@ mod files;
 mod limits;
 mod peer;
 mod pool;
+mod radius;
 mod selector;
 
 use std::fmt::{Debug, Formatter};
@@ -46,6 +47,9 @@ pub use self::limits::{
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
+pub use self::radius::{
+    MAX_RADIUS_SECRET, MAX_RADIUS_SERVERS, RADIUS_DEAD_TIME, RADIUS_INTERIM, RADIUS_RETRIES, RADIUS_TIMEOUT,
+};
 
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
@@ -68,6 +72,8 @@ pub struct Ike {
     pub pools: Vec<AddressPool>,
     /// The connections among the settings that are brought up by themselves.
     pub start: Vec<Name>,
+    /// `[[ike.radius]]`: a reload may replace them.
+    pub radius: Arc<crate::radius::config::Settings>,
     /// What changes only with a restart.
     pub engine: Engine,
     kept: Kept,
@@ -132,6 +138,8 @@ struct Reading<'p> {
     /// `[[ike.user]]`
     users: Arc<Users>,
     files: Files,
+    /// `[[ike.radius]]`, and whether one of them is to let clients in.
+    radius: (Arc<crate::radius::config::Settings>, bool),
     fingerprint: Fingerprint,
 }
 
@@ -159,6 +167,7 @@ impl Debug for Fingerprint {
 pub(super) fn ike(
     root: &mut Section<'_>,
     (redirect, reconnect): (&Redirect, Option<Reconnect>),
+    node: &str,
     (text, now, files): (&str, UnixTime, Files),
     problems: &mut Problems,
 ) -> Option<Ike> {
@@ -173,13 +182,14 @@ pub(super) fn ike(
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
     let users = Arc::new(Users::new([]));
+    let radius = (Arc::default(), false);
     let mut reading =
-        Reading { problems, text, now, redirect_auth, tickets, client, users, files, fingerprint };
+        Reading { problems, text, now, redirect_auth, tickets, client, users, files, radius, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
+    reading.radius = radius::radius(&mut section, node, &mut reading);
     let ike = read(&mut section, &mut reading);
-    section.unsupported(&["radius"], reading.problems);
     section.finish(reading.problems);
     ike
 }
@@ -223,9 +233,11 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
-    reading.fingerprint.add(format!("{settings:?} {pools:?} {start:?} {engine:?}").as_bytes());
+    let radius = Arc::clone(&reading.radius.0);
+    let read = format!("{settings:?} {pools:?} {start:?} {engine:?} {radius:?}");
+    reading.fingerprint.add(read.as_bytes());
     let (kept, fingerprint) = (std::mem::take(&mut reading.files).finish(), reading.fingerprint);
-    Some(Ike { settings: Arc::new(settings), pools, start, engine, kept, fingerprint })
+    Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, kept, fingerprint })
 }
 
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {

@@ -13,6 +13,7 @@ mod elected;
 mod files;
 mod gateway;
 mod mobike;
+mod radius;
 mod reconnect;
 
 /// 2027-01-01

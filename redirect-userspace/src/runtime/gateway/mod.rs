@@ -11,6 +11,7 @@
 
 mod locate;
 mod news;
+mod radius;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 use self::locate::local_address;
 use self::news::{Board, Page};
+use self::radius::Radius;
 use self::worker::{Door, Mailbox, Order, Parts, Plane, Worker};
 use crate::config::{Dataplane, Ike};
 use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
@@ -33,8 +35,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Drain, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
-    Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
+    Command, CookieKeys, Drain, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases,
+    NAT_T_PORT, Path, Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -42,6 +44,7 @@ use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::telemetry::Event;
 use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
@@ -148,10 +151,12 @@ impl Gateway {
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
                 .with_used_tickets(Box::new(tickets.clone()))
                 .with_cookie_keys(clock.now(), cookies.clone());
+            let radius = Radius::new(clock, Arc::clone(&config.radius), rng.fork())?;
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
+                radius,
                 ports: own,
                 plane,
                 changes: changes()?,
@@ -187,7 +192,7 @@ impl Gateway {
     pub(super) fn configure(&mut self, config: &Ike) {
         self.settings = for_data_plane(&config.settings, self.is_userspace);
         self.set_pools(config);
-        self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        self.tell_all(|| Order::Configure(Arc::clone(&self.settings), Arc::clone(&config.radius)));
         // Those that were kept up already are by the worker that they are with.
         let new: Vec<Name> =
             config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
@@ -369,8 +374,7 @@ impl Gateway {
 
     /// Has every worker lose its clients, as fits how many of all of them it has.
     pub(super) fn drain(&self, order: impl Fn(usize, usize) -> Drain) {
-        let own: Vec<usize> =
-            self.workers.iter().map(|worker| worker.figures().counts.established).collect();
+        let own: Vec<usize> = self.workers.iter().map(|worker| worker.figures().counts.established).collect();
         let all = own.iter().sum();
         for (worker, own) in self.workers.iter().zip(own) {
             worker.order(Order::Command(Command::Drain(order(own, all))));
@@ -400,6 +404,7 @@ impl Gateway {
         for worker in &self.workers {
             let own = worker.figures();
             figures.add(&own.counts, &own.counters);
+            figures.radius.add(&own.radius, &own.servers);
         }
         figures.carried = self.shared.as_ref().map(|shared| shared.usage()).unwrap_or_default();
         figures.durations = self.durations.clone();
@@ -416,7 +421,7 @@ impl Gateway {
             tracing::warn!(lost, "news of the gateway were dropped: there were too many");
         }
         for event in &events {
-            if let Event::Established { took, .. } = event {
+            if let Event::Ike(IkeEvent::Established { took, .. }) = event {
                 self.durations.note(*took);
             }
         }

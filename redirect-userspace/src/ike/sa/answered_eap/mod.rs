@@ -289,8 +289,12 @@ impl AnsweredEap {
 
     /// Why a client is gone that has not been refused: what it has heard before, or this.
     fn why_gone(&self, otherwise: &str) -> Refusal {
-        let failing = if let Stage::Local(server) = &self.stage { server.failing() } else { None };
-        failing.map_or_else(|| Refusal::new(Failure::Timeout, otherwise), failed)
+        let told = match &self.stage {
+            Stage::Local(server) => server.failing().map(failed),
+            Stage::Relay(relay) => relay.why_gone(),
+            Stage::Asking(_) | Stage::Proof(_) | Stage::Over => None,
+        };
+        told.unwrap_or_else(|| Refusal::new(Failure::Timeout, otherwise))
     }
 
     /// Takes in a request after the first one.
