@@ -21,7 +21,7 @@ use crate::ike::io::{Output, Path};
 use crate::ike::proposal::{Choice, IkeProposal, IkeSuite, NoChoice};
 use crate::ike::redirect::OnInit;
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
-use crate::ike::sa::child::{NONCE_LENGTH, generate, offered};
+use crate::ike::sa::child::{NONCE_LENGTH, offered, respond};
 use crate::ike::sa::context::Refusal;
 use crate::ike::sa::natt::{self, Nat};
 use crate::ike::sa::{IkeSa, Names, State, payloads, suite};
@@ -206,7 +206,7 @@ impl Endpoint {
         out: &mut Outbox<Output>,
     ) -> Option<Choice<IkeSuite>> {
         let proposals = &self.settings.ike_proposals;
-        match IkeProposal::choose(proposals, &request.offer, request.public.method) {
+        match IkeProposal::choose(proposals, &request.offer, request.public.method, false) {
             Ok(choice) => {
                 let group = suite::group(choice.suite.key_exchange);
                 let length = group.map(crate::crypto::kex::Group::public_length);
@@ -258,7 +258,7 @@ impl Endpoint {
         let names = Names { id, spi_i, spi_r: Some(SpiR(spi)), role: OriginalRole::Responder };
         let settings = std::sync::Arc::clone(&self.settings);
         let (_, mut ctx) = self.split(now, out);
-        let half = match generate(&mut ctx, chosen.key_exchange) {
+        let half = match respond(&mut ctx, chosen.key_exchange, &request.public.data) {
             Ok(half) => half,
             Err(refusal) => return ctx.refuse(path.remote, refusal),
         };
@@ -297,7 +297,7 @@ impl Endpoint {
             redirected_from,
             follows_redirects,
             resumption: None,
-            secrets: Secrets::Halves(half, request.public.data.as_ref().into()),
+            secrets: Secrets::Halves(half),
             made_at: now.mono,
             expires_at: now.mono + settings.half_open_timeout,
         };

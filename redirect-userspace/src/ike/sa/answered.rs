@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::crypto::kex::KeyExchange;
+use crate::crypto::kex;
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
@@ -71,7 +71,7 @@ pub(crate) struct Answered {
 #[derive(Debug)]
 pub(crate) enum Secrets {
     /// Our half, and the peer's.
-    Halves(KeyExchange, Box<[u8]>),
+    Halves(kex::Answer),
     /// None is needed: there is the key of an earlier session.
     Session(DerivationKey),
     /// Keys.
@@ -103,7 +103,7 @@ impl Answered {
         if header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request {
             return Err(Discard::UnexpectedExchange);
         }
-        if let Secrets::Halves(..) | Secrets::Session(_) = self.secrets {
+        if let Secrets::Halves(_) | Secrets::Session(_) = self.secrets {
             self.agree(ctx, names, effects)?;
         }
         let Secrets::Keys(keys) = &mut self.secrets else { return Err(Discard::Integrity) };
@@ -124,8 +124,8 @@ impl Answered {
         let local = |error: KeymatError| Refusal::new(Failure::Local, error.to_string());
         let secrets = std::mem::replace(&mut self.secrets, Secrets::Failed);
         let keys = self.origin(ctx, names).and_then(|origin| match secrets {
-            Secrets::Halves(ours, theirs) => {
-                let shared = child::agree(ours, &theirs)?;
+            Secrets::Halves(half) => {
+                let shared = child::secret(half)?;
                 IkeKeys::initial(origin, &shared).map_err(local)
             }
             Secrets::Session(old) => IkeKeys::resumed(origin, &old).map_err(local),

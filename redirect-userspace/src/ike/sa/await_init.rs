@@ -280,7 +280,7 @@ impl AwaitInit {
             return Err(Discard::Syntax);
         }
         let algorithms = suite::ike(chosen, ctx.settings.legacy).ok_or(Discard::Syntax)?;
-        if public.data.len() != algorithms.group.public_length() {
+        if public.data.len() != algorithms.group.answer_length() {
             return Err(Discard::Syntax);
         }
         let half = self.key_exchange.take().ok_or(Discard::UnexpectedExchange)?;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::Provider;
-use crate::crypto::kex::KeyExchange;
+use crate::crypto::kex::{self, KeyExchange, KeyExchangeError};
 use crate::ike::config::{Profile, Settings};
 use crate::ike::event::Failure;
 use crate::ike::io::{InstallChild, Path};
@@ -434,12 +434,37 @@ fn exchange_keys(
     let Some(theirs) = public.filter(|theirs| theirs.method == method) else {
         return Err(Refusal::new(Failure::BadPublicValue, "no public value"));
     };
-    let ours = generate(ctx, method)?;
+    let ours = respond(ctx, method, &theirs.data)?;
     let payload = KePayload { method, data: ours.public().to_vec().into() };
-    Ok((Some(payload), Some(agree(ours, &theirs.data)?)))
+    Ok((Some(payload), Some(secret(ours)?)))
 }
 
-/// Our half of a key exchange.
+/// Our half of a key exchange that the peer has begun with this public value.
+pub(crate) fn respond(
+    ctx: &mut Context<'_>,
+    method: KeyExchangeMethod,
+    theirs: &[u8],
+) -> Result<kex::Answer, Refusal> {
+    let group = suite::group(method).ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown group"))?;
+    ctx.provider.answer(group, theirs, ctx.rng).map_err(|error| {
+        let failure = match error {
+            KeyExchangeError::Library => Failure::Local,
+            KeyExchangeError::Length { .. }
+            | KeyExchangeError::Degenerate { .. }
+            | KeyExchangeError::OffCurve { .. }
+            | KeyExchangeError::ZeroSecret { .. }
+            | KeyExchangeError::BadKey { .. } => Failure::BadPublicValue,
+        };
+        Refusal::new(failure, error.to_string())
+    })
+}
+
+/// What comes of both halves.
+pub(crate) fn secret(half: kex::Answer) -> Result<Secret, Refusal> {
+    half.secret().map_err(|error| Refusal::new(Failure::BadPublicValue, error.to_string()))
+}
+
+/// Our half of a key exchange that we begin.
 pub(crate) fn generate(ctx: &mut Context<'_>, method: KeyExchangeMethod) -> Result<KeyExchange, Refusal> {
     let group = suite::group(method).ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown group"))?;
     let provider: Provider = ctx.provider;

@@ -22,7 +22,7 @@ use super::{Address, Basis, MAX_ADDRESSES, MAX_LENGTH, Origin, Ticket};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ike::authn::Means;
 use crate::ike::config::Name;
-use crate::ike::proposal::{Cipher, IkeSuite};
+use crate::ike::proposal::{Additional, Cipher, IkeSuite};
 use crate::ike::wire::{Encryption, Id, Integrity, KeyExchangeMethod, Prf, SpiI, SpiR};
 use crate::secret::Secret;
 use crate::time::UnixTime;
@@ -38,13 +38,17 @@ pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
         basis: Basis { authenticated_at, means, valid_until, eap_identity },
         initiator,
         responder,
-        suite: IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange },
+        suite: IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange, additional },
         key,
         addresses,
     } = ticket;
     let eap_identity = eap_identity.as_deref().unwrap_or_default();
     let (initiator, responder) = (body(initiator), body(responder));
     if initiator.len() + responder.len() + eap_identity.len() > MAX_LENGTH {
+        return false;
+    }
+    // There is no place for them.
+    if !additional.is_empty() {
         return false;
     }
     for time in [*issued_at, *expires_at, *authenticated_at, valid_until.unwrap_or_default()] {
@@ -165,7 +169,13 @@ fn suite(reader: &mut Reader<'_>) -> Result<IkeSuite, DecodeError> {
     let key_bits = Some(number()?).filter(|bits| *bits > 0);
     let integrity = Some(number()?).filter(|integrity| *integrity > 0).map(Integrity::from);
     let (prf, key_exchange) = (Prf::from(number()?), KeyExchangeMethod::from(number()?));
-    Ok(IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange })
+    Ok(IkeSuite {
+        cipher: Cipher { algorithm, key_bits },
+        integrity,
+        prf,
+        key_exchange,
+        additional: Additional::NONE,
+    })
 }
 
 fn address(reader: &mut Reader<'_>) -> Result<Address, DecodeError> {

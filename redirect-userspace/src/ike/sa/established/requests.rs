@@ -489,19 +489,20 @@ impl Established {
         let public = payloads::public(chain).map_err(unreadable)?;
         let public = public.ok_or_else(|| Refusal::new(Failure::Syntax, "no public value"))?;
         let proposals = &ctx.settings.ike_proposals;
-        let choice = IkeProposal::choose(proposals, &offer, public.method).map_err(|none| match none {
-            NoChoice::NoProposal => Refusal::new(Failure::NoProposal, offered(&offer)).into(),
-            NoChoice::OtherMethod { wanted } => ChildDenial::OtherMethod(wanted),
-        })?;
+        let choice =
+            IkeProposal::choose(proposals, &offer, public.method, false).map_err(|none| match none {
+                NoChoice::NoProposal => Refusal::new(Failure::NoProposal, offered(&offer)).into(),
+                NoChoice::OtherMethod { wanted } => ChildDenial::OtherMethod(wanted),
+            })?;
         let ProposalSpi::Ike(Some(theirs)) = choice.spi else {
             return Err(Refusal::new(Failure::Syntax, "no SPI for the new IKE SA").into());
         };
         let chosen = choice.suite;
         let algorithms = suite::ike(chosen, ctx.settings.legacy)
             .ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown algorithm"))?;
-        let half = child::generate(ctx, chosen.key_exchange)?;
+        let half = child::respond(ctx, chosen.key_exchange, &public.data)?;
         let our_public = KePayload { method: chosen.key_exchange, data: half.public().to_vec().into() };
-        let shared = child::agree(half, &public.data)?;
+        let shared = child::secret(half)?;
         let ours = new_ike_spi(ctx);
         let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
         let (spi_i, spi_r) = (SpiI(theirs), SpiR(ours));
