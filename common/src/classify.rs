@@ -90,6 +90,21 @@ where
     P: PacketRead + ?Sized,
     T: Tables,
 {
+    let (control, outer) = datagram_to(packet, tables)?;
+    Ok((message(packet, tables, control, &outer)?, control))
+}
+
+/// Finds the IKE message in a frame to one of the tables' addresses.
+///
+/// # Errors
+///
+/// The one reason why there is none.
+#[inline(always)]
+pub(crate) fn datagram_to<'t, P, T>(packet: &P, tables: &'t T) -> Result<(&'t Control, Outer), Reason>
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
     let ethernet = packet.load::<EthernetHeader>(0).ok_or_else(|| P::refuse(Reason::TruncatedFrame))?;
     let mut ip_at = ETHERNET_LENGTH;
     let mut ethertype = ethernet.ethertype.get();
@@ -117,14 +132,14 @@ where
         ike_at: P::bound(outer.ike_at + zero),
         ike_length: outer.ike_length,
     };
-    Ok((message(packet, tables, control, &outer)?, control))
+    Ok((control, outer))
 }
 
 /// The headers round the IKE message.
-struct Outer {
-    shape: Shape,
-    ike_at: usize,
-    ike_length: usize,
+pub(crate) struct Outer {
+    pub(crate) shape: Shape,
+    pub(crate) ike_at: usize,
+    pub(crate) ike_length: usize,
 }
 
 /// The EtherType behind a VLAN tag.

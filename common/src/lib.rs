@@ -5,6 +5,9 @@
 //! [`decide::decide`] says what happens to the packet and, where it is to be redirected, turns
 //! the request in place into the reply.
 //!
+//! [`gate::gate`] is another decision, for a gateway under attack: it asks those who would like an SA
+//! for a cookie ([`cookie`]), so that whoever is not where it says it is costs the gateway nothing.
+//!
 //! # Invariants
 //!
 //! - No packet gets more or less than one [`reason::Reason`].
@@ -26,7 +29,9 @@
 mod chain;
 pub mod checksum;
 pub mod classify;
+pub mod cookie;
 pub mod decide;
+pub mod gate;
 pub mod ike;
 pub mod inet;
 mod lists;

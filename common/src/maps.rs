@@ -12,6 +12,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::checksum::Sum;
+use crate::cookie::Key;
 use crate::ike::{EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE, PAYLOAD_NOTIFY};
 use crate::ike::{IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, NOTIFY_REDIRECT, VERSION_2};
 use crate::inet::{Address, Family};
@@ -33,6 +34,16 @@ pub const CONTROL: &str = "CONTROL";
 pub const COUNTERS: &str = "COUNTERS";
 /// Name of the per-CPU counters: redirects by gateway index.
 pub const REDIRECTS: &str = "REDIRECTS";
+
+/// Name of the map of the gate: one [`Gate`].
+pub const GATE: &str = "GATE";
+/// Name of the map of addresses that are gated: [`Vip`], the first [`Control::vips`] entries of
+/// [`Gate::control`] count.
+pub const GATED: &str = "GATED";
+/// Name of the per-CPU counters of the gate: by [`Asked`](crate::gate::Asked).
+pub const COOKIES: &str = "COOKIES";
+/// Name of the map that leads to the gate's program.
+pub const PROGRAMS: &str = "PROGRAMS";
 
 /// Slots in a table. A power of two.
 pub const SLOTS: usize = 1024;
@@ -93,6 +104,34 @@ impl Control {
     #[inline(always)]
     pub(crate) fn zero(&self) -> usize {
         usize::try_from(self.zero).unwrap_or(0)
+    }
+}
+
+/// What the gate works by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Gate {
+    /// [`Control::armed`]: whether cookies are asked for; [`Control::vips`]: how many addresses are
+    /// gated. The others are those of a control that has no table.
+    pub control: Control,
+    /// The key that cookies are made with, and the one before or after it: each has the place that the
+    /// lowest bit of its number says.
+    pub keys: [Key; 2],
+    /// The number of the one that cookies are made with.
+    pub current: u64,
+}
+
+impl Gate {
+    /// Nobody is asked for anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { control: Control::new(0), keys: [Key { halves: [0; 2], number: 0 }; 2], current: 0 }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -325,6 +364,7 @@ const _: () = {
     assert!(SLOTS.is_power_of_two());
     assert!(MAX_GATEWAYS <= NO_GATEWAY as usize);
     assert!(size_of::<Control>() == 40 && align_of::<Control>() == 8);
+    assert!(size_of::<Gate>() == 40 + 2 * 24 + 8 && align_of::<Gate>() == 8);
     assert!(size_of::<LlgTable>() == 8 + 2 * SLOTS && align_of::<LlgTable>() == 4);
     assert!(size_of::<Vip>() == 20 && align_of::<Vip>() == 4);
     assert!(size_of::<Prefix>() == 36 && align_of::<Prefix>() == 4);

@@ -143,9 +143,10 @@ where
     )
 }
 
-/// The headers below IKE: UDP, IP, Ethernet. `sum` is that of the message without its lengths.
+/// The headers below IKE: UDP, IP, Ethernet. `sum` is that of the message without its lengths: its own,
+/// and that of its one payload.
 #[inline(always)]
-fn lower<P>(packet: &mut P, shape: Shape, ike_at: usize, message: usize, sum: Sum) -> Option<()>
+pub(crate) fn lower<P>(packet: &mut P, shape: Shape, ike_at: usize, message: usize, sum: Sum) -> Option<()>
 where
     P: PacketWrite + ?Sized,
 {

@@ -2,9 +2,10 @@
 
 #![expect(unsafe_code, reason = "a per-CPU value is reached through a pointer")]
 
+use common::gate::Asked;
 use common::reason::Reason;
 
-use crate::maps::{COUNTERS, REDIRECTS};
+use crate::maps::{COOKIES, COUNTERS, REDIRECTS};
 
 /// Counts a packet by its reason.
 #[inline(always)]
@@ -16,6 +17,12 @@ pub(crate) fn packet(reason: Reason) {
 #[inline(always)]
 pub(crate) fn redirect(gateway: u32) {
     increment(REDIRECTS.get_ptr_mut(gateway));
+}
+
+/// Counts what the guard has done.
+#[inline(always)]
+pub(crate) fn cookie(asked: Asked) {
+    increment(COOKIES.get_ptr_mut(asked.index()));
 }
 
 #[inline(always)]

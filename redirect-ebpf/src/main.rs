@@ -1,10 +1,12 @@
-//! The XDP program `ikev2_redirect`: glue between a frame in the driver and [`common::decide`].
+//! The XDP program `ikev2_redirect`: glue between a frame in the driver and [`common::decide`]. Behind it,
+//! while the gateway on this node is under attack, `ikev2_cookie`: the same for [`common::gate`].
 //!
 //! # Invariants
 //!
 //! - Every frame is counted exactly once, by reason.
 //! - A frame that is not answered goes to the stack as it came. Dropped is only a request that
-//!   would be redirected, while the table says that every gateway is overloaded.
+//!   would be redirected, while the table says that every gateway is overloaded. With the gate, a
+//!   request for an SA goes to the stack only with a good cookie.
 //! - The only helper on the way of a redirect is `bpf_xdp_adjust_tail`: map lookups are inlined
 //!   by the JIT, and there is no clock, no hash map and no checksum helper.
 //!
@@ -17,6 +19,8 @@
     expect(unsafe_code, reason = "program and licence sections are placed by name")
 )]
 
+#[cfg(target_arch = "bpf")]
+mod cookie;
 #[cfg(target_arch = "bpf")]
 mod counters;
 #[cfg(target_arch = "bpf")]

@@ -7,8 +7,9 @@ use aya_log_ebpf::warn;
 use common::decide::{Verdict, decide};
 use common::reason::Reason;
 
+use crate::cookie;
 use crate::counters;
-use crate::maps::Maps;
+use crate::maps::{Maps, is_gated};
 use crate::packet::Frame;
 
 /// Answers IKE_SA_INIT requests to the VIP, passes everything else; drops only what the table says
@@ -33,6 +34,9 @@ fn ikev2_redirect(ctx: XdpContext) -> u32 {
         }
         Verdict::Pass(reason) => {
             counters::packet(reason);
+            if may_want_sa(reason) && is_gated() {
+                cookie::run(&ctx);
+            }
             XDP_PASS
         }
         Verdict::Drop(reason) => {
@@ -40,4 +44,22 @@ fn ikev2_redirect(ctx: XdpContext) -> u32 {
             XDP_DROP
         }
     }
+}
+
+/// Whether a frame that is left alone for this reason may be a request to the gateway on this node.
+#[inline(always)]
+const fn may_want_sa(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotVip
+            | Reason::Disarmed
+            | Reason::NoRedirectSupport
+            | Reason::RedirectLoop
+            | Reason::ClientNotAccepted
+            | Reason::Cookie
+            | Reason::NoGateway
+            | Reason::LocalIsLlg
+            | Reason::NoIdentity
+            | Reason::ReplyNotShorter
+    )
 }

@@ -136,6 +136,11 @@ const LAB: &[Package] = &[
         "ESP in userspace for strongSwan",
     ),
     file(
+        "libcharon-extauth-plugins",
+        "/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so",
+        "passwords for strongSwan",
+    ),
+    file(
         "libstrongswan-standard-plugins",
         "/usr/lib/ipsec/plugins/libstrongswan-openssl.so",
         "cryptography for strongSwan",

@@ -1,5 +1,5 @@
 //! What our IKEv2 gateway costs, beside strongSwan's. `cargo xtask bench gateway`, or one part of it
-//! by name: `handshake`, `growth`, `seal`, `tunnel`. With `--quick` it takes a minute and
+//! by name: `handshake`, `growth`, `seal`, `tunnel`, `flood`, `detour`. With `--quick` it takes a minute and
 //! its figures mean little.
 //!
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
@@ -17,6 +17,8 @@
     reason = "a benchmark prints its table and may fail loudly"
 )]
 
+mod detour;
+mod flood;
 mod growth;
 mod handshake;
 mod meter;
@@ -48,8 +50,14 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("handshake", handshake::run), ("growth", growth::run), ("seal", seal::run), ("tunnel", tunnel::run)];
+const PARTS: [(&str, Part); 6] = [
+    ("handshake", handshake::run),
+    ("growth", growth::run),
+    ("seal", seal::run),
+    ("tunnel", tunnel::run),
+    ("flood", flood::run),
+    ("detour", detour::run),
+];
 
 fn main() -> Result<()> {
     // Cargo adds options of its own.

@@ -14,6 +14,7 @@ use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::process::output;
 use xtask::lab::strongswan::{self, Charon, GatewayConfig, Proof, SHARED_KEY};
 use xtask::lab::topology::release_binary;
+use xtask::lab::wait;
 
 /// Addresses for clients: more than ever come.
 const POOL: &str = "10.96.0.0/15";
@@ -50,6 +51,8 @@ pub(crate) struct Suite {
 pub(crate) enum Kind {
     /// Ours, which does not carry packets.
     Idle,
+    /// Ours, which does not carry packets, with the fast path in front of it.
+    Gated,
     /// Ours, which does.
     Ours,
     /// strongSwan's.
@@ -84,6 +87,7 @@ impl Responder {
 struct Told {
     done: u64,
     failed: u64,
+    seconds: f64,
     reasons: Vec<String>,
 }
 
@@ -102,13 +106,14 @@ impl Stage {
     /// Starts a gateway.
     pub(crate) fn start(&self, kind: Kind, suite: Suite) -> Result<Responder> {
         match kind {
-            Kind::Idle => self.ours("none", suite),
-            Kind::Ours => self.ours("userspace", suite),
+            Kind::Idle => self.ours("none", suite, &[]),
+            Kind::Gated => self.ours("none", suite, &addresses()),
+            Kind::Ours => self.ours("userspace", suite, &[]),
             Kind::Charon => self.charon(suite),
         }
     }
 
-    fn ours(&self, dataplane: &str, suite: Suite) -> Result<Responder> {
+    fn ours(&self, dataplane: &str, suite: Suite, gated: &[IpAddr]) -> Result<Responder> {
         let profile = if suite.has_certificates {
             Profile::of_certificates("clients", "gw1", &self.credentials[0], &self.pki)
         } else {
@@ -118,6 +123,7 @@ impl Stage {
             ike_proposals: vec![suite.ike.to_owned()],
             esp_proposals: vec![suite.esp.to_owned()],
             dataplane: Some(dataplane.to_owned()),
+            addresses: gated.to_vec(),
             is_quiet: true,
             pools: vec![("clients".to_owned(), POOL.to_owned())],
             profiles: vec![Profile { local_ts: vec![INSIDE.to_owned()], ..profile }],
@@ -146,6 +152,7 @@ impl Stage {
             client_proof,
             ike_proposals: vec![suite.ike.to_owned()],
             esp_proposals: vec![suite.esp.to_owned()],
+            is_mobile: false,
         })?;
         Ok(Responder::Charon(charon))
     }
@@ -195,11 +202,34 @@ impl Stage {
 
     /// So many clients come, from this number on, and stay.
     pub(crate) fn clients(&self, suite: Suite, first: u64, count: u64) -> Result<()> {
+        self.come(suite, first, count, None).map(drop)
+    }
+
+    /// The same, on one core; how many a second.
+    pub(crate) fn rate(&self, suite: Suite, first: u64, count: u64, core: usize) -> Result<f64> {
+        let Told { done, seconds, .. } = self.come(suite, first, count, Some(core))?;
+        #[expect(clippy::cast_precision_loss, reason = "a count of handshakes")]
+        Ok(done as f64 / seconds)
+    }
+
+    /// Waits for something.
+    pub(crate) fn settle(&self, what: impl FnMut() -> Result<()>) -> Result<()> {
+        wait::until("the bench goes on", PATIENCE, what)
+    }
+
+    fn come(&self, suite: Suite, first: u64, count: u64, core: Option<usize>) -> Result<Told> {
         let program = release_binary("redirectctl");
         let program =
             program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))?;
         let gateway: IpAddr = addresses()[0];
-        let mut command = self.place.namespace.command(program);
+        let mut command = match core {
+            Some(core) => {
+                let mut command = self.place.namespace.command("taskset");
+                command.args(["-c", &core.to_string()]).arg(program);
+                command
+            }
+            None => self.place.namespace.command(program),
+        };
         command.args(["bench", "handshake", &gateway.to_string(), "--json", "--patience", "400s"]);
         command.args(["--local", &self.place.address4.to_string(), "--network", INSIDE]);
         command.args(["--ike", suite.ike, "--esp", suite.esp]);
@@ -212,8 +242,8 @@ impl Stage {
             command.arg("--psk-file").arg(&self.key);
         }
         let told: Told = serde_json::from_str(&output(&mut command)?).context("the client's figures")?;
-        let Told { done, failed, reasons } = told;
-        ensure!(done == count && failed == 0, "{suite:?}: {done} of {count}: {}", reasons.join("; "));
-        Ok(())
+        let Told { done, failed, reasons, .. } = &told;
+        ensure!(*done == count && *failed == 0, "{suite:?}: {done} of {count}: {}", reasons.join("; "));
+        Ok(told)
     }
 }

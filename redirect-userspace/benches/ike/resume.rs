@@ -108,6 +108,7 @@ impl Proof {
             lifetimes: Lifetimes::default(),
             redirect_auth: false,
             resumes: true,
+            mobility: redirect_userspace::ike::config::Mobility::NONE,
         }
     }
 

@@ -143,6 +143,7 @@ fn profile(local_id: &str) -> Profile {
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
         resumes: true,
+        mobility: redirect_userspace::ike::config::Mobility::NONE,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::config::DurationText;
 use crate::control::{DEFAULT_SOCKET, Request, SaSelector};
 use crate::gateway::GatewayName;
 
-pub use bench::{BenchNoun, Handshake};
+pub use bench::{Amount, BenchNoun, Handshake, Init};
 pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
 pub use ops::check_file;
 pub use print::{DEFAULT_WIDTH, Exit};

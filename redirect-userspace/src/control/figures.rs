@@ -15,6 +15,10 @@ pub struct IkeFigures {
     pub carried: Usage,
     /// How long it took until IKE SAs were up.
     pub durations: Durations,
+    /// Cookies that the fast path has asked for in the gateway's place.
+    pub gate_asked: u64,
+    /// Requests that have brought it a good one.
+    pub gate_good: u64,
 }
 
 impl IkeFigures {
@@ -43,6 +47,10 @@ impl IkeFigures {
             ike_rekeys,
             children,
             child_rekeys,
+            updates,
+            updates_refused,
+            checks_passed,
+            roamed,
         } = counters;
         let own = &mut self.counters;
         for (sum, count) in own.discards.iter_mut().zip(discards) {
@@ -72,6 +80,10 @@ impl IkeFigures {
             (&mut own.ike_rekeys, ike_rekeys),
             (&mut own.children, children),
             (&mut own.child_rekeys, child_rekeys),
+            (&mut own.updates, updates),
+            (&mut own.updates_refused, updates_refused),
+            (&mut own.checks_passed, checks_passed),
+            (&mut own.roamed, roamed),
         ] {
             *sum = sum.saturating_add(*count);
         }

@@ -139,6 +139,7 @@ pub(crate) fn sas() -> [SaReport; 2] {
         is_resumed: false,
         is_peer_behind_nat: true,
         are_we_behind_nat: false,
+        is_mobile: true,
         addresses: vec![[10, 98, 0, 1].into(), "fd98::1".parse().unwrap()],
         children: vec![child],
     };

@@ -21,7 +21,7 @@
 //!
 //! Measured by `cargo bench --bench crypto`. aws-lc-rs: AES-GCM, ChaCha20-Poly1305, Curve25519,
 //! the NIST curves, ML-KEM, signatures. hmac, sha2, aes, cbc: HMAC and AES-CBC. crypto-bigint: the MODP
-//! groups. webpki: certificate chains.
+//! groups. webpki: certificate chains. rustls: TLS, for EAP.
 //!
 //! # References
 //!
@@ -35,10 +35,12 @@ pub mod digest;
 mod hmac;
 pub mod integ;
 pub mod kex;
+pub mod mschap;
 #[cfg(any(test, feature = "testing"))]
 pub mod null;
 pub mod prf;
 pub mod sign;
+pub mod tls;
 pub mod x509;
 
 use crate::rng::Rng;

@@ -14,7 +14,7 @@ pub mod replay;
 pub mod userspace;
 
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Path, Usage};
+use crate::ike::{InstallChild, Outer, Usage};
 
 /// Who carries the packets of Child SAs. There is one for each worker; what one of them is told
 /// holds for its own SAs, whoever sends or receives their packets.
@@ -34,8 +34,8 @@ pub trait DataPlane {
     /// Packets go out through this SA from now on, in the place of the one it replaces.
     fn switch(&mut self, inbound: ChildSpi);
 
-    /// The peer is elsewhere.
-    fn redirect(&mut self, inbound: ChildSpi, path: Path);
+    /// Its packets travel another way than before.
+    fn redirect(&mut self, inbound: ChildSpi, outer: Outer);
 
     /// A Child SA has ended.
     fn remove(&mut self, inbound: ChildSpi);

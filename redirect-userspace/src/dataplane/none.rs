@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{DataPlane, InstallError};
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Path, Usage};
+use crate::ike::{InstallChild, Outer, Usage};
 
 /// Keeps what it is told about and does nothing with it.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl DataPlane for Nobody {
 
     fn switch(&mut self, _inbound: ChildSpi) {}
 
-    fn redirect(&mut self, _inbound: ChildSpi, _path: Path) {}
+    fn redirect(&mut self, _inbound: ChildSpi, _outer: Outer) {}
 
     fn remove(&mut self, inbound: ChildSpi) {
         self.installed.remove(&inbound);

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use aya::maps::{Array, MapData, PerCpuArray};
+use aya::maps::{Array, MapData, PerCpuArray, ProgramArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use common::maps::{self, Control, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
+use common::gate::Asked;
+use common::maps::{self, Control, Gate, Gateway, LlgTable, MAX_CLIENTS, MAX_VIPS, Prefix, Vip};
 use common::reason::Reason;
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
@@ -19,6 +20,8 @@ use super::{Counters, FastPath, rearrange};
 
 /// Name of the program, as `bpftool prog` and `ip link` show it.
 pub const PROGRAM: &str = "ikev2_redirect";
+/// Name of the program that asks for cookies.
+pub const GATE_PROGRAM: &str = "ikev2_cookie";
 /// Name under which the program is pinned beside its maps.
 pub const PROGRAM_PIN: &str = "program";
 
@@ -47,6 +50,13 @@ pub struct XdpMaps {
     /// What `VIPS` and `CLIENTS` hold.
     vip_places: Vec<Vip>,
     client_places: Vec<Prefix>,
+    gates: Array<MapData, [u8; size_of::<Gate>()]>,
+    gated: Array<MapData, [u8; size_of::<Vip>()]>,
+    /// What `GATED` holds.
+    gated_places: Vec<Vip>,
+    cookies: PerCpuArray<MapData, u64>,
+    /// The way to the gate's program: the kernel forgets it with the last descriptor of the map.
+    _programs: ProgramArray<MapData>,
     counters: PerCpuArray<MapData, u64>,
     redirects: PerCpuArray<MapData, u64>,
     /// Entries of `REDIRECTS` that can be other than zero: reading all of them costs a system
@@ -89,6 +99,7 @@ impl XdpMaps {
         if let Some(directory) = pins {
             pin(&mut ebpf, directory)?;
         }
+        let programs = with_gate(&mut ebpf)?;
         let lines = with_log.then(|| EbpfLogger::init_with_logger(&mut ebpf, Lines)).transpose();
         let lines = lines.context("reading the program's log lines")?;
         let mut maps = Self {
@@ -98,6 +109,11 @@ impl XdpMaps {
             vips: open(&mut ebpf, maps::VIPS)?,
             clients: open(&mut ebpf, maps::CLIENTS)?,
             controls: open(&mut ebpf, maps::CONTROL)?,
+            gates: open(&mut ebpf, maps::GATE)?,
+            gated: open(&mut ebpf, maps::GATED)?,
+            gated_places: Vec::new(),
+            cookies: open_per_cpu(&mut ebpf, maps::COOKIES)?,
+            _programs: programs,
             counters: open_per_cpu(&mut ebpf, maps::COUNTERS)?,
             redirects: open_per_cpu(&mut ebpf, maps::REDIRECTS)?,
             last: Mutex::default(),
@@ -145,14 +161,58 @@ impl XdpMaps {
         Ok(self.counters.get(&reason.index(), 0).context("reading COUNTERS")?.iter().sum())
     }
 
+    /// Replaces the addresses for which cookies are asked for, when they are; those beyond the room for
+    /// them are left to the gateway.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the update.
+    pub fn set_gated(&mut self, addresses: &[Vip]) -> Result<u32> {
+        let addresses = addresses.get(..MAX_VIPS).unwrap_or(addresses);
+        for index in rearrange(&mut self.gated_places, addresses, Vip::EMPTY) {
+            let address = self.gated_places.get(index).unwrap_or(&Vip::EMPTY);
+            set(&mut self.gated, u32::try_from(index)?, address).context("writing GATED")?;
+        }
+        Ok(u32::try_from(self.gated_places.len())?)
+    }
+
+    /// Begins or ends asking for cookies, or changes their keys.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the update.
+    pub fn set_gate(&mut self, gate: &Gate) -> Result<()> {
+        set(&mut self.gates, 0, gate).context("writing GATE")
+    }
+
+    /// How often the gate did so.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn asked(&self, asked: Asked) -> Result<u64> {
+        Ok(self.cookies.get(&asked.index(), 0).context("reading COOKIES")?.iter().sum())
+    }
+
     fn write_control(&mut self) -> Result<()> {
         set(&mut self.controls, 0, &self.control).context("writing CONTROL")
     }
 }
 
 /// Names of the pinned maps.
-const MAPS: [&str; 7] =
-    [maps::LLG, maps::GATEWAYS, maps::VIPS, maps::CLIENTS, maps::CONTROL, maps::COUNTERS, maps::REDIRECTS];
+const MAPS: [&str; 11] = [
+    maps::LLG,
+    maps::GATEWAYS,
+    maps::VIPS,
+    maps::CLIENTS,
+    maps::CONTROL,
+    maps::COUNTERS,
+    maps::REDIRECTS,
+    maps::GATE,
+    maps::GATED,
+    maps::COOKIES,
+    maps::PROGRAMS,
+];
 
 fn pin(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
@@ -235,9 +295,26 @@ impl FastPath for XdpMaps {
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program =
-        ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object holds no program {PROGRAM}"))?;
+    named(ebpf, PROGRAM)
+}
+
+fn named<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the object holds no program {name}"))?;
     program.try_into().context("the program is not an XDP program")
+}
+
+/// Loads the gate's program, and shows the other one the way to it.
+fn with_gate(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>> {
+    let gate = named(ebpf, GATE_PROGRAM)?;
+    gate.load().context("loading the XDP program that asks for cookies")?;
+    let gate = gate.fd()?.try_clone()?;
+    let Some(map) = ebpf.take_map(maps::PROGRAMS) else {
+        bail!("the object holds no map {}", maps::PROGRAMS)
+    };
+    let mut programs =
+        ProgramArray::try_from(map).with_context(|| format!("opening map {}", maps::PROGRAMS))?;
+    programs.set(0, &gate, 0).context("writing PROGRAMS")?;
+    Ok(programs)
 }
 
 fn open<const N: usize>(ebpf: &mut Ebpf, name: &str) -> Result<Array<MapData, [u8; N]>> {

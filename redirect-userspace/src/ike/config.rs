@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authn::eap::{Credentials, Gate};
 use super::following::Following;
 use super::identity::{Claim, Pattern};
 use super::proposal::{EspProposal, IkeProposal};
@@ -56,6 +57,9 @@ pub struct Settings {
     pub following: Following,
     /// What tickets are made and opened with; `None` = there are none.
     pub tickets: Option<Arc<Sealer>>,
+    /// Addresses that clients with MOBIKE reach us at besides the one that they came to (`RFC 4555
+    /// §3.4`). Never one that another node may have.
+    pub additional: Arc<[IpAddr]>,
 }
 
 impl Default for Settings {
@@ -76,6 +80,7 @@ impl Default for Settings {
             is_sole_client: true,
             following: Following::default(),
             tickets: None,
+            additional: Arc::new([]),
         }
     }
 }
@@ -229,6 +234,25 @@ pub struct Profile {
     pub redirect_auth: bool,
     /// Whether sessions are resumed: a gateway gives tickets, a client asks for them (`RFC 5723`).
     pub resumes: bool,
+    /// Whether the SAs of both sides may move to other addresses (`RFC 4555`).
+    pub mobility: Mobility,
+}
+
+/// Whether SAs may move to other addresses (`RFC 4555`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mobility {
+    /// Whether they may.
+    pub is_allowed: bool,
+    /// Whether a client has to show that it is where it says, before traffic goes there
+    /// (`RFC 4555 §3.7`).
+    pub is_checked: bool,
+}
+
+impl Mobility {
+    /// They may, and are checked.
+    pub const CHECKED: Self = Self { is_allowed: true, is_checked: true };
+    /// They may not.
+    pub const NONE: Self = Self { is_allowed: false, is_checked: false };
 }
 
 /// How long keys are used before they are replaced. A tenth of it is taken off at random, so that
@@ -271,10 +295,12 @@ impl Debug for Authentication {
         let local = match local {
             LocalProof::SharedKey(_) => "psk",
             LocalProof::Certificate(_) => "pubkey",
+            LocalProof::Eap(credentials) => &format!("{credentials:?}"),
         };
         let remote = match remote {
             RemoteProof::SharedKey(_) => "psk",
             RemoteProof::Certificate(_) => "pubkey",
+            RemoteProof::Eap(gate) => &format!("{gate:?}"),
         };
         write!(f, "Authentication({local_id:?} by {local}, {remote_ids:?} by {remote})")
     }
@@ -286,6 +312,8 @@ pub enum LocalProof {
     SharedKey(Secret),
     /// With a signature.
     Certificate(Arc<Credential>),
+    /// By EAP, as a client.
+    Eap(Arc<Credentials>),
 }
 
 /// How the peer proves who it is.
@@ -294,6 +322,8 @@ pub enum RemoteProof {
     SharedKey(Secret),
     /// With a signature, and a certificate that one of these CAs has issued.
     Certificate(Arc<TrustStore>),
+    /// By EAP, as a client.
+    Eap(Arc<Gate>),
 }
 
 /// A certificate, those between it and its CA, and its private key.

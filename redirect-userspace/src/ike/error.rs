@@ -14,9 +14,14 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
     match failure {
         Failure::NoProposal => Some(NotifyType::NoProposalChosen),
         // RFC 7296 §2.21.2: whatever kept the peer from being authenticated, it is told one thing.
-        Failure::NoProfile | Failure::Authentication | Failure::Certificate | Failure::OtherIdentity => {
-            Some(NotifyType::AuthenticationFailed)
-        }
+        Failure::NoProfile
+        | Failure::Authentication
+        | Failure::Certificate
+        | Failure::OtherIdentity
+        | Failure::Eap
+        | Failure::EapLocked
+        | Failure::EapGateway
+        | Failure::AaaUnreachable => Some(NotifyType::AuthenticationFailed),
         Failure::NoAddress => Some(NotifyType::InternalAddressFailure),
         Failure::Selectors => Some(NotifyType::TsUnacceptable),
         Failure::BadPublicValue | Failure::Syntax => Some(NotifyType::InvalidSyntax),
@@ -40,6 +45,7 @@ pub(crate) const fn notify(failure: Failure) -> Option<NotifyType> {
         | Failure::TicketExpired
         | Failure::TicketRevoked
         | Failure::TicketUsed => Some(NotifyType::TicketNack),
+        Failure::UnexpectedNat => Some(NotifyType::UnexpectedNatDetected),
     }
 }
 
@@ -113,6 +119,10 @@ mod tests {
                 "peer-refused: -",
                 "temporary-failure: TEMPORARY_FAILURE",
                 "local-error: TEMPORARY_FAILURE",
+                "eap-failed: AUTHENTICATION_FAILED",
+                "eap-locked-out: AUTHENTICATION_FAILED",
+                "eap-gateway-failed: AUTHENTICATION_FAILED",
+                "aaa-unreachable: AUTHENTICATION_FAILED",
                 "tickets-off: TICKET_NACK",
                 "ticket-malformed: TICKET_NACK",
                 "ticket-version: TICKET_NACK",
@@ -122,6 +132,7 @@ mod tests {
                 "ticket-expired: TICKET_NACK",
                 "ticket-revoked: TICKET_NACK",
                 "ticket-used: TICKET_NACK",
+                "unexpected-nat: UNEXPECTED_NAT_DETECTED",
             ]
         );
     }

@@ -137,6 +137,15 @@ pub enum Event {
         /// Where it was.
         from: SocketAddr,
     },
+    /// We are elsewhere, or reach the peer elsewhere: an SA of ours has moved (`RFC 4555`).
+    Roamed {
+        /// Which; with the peer's address as it is now.
+        sa: SaLabel,
+        /// Our address before.
+        from: SocketAddr,
+        /// Our address now.
+        to: SocketAddr,
+    },
     /// A gateway does not take the ticket that we have presented: we begin anew.
     TicketRefused {
         /// Which connection.
@@ -150,7 +159,7 @@ pub enum Event {
         are_wanted: bool,
         /// Half-open SAs.
         half_open: usize,
-        /// Whether more first messages came than were worked through.
+        /// Whether more first messages came than were worked through, or than led to SAs.
         is_crowded: bool,
     },
 }
@@ -254,6 +263,14 @@ named! {
         Temporary = "temporary-failure",
         /// Something of our own failed.
         Local = "local-error",
+        /// EAP: the client could not prove who it is, or broke the protocol.
+        Eap = "eap-failed",
+        /// EAP: too many wrong passwords for this user.
+        EapLocked = "eap-locked-out",
+        /// EAP: the gateway could not prove who it is, or broke the protocol.
+        EapGateway = "eap-gateway-failed",
+        /// No server that knows the users has answered.
+        AaaUnreachable = "aaa-unreachable",
         /// A ticket, and there are no reconnect keys.
         TicketsOff = "tickets-off",
         /// What should be a ticket is none.
@@ -272,6 +289,8 @@ named! {
         TicketRevoked = "ticket-revoked",
         /// A ticket that has been used already, or whose session has been ended.
         TicketUsed = "ticket-used",
+        /// There is a NAT where the client allows none (`RFC 4555`).
+        UnexpectedNat = "unexpected-nat",
     }
 }
 
@@ -306,6 +325,8 @@ named! {
         Drained = "drained",
         /// The client has gone on with its session in another one, by a ticket.
         Resumed = "resumed",
+        /// The session has lasted as long as it may.
+        SessionOver = "session-over",
     }
 }
 
@@ -440,6 +461,14 @@ pub struct Counters {
     pub children: u64,
     /// Child SAs in the place of others.
     pub child_rekeys: u64,
+    /// Wishes of clients to move their SA that were granted (`RFC 4555`).
+    pub updates: u64,
+    /// Those that were not.
+    pub updates_refused: u64,
+    /// Clients that have shown that they are where they say.
+    pub checks_passed: u64,
+    /// SAs of ours, as a client, that have moved.
+    pub roamed: u64,
 }
 
 impl Default for Counters {
@@ -463,6 +492,10 @@ impl Default for Counters {
             ike_rekeys: 0,
             children: 0,
             child_rekeys: 0,
+            updates: 0,
+            updates_refused: 0,
+            checks_passed: 0,
+            roamed: 0,
         }
     }
 }

@@ -100,6 +100,22 @@ pub fn holder(id: &Id<'_>) -> Arc<[u8]> {
     out.into_octets().into()
 }
 
+/// Octets that stand for whoever has this name by EAP: no identity of IKE has the same. Who cares about
+/// case in a name, only its server knows; two names that differ in it are two.
+#[must_use]
+pub fn holder_of_user(name: &str) -> Arc<[u8]> {
+    [&[EAP_USER], name.as_bytes()].concat().into()
+}
+
+/// The type of an identity that is none: RFC 7296 §3.5 reserves it.
+const EAP_USER: u8 = 0;
+
+/// A name by EAP for people: never longer than a line.
+#[must_use]
+pub fn shown_user(name: &str) -> Arc<str> {
+    Shown(&Id::KeyId(name.as_bytes().into())).to_string().into()
+}
+
 /// The identity as certificates know it; `None` for kinds that no certificate gives.
 #[must_use]
 pub fn in_certificates<'a>(id: &'a Id<'_>) -> Option<Identity<'a>> {

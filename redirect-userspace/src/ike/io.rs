@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aaa::{AaaAnswer, AaaRequest, Account, Conversation};
 use super::config::{Name, Settings};
 use super::event::Event;
 use super::redirect::Targets;
@@ -152,6 +153,17 @@ pub enum Input<'a> {
     /// More first messages come than are worked through, or that is over. Whoever is told has still
     /// as many of them as before; they are to cost less: a cookie is asked for.
     Crowded(bool),
+    /// This machine has other addresses or routes than before, or may have.
+    RoutesChanged,
+    /// How peers are reached now: the answer to [`Output::FindWays`].
+    Ways {
+        /// Whom it was asked about.
+        asked: Vec<IpAddr>,
+        /// The ways to those of them that are reached at all.
+        ways: Vec<Way>,
+    },
+    /// What a server says that was asked by [`Output::Aaa`].
+    Aaa(Box<AaaAnswer>),
     /// The deadline has come.
     Timeout,
 }
@@ -284,12 +296,12 @@ pub enum Output {
         /// The SA, by the SPI that leads to us.
         inbound: ChildSpi,
     },
-    /// The peer of a Child SA is elsewhere.
+    /// The packets of a Child SA travel another way than before: one of both sides is elsewhere.
     Move {
         /// The SA, by the SPI that leads to us.
         inbound: ChildSpi,
-        /// Where.
-        path: Path,
+        /// Which.
+        outer: Outer,
     },
     /// A Child SA has ended.
     Remove {
@@ -312,8 +324,32 @@ pub enum Output {
         /// Which gateway.
         host: GatewayAddress,
     },
+    /// It is asked how these peers are reached now, as the system routes it: [`Input::Ways`] is the
+    /// answer. Nobody waits for it.
+    FindWays {
+        /// Where they are, each once.
+        remotes: Vec<IpAddr>,
+    },
+    /// A server that knows the users is asked: [`Input::Aaa`] is the answer.
+    Aaa(Box<AaaRequest>),
+    /// What was asked need not be answered any more, and nothing more will be asked: the client is gone,
+    /// or refused.
+    AaaAbandoned(Conversation),
+    /// Something about a session, for accounting.
+    Account(Box<Account>),
     /// Something happened.
     Event(Event),
+}
+
+/// How the packets of a Child SA travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    /// Between which addresses.
+    pub path: Path,
+    /// Whether ESP goes through UDP.
+    pub is_encapsulated: bool,
+    /// Whether the peer's address may change under way: it is behind a NAT.
+    pub may_move: bool,
 }
 
 /// A ticket that cannot be used any more.
@@ -356,6 +392,8 @@ pub struct InstallChild {
     pub is_outbound: bool,
     /// Addresses that the peer has given to us, as its client.
     pub own_addresses: Vec<IpAddr>,
+    /// The session that it carries for, where accounts are kept ([`Account`]).
+    pub session: Option<Arc<str>>,
 }
 
 /// How much an SA has carried.

@@ -46,6 +46,10 @@ pub trait Leases: Send {
     /// void then. `None` when there is none, or no such pool, or the pool is of the other family.
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease>;
 
+    /// The address that a server has granted to a client, whatever pools there are, if nobody else has
+    /// it: its own earlier SAs give it up.
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease>;
+
     /// A client does not need its address any more.
     fn release(&mut self, lease: Lease);
 }
@@ -73,6 +77,8 @@ pub struct LeaseRequest<'a> {
 pub struct Pools {
     pools: BTreeMap<Name, Pool>,
     numbers: BTreeMap<(Name, IpAddr), u64>,
+    /// Addresses of no pool that servers have granted: to whom, and the number of the lease.
+    granted: BTreeMap<IpAddr, (Box<[u8]>, u64)>,
     next: u64,
 }
 
@@ -80,7 +86,7 @@ impl Pools {
     /// No pools.
     #[must_use]
     pub const fn new() -> Self {
-        Self { pools: BTreeMap::new(), numbers: BTreeMap::new(), next: 0 }
+        Self { pools: BTreeMap::new(), numbers: BTreeMap::new(), granted: BTreeMap::new(), next: 0 }
     }
 
     /// Adds a pool, or leaves the one of this name as it is.
@@ -92,6 +98,12 @@ impl Pools {
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&Name) -> bool) {
         self.pools.retain(|name, _| is_wanted(name));
         self.numbers.retain(|(name, _), _| self.pools.contains_key(name));
+    }
+
+    /// How many addresses clients have.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.granted.len() + self.pools.values().map(Pool::held).sum::<usize>()
     }
 
     /// The pools.
@@ -124,7 +136,31 @@ impl Leases for Pools {
         Some(Lease { pool: request.pool.clone(), address, number: self.next })
     }
 
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.next = self.next.saturating_add(1);
+        let number = self.next;
+        if let Some((name, pool)) = self.pools.iter_mut().find(|(_, pool)| pool.contains(address)) {
+            if pool.holder(address) == Some(holder) {
+                pool.release(address);
+            }
+            pool.lease_this(holder, address)?;
+            let pool = name.clone();
+            self.numbers.insert((pool.clone(), address), number);
+            return Some(Lease { pool, address, number });
+        }
+        if self.granted.get(&address).is_some_and(|(held, _)| **held != *holder) {
+            return None;
+        }
+        let pool = Name::new(GRANTED)?;
+        self.granted.insert(address, (holder.into(), number));
+        Some(Lease { pool, address, number })
+    }
+
     fn release(&mut self, lease: Lease) {
+        if self.granted.get(&lease.address).is_some_and(|(_, number)| *number == lease.number) {
+            self.granted.remove(&lease.address);
+            return;
+        }
         let key = (lease.pool, lease.address);
         if self.numbers.get(&key) == Some(&lease.number) {
             self.numbers.remove(&key);
@@ -134,6 +170,9 @@ impl Leases for Pools {
         }
     }
 }
+
+/// What the pool of granted addresses that are in no pool is called.
+const GRANTED: &str = "granted";
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +230,27 @@ mod tests {
         // Somewhere else it was free all the time.
         let free: IpAddr = [10, 99, 0, 6].into();
         assert_eq!(pools.lease(&resumes(free, None)).unwrap().address, free);
+    }
+
+    #[test]
+    fn a_granted_address_is_its_holders_in_a_pool_or_without_one() {
+        for address in ["10.99.0.3", "172.16.0.3", "fd00::3"] {
+            let address: IpAddr = address.parse().unwrap();
+            let (mut pools, name) = pools();
+
+            let old = pools.claim(b"alice", address).unwrap();
+            assert_eq!((old.address, pools.held()), (address, 1));
+            assert_eq!(pools.claim(b"bob", address), None);
+            let new = pools.claim(b"alice", address).unwrap();
+            pools.release(old);
+            assert_eq!((pools.held(), pools.claim(b"bob", address)), (1, None), "{address}");
+            for _ in 0..4 {
+                let other = pools.lease(&request(&name, b"carol", false));
+                assert!(other.is_none_or(|other| other.address != address));
+            }
+            pools.release(new);
+            assert!(pools.claim(b"bob", address).is_some(), "{address}");
+        }
     }
 
     #[test]

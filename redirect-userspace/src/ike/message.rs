@@ -44,7 +44,7 @@ pub(crate) struct Channel {
 }
 
 /// Payloads whose integrity was verified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Verified {
     first: Option<PayloadType>,
     octets: Vec<u8>,

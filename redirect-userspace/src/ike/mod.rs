@@ -10,11 +10,12 @@
 //! # References
 //!
 //! `RFC 7296` (IKEv2), `RFC 5685` (redirect), `RFC 5723` (resumption), `RFC 7383`
-//! (fragmentation), `RFC 7427` (signatures), `RFC 9242` (IKE_INTERMEDIATE), `RFC 9370` (several
-//! key exchanges).
+//! (fragmentation), `RFC 7427` (signatures), `RFC 3748` and `RFC 5998` (EAP), `RFC 9242`
+//! (IKE_INTERMEDIATE), `RFC 9370` (several key exchanges).
 
 #![forbid(unsafe_code)]
 
+pub mod aaa;
 pub mod authn;
 mod client;
 pub mod config;
@@ -40,14 +41,16 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aaa::{AaaAnswer, AaaRequest, AaaVerdict, Account, AccountStage, Conversation, Grants};
+pub use cookie::CookieKeys;
 pub use endpoint::Endpoint;
 pub use event::{
     CloseReason, Counters, Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal,
     SaLabel,
 };
 pub use io::{
-    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Output, Path, Redirect, Redirected, Request,
-    SaId, Selection, Shard, Usage, UsedTicket, Way,
+    Command, Drain, HandOver, Input, InstallChild, NAT_T_PORT, Outer, Output, Path, Redirect, Redirected,
+    Request, SaId, Selection, Shard, Usage, UsedTicket, Way,
 };
 pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]

@@ -181,6 +181,12 @@ impl Pool {
         }
     }
 
+    /// Whether an address is one of those that it gives.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.offset(address).is_some()
+    }
+
     fn offset(&self, address: IpAddr) -> Option<u64> {
         if address.is_ipv6() != self.is_ipv6 {
             return None;

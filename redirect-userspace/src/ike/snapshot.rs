@@ -47,6 +47,8 @@ pub struct SaSnapshot {
     pub is_peer_behind_nat: bool,
     /// Whether there is a NAT before us.
     pub are_we_behind_nat: bool,
+    /// Whether it may move to other addresses (`RFC 4555`).
+    pub is_mobile: bool,
     /// Addresses that the client was given.
     pub addresses: Vec<IpAddr>,
     /// Its Child SAs.

@@ -37,6 +37,23 @@
 //! | §10 | only the original responder redirects | whoever began the first SA is the client, however often it is rekeyed; else `wrong-side` |
 //! | §12 | unknown types of identity | `bad-type`; in INFORMATIONAL the request is answered with nothing, and the SA stays |
 //!
+//! # RFC 4555, MOBIKE
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §3.2 | MOBIKE_SUPPORTED in the message with the SA payload | in IKE_AUTH, if `mobike`; one that was not asked for is ignored |
+//! | §3.3 | port 4500 from IKE_AUTH on, if both know MOBIKE and NAT traversal | the client goes there whatever the gateway says of MOBIKE, which it does not know yet |
+//! | §3.5 | the client decides | an UPDATE_SA_ADDRESSES of the gateway is answered with UNACCEPTABLE_ADDRESSES |
+//! | §3.5 | answers about an address that is left already are ignored | every change has a number, and what is answered to another one says nothing |
+//! | §3.5 | outstanding requests go on at the new address | at once, on both sides |
+//! | §3.6 | the complete list of other addresses | within a minute of a reload that changes it; a gateway does not use its clients' lists |
+//! | §3.7 | return routability, before the Child SAs move | unless `mobike-check = false` or only the port changes; another COOKIE2 ends the SA |
+//! | §3.8 | IKE messages alone move nobody; ESP may find who is behind a NAT | yes; at another address than before it is asked there first, and where the client has just been it is only late |
+//! | §3.9 | NO_NATS_ALLOWED where NAT traversal is not known | sent and checked; an update is tried again three times |
+//! | §3.10 | path testing | a request that was repeated twice goes on every known way, and the one that is answered on is taken |
+//! | §3.11 | the gateway is patient | 5 minutes at least, but not for deletes |
+//! | §3.12 | ESP at the wrong address is no sign of life | not looked at: any authentic packet is |
+//!
 //! # RFC 7296, IKEv2
 //!
 //! | section | requirement | here |
@@ -53,6 +70,24 @@
 //! | §3.1 | reserved flags are ignored on receipt and cleared when sent | yes |
 //! | §3.9 | a nonce has 16 to 256 octets | else `nonce-length` |
 //! | §3.10 | unknown notifies in a request are ignored | yes |
+//!
+//! # RFC 7296 §2.16, EAP, and RFC 5998
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | §2.16 | a first request without AUTH asks for EAP | a profile with EAP has to be there for its IDi and IDr; else `no-profile` |
+//! | §2.16 | the responder's AUTH is in its first response | yes; left out only where RFC 5998 allows it |
+//! | §2.16 | AUTH of both sides with the MSK, with SK_pi and SK_pr where a method has none | yes |
+//! | §2.16 | methods without a key SHOULD NOT be used | there is none; a server behind the gateway may use one |
+//! | §2.16 | SA, TSi, TSr, CP of the first request are answered in the last response | yes, as INITIAL_CONTACT and TICKET_REQUEST are (RFC 5723 §4.2) |
+//! | §3.16 | EAP identity requests SHOULD NOT be sent | they are when IDi is no name, or the profile says so: Windows says nothing but its address |
+//! | RFC 3748 §4.1 | an identifier that is not that of the request: discarded | the conversation ends: IKE has lost nothing and doubled nothing, so it is no accident |
+//! | RFC 3748 §4.2 | Success before a method is done: discarded | the conversation ends |
+//! | RFC 3748 §5.1 | an identity may be empty | yes: the method says who it is |
+//! | RFC 3748 §5.3.1 | a Nak only in answer to the first request of a method | else the conversation ends; what was refused is not offered again |
+//! | RFC 5685 §6 | a redirect in the first response, with AUTH, or in the last one | the last one unless `redirect-auth` says `"first"`; as a client, in neither of them without a right AUTH, and never in between |
+//! | RFC 5998 §3 | EAP_ONLY_AUTHENTICATION only with mutual methods that make a key and withstand dictionaries | announced and heeded only if every method that may come is one; EAP-MSCHAPv2 is not |
+//! | RFC 5998 §3 | not when a session is resumed | a ticket without AUTH is refused |
 //!
 //! # What of a request must hold
 //!

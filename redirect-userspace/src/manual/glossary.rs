@@ -80,6 +80,7 @@
 //! |---|---|
 //! | `started`, `stopped` | the daemon runs; it ends, by a signal or for an error |
 //! | `armed`, `disarmed` | requests are answered from now on; passed from now on, with the reason |
+//! | `gate-changed` | the fast path asks whoever would like an SA with this node for a cookie, or no longer; how many it has asked, and how many have brought a good one, since the start |
 //! | `attached`, `detached` | the program is on an interface, in this mode for this reason; it has left it |
 //! | `attach-failed` | it could not be brought there: what the kernel says to every mode |
 //! | `lapsed` | the guard let go because the daemon was silent |
@@ -127,7 +128,7 @@
 //! | `sa-refused` | peers did not get an IKE SA: why, what was offered and what wanted; at most once in ten seconds for each reason |
 //! | `connect-failed` | a connection of ours did not come up, and why |
 //! | `ticket-refused` | a gateway did not take the ticket that a connection of ours came with: it begins anew |
-//! | `sa-rekeyed`, `sa-moved` | an IKE SA has new keys; its peer is elsewhere |
+//! | `sa-rekeyed`, `sa-moved`, `sa-roamed` | an IKE SA has new keys; its peer is elsewhere; we are |
 //! | `sa-redirected` | a client was told to go to another gateway, in IKE_AUTH or while its SA is up |
 //! | `redirected` | a connection of ours goes to another gateway, as it was told: by whom, and in which exchange |
 //! | `redirect-refused` | somebody wanted us elsewhere and we do not go there, and why; at most once in ten seconds for each reason |

@@ -161,7 +161,7 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 13] = [
+    const UNIT_TESTS: [&str; 16] = [
         include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
@@ -172,6 +172,9 @@ mod tests {
         include_str!("../ike/tests/resume/proof.rs"),
         include_str!("../ike/ticket/tests.rs"),
         include_str!("../fastpath/userspace/tests.rs"),
+        include_str!("../ike/authn/eap/mschapv2/tests.rs"),
+        include_str!("../ike/tests/eap/client.rs"),
+        include_str!("../ike/tests/eap/gateway.rs"),
         include_str!("../ike/tests/client/auth.rs"),
         include_str!("../ike/tests/client/init.rs"),
         include_str!("../ike/tests/client/limits.rs"),
@@ -203,7 +206,7 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key"]);
+        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key", "alice.password"]);
         for (name, content) in PKI {
             write(&keys.join(name), content);
         }

@@ -113,6 +113,21 @@
 //! of revoked certificates are looked into at an authentication, not at a resumption: who is revoked is
 //! to be excluded by `not-before` as well, or cleared.
 //!
+//! **Passwords.** EAP-MSCHAPv2 gives whoever takes part in a conversation enough to try passwords
+//! offline. So a gateway proves by AUTH who it is before our client says a word about its password, and
+//! neither side lets MSCHAPv2 stand alone (`RFC 5998`). Online, ten wrong passwords in a row stop all
+//! trying for a name for a minute; users that do not exist are counted, answered and computed for like
+//! those that do, and the table of names has a limit. Success is believed only of a method that is done,
+//! and neither side believes the other before its AUTH agrees with the key of the method. Who was let in
+//! is known by the proved name, with octets that no identity of IKE has: it ends no SA of somebody whose
+//! certificate or PSK has the same name. A conversation has a limit of rounds, octets and time; whatever
+//! is malformed or comes at the wrong time ends it. Of a password the hash is kept, which is as good as
+//! the password.
+//!
+//! **Servers that know the users** are asked once for each packet of a client, while its repetitions are
+//! not answered, and are told when nobody waits any more. An answer to another question changes nothing.
+//! An address that they grant is given to nobody who is not alone in having it.
+//!
 //! **Foreign programs.** An interface with another XDP program is refused and left as it is. Ours is
 //! removed by closing its link, which cannot hit anybody else's.
 //!
@@ -144,5 +159,7 @@
 //! | a key is its owner's alone, and nobody is shown it | `a_file_that_others_have_access_to_is_refused_with_its_mode`, `a_file_with_a_key_in_it_is_its_owners_alone`, `no_message_shows_a_key`, `no_message_and_no_debug_text_shows_a_psk` |
 //! | a full gateway answers page by page | `pages_follow_each_other_without_gap_or_repetition`, `an_sa_with_many_children_fills_a_page_and_is_still_shown` |
 //! | a ticket that was changed, cut, used, that is too old or of others is refused, and nothing is kept of it | `a_ticket_with_any_bit_changed_is_refused`, `a_ticket_that_is_none_is_refused_and_nothing_is_kept_of_it`, `a_ticket_that_was_used_is_refused_the_second_time`, `a_client_that_has_to_authenticate_itself_anew_is_told_so_by_a_refusal` |
+//! | nobody gets in without the password, and trying them does not help | `a_wrong_password_and_an_unknown_user_look_the_same`, `a_user_is_locked_out_after_too_many_wrong_passwords_known_or_not`, `a_message_of_ike_auth_that_does_not_come_then_is_refused` |
+//! | a gateway that is none hears nothing about a password, and is not believed | `a_gateway_that_has_not_proved_who_it_is_hears_nothing_about_the_password`, `success_is_not_believed_before_the_method_is_done`, `a_gateway_that_lets_us_in_without_eap_is_not_believed` |
 //! | the old cluster key is used only where the new one is not known | `nobody_on_the_way_can_have_the_accepted_key_used` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

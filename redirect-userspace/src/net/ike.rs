@@ -32,6 +32,7 @@ use nix::sys::socket::{
     SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, recvmmsg, sendmsg, setsockopt, socket, sockopt,
 };
 
+use super::rules::MARK;
 use super::steer;
 pub use super::steer::Rank;
 
@@ -65,6 +66,8 @@ impl Port {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             // Linux takes this one for both families.
             setsockopt(&socket, sockopt::IpFreebind, &true)?;
+            // Without the right to it, a tunnel for everything would swallow itself.
+            let _denied = setsockopt(&socket, sockopt::Mark, &MARK);
             for size in [BUFFER, BUFFER / 8] {
                 let grows = setsockopt(&socket, sockopt::RcvBufForce, &size).is_ok()
                     || setsockopt(&socket, sockopt::RcvBuf, &size).is_ok();

@@ -14,6 +14,8 @@ pub mod hsrp;
 pub mod ike;
 pub mod link;
 pub mod monitor;
+pub mod routes;
+pub mod rules;
 pub mod schedule;
 pub mod steer;
 pub mod tcp;

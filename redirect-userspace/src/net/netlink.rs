@@ -11,12 +11,13 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
     LinkMessage,
 };
+use rtnetlink::packet_route::rule::RuleMessage;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::hsrp::MacAddress;
@@ -164,6 +165,25 @@ impl Netlink {
             })
             .filter(|address| interface.is_none_or(|interface| interface == address.interface))
             .collect())
+    }
+
+    /// The rules by which tables of routes are chosen, of both families.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(super) fn rules(&mut self) -> io::Result<Vec<RuleMessage>> {
+        let mut rules = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(question))?;
+            rules.extend(answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRule(rule) => Some(rule),
+                _ => None,
+            }));
+        }
+        Ok(rules)
     }
 
     fn dump(&mut self, question: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {

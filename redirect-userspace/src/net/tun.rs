@@ -27,6 +27,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Netlink, Order, Which};
+use super::rules;
 
 /// A TUN interface.
 #[derive(Debug)]
@@ -107,6 +108,22 @@ pub struct Prefix {
     pub length: u8,
 }
 
+/// Where a route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// With those of the system.
+    Main,
+    /// Where the tunnels' own packets do not look: the other end of one is in that network itself.
+    Aside,
+}
+
+impl Drop for Tun {
+    fn drop(&mut self) {
+        // Routes go with the interface, rules do not. Those that cannot be removed lead nowhere.
+        let _left = Netlink::open().and_then(|mut netlink| rules::clear(&mut netlink));
+    }
+}
+
 impl Tun {
     /// Makes an interface with so many queues and switches it on.
     ///
@@ -119,6 +136,8 @@ impl Tun {
             .collect::<Result<Vec<_>, _>>()
             .with_context(|| format!("making the TUN interface {name}"))?;
         let mut netlink = Netlink::open().context("asking the kernel for interfaces")?;
+        // Those of one that was killed.
+        let _one_table = rules::clear(&mut netlink);
         let link = netlink.link(Which::Name(name))?.with_context(|| format!("{name} is not there"))?;
         let mut message = LinkMessage::default();
         message.header.index = link.index;
@@ -150,9 +169,14 @@ impl Tun {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn add_route(&self, prefix: Prefix) -> io::Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(self.route(prefix));
-        Netlink::open()?.do_one(Order { message, flags: NLM_F_CREATE })
+    pub fn add_route(&self, prefix: Prefix, lane: Lane) -> io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let message = RouteNetlinkMessage::NewRoute(self.route(prefix, lane));
+        netlink.do_one(Order { message, flags: NLM_F_CREATE })?;
+        match lane {
+            Lane::Main => Ok(()),
+            Lane::Aside => rules::add(&mut netlink, prefix),
+        }
     }
 
     /// Does not lead them there any more.
@@ -160,8 +184,12 @@ impl Tun {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn remove_route(&self, prefix: Prefix) -> io::Result<()> {
-        Netlink::open()?.do_one(Order::new(RouteNetlinkMessage::DelRoute(self.route(prefix))))
+    pub fn remove_route(&self, prefix: Prefix, lane: Lane) -> io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        if lane == Lane::Aside {
+            rules::remove(&mut netlink, prefix)?;
+        }
+        netlink.do_one(Order::new(RouteNetlinkMessage::DelRoute(self.route(prefix, lane))))
     }
 
     /// Gives the interface an address, which this machine has from then on.
@@ -183,7 +211,7 @@ impl Tun {
         Netlink::open()?.do_one(Order::new(RouteNetlinkMessage::DelAddress(self.address(address))))
     }
 
-    fn route(&self, prefix: Prefix) -> RouteMessage {
+    fn route(&self, prefix: Prefix, lane: Lane) -> RouteMessage {
         let mut message = RouteMessage::default();
         let address = match prefix.network {
             IpAddr::V4(network) => {
@@ -196,11 +224,17 @@ impl Tun {
             }
         };
         message.header.destination_prefix_length = prefix.length;
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.table = match lane {
+            Lane::Main => RouteHeader::RT_TABLE_MAIN,
+            Lane::Aside => RouteHeader::RT_TABLE_UNSPEC,
+        };
         message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
         message.header.scope = if prefix.network.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
         message.header.kind = RouteType::Unicast;
         message.attributes = vec![RouteAttribute::Destination(address), RouteAttribute::Oif(self.index)];
+        if lane == Lane::Aside {
+            message.attributes.push(RouteAttribute::Table(rules::TABLE));
+        }
         // Of equal IPv4 routes the newest is in front, which the least metric, none, makes it;
         // IPv6 has no metric of none.
         if prefix.network.is_ipv6() {
@@ -286,7 +320,7 @@ fn open(name: &str) -> anyhow::Result<Queue> {
 }
 
 /// Marks our routes: `RTPROT_STATIC` and those below are others'.
-const ROUTE_PROTOCOL: u8 = 79;
+pub(super) const ROUTE_PROTOCOL: u8 = 79;
 /// Before all IPv6 routes that are made without a metric, which get 1024.
 const IPV6_METRIC: u32 = 1;
 

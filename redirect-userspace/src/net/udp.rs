@@ -69,6 +69,13 @@ impl Listener {
     pub const fn local(&self) -> SocketAddr {
         self.local
     }
+
+    /// Sends datagrams, at most [`BATCH`], to one peer and returns how many of them could not be sent.
+    pub fn send(&self, to: SocketAddr, datagrams: &[Vec<u8>]) -> usize {
+        let to = SocketAddrAny::from(to);
+        let parts: Vec<_> = datagrams.iter().map(|octets| (IoSlice::new(octets), to.clone())).collect();
+        send(self, &parts)
+    }
 }
 
 impl AsFd for Listener {
@@ -212,37 +219,40 @@ impl Batch {
                 Some((IoSlice::new(octets), SocketAddrAny::from(peer)))
             })
             .collect();
-        let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = Vec::with_capacity(parts.len());
-        controls.resize_with(parts.len(), SendAncillaryBuffer::default);
-        let mut messages: Vec<MMsgHdr<'_>> = parts
-            .iter()
-            .zip(&mut controls)
-            .map(|((octets, peer), control)| {
-                MMsgHdr::new_with_addr(peer, std::slice::from_ref(octets), control)
-            })
-            .collect();
-
-        let mut lost = answers.len() - messages.len();
-        let mut rest = messages.as_mut_slice();
-        while !rest.is_empty() {
-            let done = match sendmmsg(listener, rest, SendFlags::DONTWAIT) {
-                Ok(sent) => sent,
-                Err(rustix::io::Errno::INTR) => 0,
-                // No room for any of them. Their senders repeat the request.
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => {
-                    lost += rest.len();
-                    break;
-                }
-                // The first one cannot be sent, to an address without a route for instance.
-                Err(_) => {
-                    lost += 1;
-                    1
-                }
-            };
-            rest = rest.get_mut(done..).unwrap_or_default();
-        }
-        lost
+        answers.len() - parts.len() + send(listener, &parts)
     }
+}
+
+/// Sends each part to its peer; says how many could not be sent.
+fn send(listener: &Listener, parts: &[(IoSlice<'_>, SocketAddrAny)]) -> usize {
+    let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = Vec::with_capacity(parts.len());
+    controls.resize_with(parts.len(), SendAncillaryBuffer::default);
+    let mut messages: Vec<MMsgHdr<'_>> = parts
+        .iter()
+        .zip(&mut controls)
+        .map(|((octets, peer), control)| MMsgHdr::new_with_addr(peer, std::slice::from_ref(octets), control))
+        .collect();
+
+    let mut lost = 0;
+    let mut rest = messages.as_mut_slice();
+    while !rest.is_empty() {
+        let done = match sendmmsg(listener, rest, SendFlags::DONTWAIT) {
+            Ok(sent) => sent,
+            Err(rustix::io::Errno::INTR) => 0,
+            // No room for any of them. Their senders repeat the request.
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => {
+                lost += rest.len();
+                break;
+            }
+            // The first one cannot be sent, to an address without a route for instance.
+            Err(_) => {
+                lost += 1;
+                1
+            }
+        };
+        rest = rest.get_mut(done..).unwrap_or_default();
+    }
+    lost
 }
 
 fn receive<A: SockaddrLike + Copy>(

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use common::maps::{Gateway, LlgTable, Prefix, Vip};
+use common::gate::Asked;
+use common::maps::{Gate, Gateway, LlgTable, Prefix, Vip};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::config::{Config, Mode};
@@ -15,6 +16,15 @@ use crate::fastpath::memory::{MemoryTables, SharedTables};
 use crate::fastpath::userspace::{Discard, Keep, Options, Userspace};
 use crate::fastpath::xdp::{XdpMaps, embedded_object, unpin};
 use crate::fastpath::{Counters, FastPath};
+
+/// How often the gate has done something, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct GateCounts {
+    /// Cookies that it has asked for.
+    pub(super) asked: u64,
+    /// Requests that have brought a good one.
+    pub(super) good: u64,
+}
 
 /// See the module.
 pub(super) struct Paths {
@@ -98,6 +108,34 @@ impl Paths {
         if let Some(sockets) = &self.sockets {
             sockets.beat();
         }
+    }
+
+    /// See [`XdpMaps::set_gated`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn set_gated(&mut self, addresses: &[Vip]) -> Result<u32> {
+        self.xdp.as_mut().map_or(Ok(0), |xdp| xdp.set_gated(addresses))
+    }
+
+    /// See [`XdpMaps::set_gate`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn set_gate(&mut self, gate: &Gate) -> Result<()> {
+        self.xdp.as_mut().map_or(Ok(()), |xdp| xdp.set_gate(gate))
+    }
+
+    /// How often the gate has done something.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub(super) fn gate_counts(&self) -> Result<GateCounts> {
+        let Some(xdp) = &self.xdp else { return Ok(GateCounts::default()) };
+        Ok(GateCounts { asked: xdp.asked(Asked::Cookie)?, good: xdp.asked(Asked::Good)? })
     }
 
     /// Closes the sockets.

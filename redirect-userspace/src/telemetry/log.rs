@@ -116,6 +116,15 @@ pub fn write(event: &Event) {
         Event::Clb(what) => write_clb(event, what),
         Event::Detached { interface } => line!(event, "fast path detached", "interface" = interface),
         Event::Disarmed { reason } => line!(event, "requests go to the stack", "reason" = reason.name()),
+        Event::GateChanged { is_closed, asked, good } => {
+            line!(
+                event,
+                "cookies in the gateway's place",
+                "closed" = is_closed,
+                "asked" = asked,
+                "good" = good
+            );
+        }
         Event::Elected(event) => write_elected(event),
         Event::Ike(what) => super::ike::log::write(event, what),
         Event::DrainBegan { sas } => line!(event, "node loses its clients", "sas" = sas),

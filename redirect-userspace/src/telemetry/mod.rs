@@ -68,6 +68,15 @@ pub enum Event {
         /// Why.
         reason: DisarmReason,
     },
+    /// The fast path asks whoever would like an SA with this node for a cookie from now on, or no longer.
+    GateChanged {
+        /// Whether it does.
+        is_closed: bool,
+        /// Cookies that it has asked for since the start.
+        asked: u64,
+        /// Requests that have brought a good one.
+        good: u64,
+    },
     /// Something happened between the master and its slaves.
     Clb(ClbEvent),
     /// Something happened in the cluster that elects its master.
@@ -251,6 +260,7 @@ impl Event {
             Self::DrainCancelled { .. } => "drain-cancelled",
             Self::DrainDone { .. } => "drain-done",
             Self::Elected(event) => event.name(),
+            Self::GateChanged { .. } => "gate-changed",
             Self::Ike(event) => ike::name(event),
             Self::Lapsed { .. } => "lapsed",
             Self::MemberAdded { .. } => "member-added",
@@ -290,6 +300,7 @@ impl Event {
             },
             Self::Clb(event) => clb::severity(event),
             Self::Elected(event) => event.severity(),
+            Self::GateChanged { .. } => Severity::Warn,
             Self::Ike(event) => ike::severity(event),
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
@@ -317,6 +328,11 @@ impl Event {
             }
             Self::Detached { interface } => vec![("interface", interface.clone())],
             Self::Disarmed { reason } => vec![("reason", reason.name().to_owned())],
+            Self::GateChanged { is_closed, asked, good } => vec![
+                ("closed", is_closed.to_string()),
+                ("asked", asked.to_string()),
+                ("good", good.to_string()),
+            ],
             Self::Clb(event) => clb::fields(event),
             Self::DrainBegan { sas } => vec![("sas", sas.to_string())],
             Self::DrainCancelled { left } => vec![("left", left.to_string())],
@@ -355,6 +371,10 @@ impl fmt::Display for Event {
             }
             Self::Detached { interface } => write!(f, "{interface}: detached"),
             Self::Disarmed { reason } => write!(f, "requests go to the stack: {}", reason.name()),
+            Self::GateChanged { is_closed, asked, good } => write!(
+                f,
+                "the fast path asks for cookies in the gateway's place: {is_closed}, {asked} so far, {good} good"
+            ),
             Self::Clb(event) => clb::display(event, f),
             Self::DrainBegan { sas } => write!(f, "this node loses its clients: {sas} SAs"),
             Self::DrainCancelled { left } => write!(f, "this node keeps its clients: {left} SAs"),
@@ -431,6 +451,7 @@ pub(crate) mod fixtures {
             },
             Event::Detached { interface: interface() },
             Event::Disarmed { reason: DisarmReason::NoGateway },
+            Event::GateChanged { is_closed: true, asked: 6_000, good: 40 },
             Event::DrainBegan { sas: 12 },
             Event::DrainCancelled { left: 5 },
             Event::DrainDone { took: Duration::from_millis(4_321) },
@@ -508,6 +529,7 @@ mod tests {
             [
                 ("attach-failed", Severity::Error),
                 ("disarmed", Severity::Warn),
+                ("gate-changed", Severity::Warn),
                 ("lapsed", Severity::Error),
                 ("reload-failed", Severity::Error),
                 ("master-lost", Severity::Warn),

@@ -5,20 +5,36 @@
 //! ([`Pair`] sees to that). With the provider without security everything that is made up passes the
 //! integrity check, so that it gets to the states behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pair::{End, Flying, Nat, Pair, Plan};
 use super::plain::Plain;
 use crate::crypto::Provider;
+use crate::crypto::mschap::NtHash;
+use crate::ike::authn::eap::mschapv2::{Password, Passwords, Users};
+use crate::ike::authn::eap::{By, Credentials, Gate, Msk, packet};
+use crate::ike::config::{LocalProof, RemoteProof};
 use crate::ike::wire::{
     Chain, Direction, ExchangeType, Header, Message, MessageId, OriginalRole, PayloadType, Version,
 };
-use crate::ike::{Command, Path, SaSnapshot, SaState, Selection};
+use crate::ike::{AaaAnswer, AaaVerdict, Command, Grants, Input, Path, SaSnapshot, SaState, Selection};
 
 /// Octets of `script` are what happens to a client and a gateway: commands, time, and what a network
 /// does whose every datagram they believe.
 pub fn ike_endpoints(script: &[u8]) {
-    let mut pair = Plan { provider: Provider::Null, ..short_lived() }.build();
+    run(short_lived(), script);
+}
+
+/// The same, where the client proves by EAP who it is: to the gateway, or to a server behind it, which
+/// answers as the script says.
+pub fn ike_endpoints_with_eap(script: &[u8]) {
+    let Some((first, script)) = script.split_first() else { return };
+    run(by_eap(short_lived(), first & 1 == 1), script);
+}
+
+fn run(plan: Plan, script: &[u8]) {
+    let mut pair = Plan { provider: Provider::Null, ..plan }.build();
     let mut script = Script { octets: script };
     while let Some(act) = script.next() {
         let end = if act & 0x80 == 0 { End::Client } else { End::Gateway };
@@ -52,6 +68,7 @@ pub fn ike_endpoints(script: &[u8]) {
                     pair.skip(Duration::from_secs(60));
                 }
             }
+            17 if !pair.gateway.questions.is_empty() => advise(&mut pair, &mut script),
             15 => pair.client.nat = Some(Nat { outside: [198, 51, 100, act].into(), ports: Some(20_000) }),
             _ => drop(pair.deliver()),
         }
@@ -262,6 +279,45 @@ fn inject(pair: &mut Pair, to: End, script: &mut Script<'_>) {
     pair.put(&Flying { to, path, octets: plain.seal() });
 }
 
+/// Client and gateway with EAP.
+fn by_eap(mut plan: Plan, asks_server: bool) -> Plan {
+    let password = || NtHash::new("correct horse").unwrap_or_else(NtHash::of_nobody);
+    let users = Users::new([("alice".into(), password())]);
+    let passwords = Passwords { users: Arc::new(users), name: "gw".into() };
+    let by = if asks_server { By::Aaa } else { By::Us(vec![Arc::new(passwords)]) };
+    let gate = Gate { by, asks_identity: true, redirects_first: false, stands_alone: true };
+    plan.gateway_profile(|profile| profile.authentication.remote = RemoteProof::Eap(Arc::new(gate)));
+    plan.client_profile(|profile| {
+        let maker = Arc::new(Password(password()));
+        let credentials = Credentials { identity: "alice".into(), maker, stands_alone: false };
+        profile.authentication.local = LocalProof::Eap(Arc::new(credentials));
+    });
+    plan
+}
+
+/// A server says something to the last question, if there was one.
+fn advise(pair: &mut Pair, script: &mut Script<'_>) {
+    let Some(asked) = pair.gateway.questions.last() else { return };
+    let (conversation, round) = (asked.conversation, asked.round);
+    let verdict = match script.or_zero() & 7 {
+        0 => AaaVerdict::Unreachable,
+        1 => AaaVerdict::Reject { packet: Some(script.some()) },
+        2 => AaaVerdict::Reject { packet: None },
+        3 => AaaVerdict::Accept {
+            packet: packet::success(1),
+            msk: Msk::new(&[1; 64]),
+            grants: Grants {
+                ipv4: Some([10, 99, 0, script.or_zero()].into()),
+                session_timeout: Some(Duration::from_secs(script.or_zero().into())),
+                interim: Some(Duration::from_secs(script.or_zero().into())),
+                ..Grants::default()
+            },
+        },
+        _ => AaaVerdict::Challenge(script.some()),
+    };
+    pair.step(End::Gateway, Input::Aaa(Box::new(AaaAnswer { conversation, round, verdict })));
+}
+
 /// Something that was sent before.
 fn replay(pair: &mut Pair, script: &mut Script<'_>) {
     let count = pair.sent.len().max(1);
@@ -282,6 +338,13 @@ mod tests {
         #[test]
         fn anything_can_happen_to_two_endpoints(script in proptest::collection::vec(any::<u8>(), 0..400)) {
             ike_endpoints(&script);
+        }
+
+        #[test]
+        fn anything_can_happen_to_two_endpoints_with_eap(
+            script in proptest::collection::vec(any::<u8>(), 0..400),
+        ) {
+            ike_endpoints_with_eap(&script);
         }
 
         #[test]

@@ -22,8 +22,8 @@ use crate::ike::pool::Pool;
 use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
-    CloseReason, Command, Endpoint, Event, Input, InstallChild, Lease, LeaseRequest, Leases, Output, Path,
-    Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
+    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -128,6 +128,14 @@ pub struct Side {
     pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
+    /// The peers that it wants to know the ways to: nobody answers.
+    pub sought: Vec<Vec<IpAddr>>,
+    /// What it has asked a server that knows users: nobody answers.
+    pub questions: Vec<AaaRequest>,
+    /// Conversations with such a server that it has given up.
+    pub abandoned: Vec<Conversation>,
+    /// What it has told about sessions.
+    pub accounts: Vec<Account>,
     out: Outbox<Output>,
 }
 
@@ -144,13 +152,17 @@ impl Shared {
     /// How many addresses somebody has.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.with(|pools| pools.iter().map(|(_, pool)| pool.held()).sum())
+        self.with(|pools| pools.held())
     }
 }
 
 impl Leases for Shared {
     fn lease(&mut self, request: &LeaseRequest<'_>) -> Option<Lease> {
         self.with(|pools| pools.lease(request))
+    }
+
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.with(|pools| pools.claim(holder, address))
     }
 
     fn release(&mut self, lease: Lease) {
@@ -242,6 +254,7 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
         redirect_auth: false,
         resumes: false,
+        mobility: crate::ike::config::Mobility::NONE,
     }
 }
 
@@ -649,6 +662,10 @@ impl Side {
             superseded: Vec::new(),
             used: Vec::new(),
             asked: Vec::new(),
+            sought: Vec::new(),
+            questions: Vec::new(),
+            abandoned: Vec::new(),
+            accounts: Vec::new(),
             out: Outbox::new(),
         }
     }
@@ -679,8 +696,10 @@ impl Side {
                 assert!(self.plane.contains_key(&inbound), "traffic is to leave through nothing");
                 self.leave_through(inbound);
             }
-            Output::Move { inbound, path } => {
-                self.plane.get_mut(&inbound).expect("a Child SA that moves is there").path = path;
+            Output::Move { inbound, outer } => {
+                let child = self.plane.get_mut(&inbound).expect("a Child SA that moves is there");
+                let Outer { path, is_encapsulated, may_move } = outer;
+                (child.path, child.is_encapsulated, child.may_move) = (path, is_encapsulated, may_move);
             }
             Output::Remove { inbound } => {
                 let removed = self.plane.remove(&inbound);
@@ -689,6 +708,10 @@ impl Side {
                 self.outbound = self.outbounds.last().copied();
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
+            Output::FindWays { remotes } => self.sought.push(remotes),
+            Output::Aaa(question) => self.questions.push(*question),
+            Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
+            Output::Account(account) => self.accounts.push(*account),
             Output::Event(event) => self.events.push(event),
         }
         None

@@ -16,6 +16,14 @@ macro_rules! same {
 
 /// Whether `reply` answers `request` with `gateway`.
 pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(), String> {
+    let (at, is_ipv6) = frame(request, reply)?;
+    let expected = message(&request[at..], gateway, is_ipv6)?;
+    same!(reply[at..], expected[..], "IKE message");
+    Ok(())
+}
+
+/// Judges what is below IKE; where the message begins, and whether it is IPv6.
+pub(crate) fn frame(request: &[u8], reply: &[u8]) -> Result<(usize, bool), String> {
     if reply.len() >= request.len() {
         return Err(format!("{} octets answer {}", reply.len(), request.len()));
     }
@@ -66,9 +74,7 @@ pub(crate) fn judge(request: &[u8], reply: &[u8], gateway: &Gateway) -> Result<(
         same!(reply[at..at + 4], [0; 4], "non-ESP marker");
         at += 4;
     }
-    let expected = message(&request[at..], gateway, header == 40)?;
-    same!(reply[at..], expected[..], "IKE message");
-    Ok(())
+    Ok((at, header == 40))
 }
 
 /// The REDIRECT message for an IKE_SA_INIT request (`RFC 5685 §3`, `§9.2`).

@@ -16,6 +16,7 @@ mod fault;
 mod gateway;
 mod hostile;
 mod lab;
+mod moving;
 mod redirect;
 mod reload;
 mod strongswan;

@@ -75,5 +75,6 @@ fn profile(secret: Secret) -> Arc<Profile> {
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
         resumes: true,
+        mobility: redirect_userspace::ike::config::Mobility::NONE,
     })
 }

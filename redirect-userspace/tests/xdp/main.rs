@@ -8,6 +8,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod gate;
 mod kernel;
 
 use common::decide::{Verdict, decide};

@@ -188,6 +188,8 @@ pub struct Sa {
     pub resumed: bool,
     /// Whether there is a NAT before the peer.
     pub remote_behind_nat: bool,
+    /// Whether it may move to other addresses.
+    pub mobike: bool,
     /// Addresses that the client was given.
     pub addresses: Vec<IpAddr>,
     /// Its Child SAs.
@@ -409,7 +411,7 @@ mod tests {
         let text = r#"[{"id":7,"role":"responder","state":"established","local":"10.50.0.11:4500",
             "remote":"[fd50::1:1]:4500","local-id":"gw1","remote-id":"alice","profile":"clients",
             "spi-i":"1122334455667788","spi-r":"99aabbccddeeff00","suite":"aes128gcm16-prfsha256-x25519",
-            "age-s":3,"redirected-from":null,"resumed":false,"remote-behind-nat":true,
+            "age-s":3,"redirected-from":null,"resumed":false,"mobike":true,"remote-behind-nat":true,
             "addresses":["10.98.1.1"],"children":[{"spi-in":"c2320001","spi-out":"3076c002",
             "mode":"tunnel","suite":"aes128gcm16-noesn","local-ts":["10.99.1.0/24"],
             "remote-ts":["10.98.1.1/32"],"bytes-in":84,"bytes-out":0}]}]"#;

@@ -1,14 +1,18 @@
 //! As many requests as the machine can make, by senders who do not wait for answers.
 
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
 
 use super::load::{mix, request};
 use super::netns::Namespace;
@@ -50,6 +54,30 @@ impl Flood {
         Ok(Self { stop, sent, watch, senders: threads })
     }
 
+    /// Starts `senders` threads that flood an IPv4 address from everywhere in [`NOWHERE`], with raw
+    /// sockets of a namespace.
+    ///
+    /// # Errors
+    ///
+    /// When there is no right to a raw socket.
+    pub fn spoofed(namespace: &Namespace, at: IpAddr, senders: u16) -> Result<Self> {
+        let IpAddr::V4(at) = at else { bail!("{at} is not IPv4") };
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
+        let watch = Stopwatch::start();
+        let mut threads = Vec::new();
+        for number in 0..senders {
+            let socket = namespace.enter(|| {
+                let flags = SockFlag::SOCK_CLOEXEC;
+                Ok(socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Raw)?)
+            })?;
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+            let seed = u64::from(number) << 48;
+            threads.push(std::thread::spawn(move || flood_from_everywhere(&socket, at, seed, &stop, &sent)));
+        }
+        Ok(Self { stop, sent, watch, senders: threads })
+    }
+
     /// Requests sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -86,6 +114,48 @@ fn flood(socket: &UdpSocket, vip: IpAddr, seed: u64, stop: &AtomicBool, sent: &A
                 Ok(_) => count += 1,
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error).with_context(|| format!("flooding {vip}")),
+            }
+        }
+        sent.fetch_add(count, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Where nobody is (`RFC 2544`, appendix C.2.2): 131072 addresses.
+pub const NOWHERE: &str = "198.18.0.0/15";
+
+fn flood_from_everywhere(
+    socket: &OwnedFd,
+    at: Ipv4Addr,
+    seed: u64,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) -> Result<()> {
+    const HOSTS: u64 = 1 << 17;
+    let message = request(0);
+    let length = u16::try_from(8 + message.len())?;
+    let ports = [500_u16, PORT, length, 0].map(u16::to_be_bytes).concat();
+    let to = SockaddrIn::from(SocketAddrV4::new(at, PORT));
+    let mut packet = Vec::new();
+    let mut number = seed;
+    while !stop.load(Ordering::Relaxed) {
+        let mut count = 0;
+        for _ in 0..BATCH {
+            number += 1;
+            let random = mix(number);
+            let host = u32::from_be_bytes([198, 18, 0, 0]) + u32::try_from(random % HOSTS)?;
+            packet.clear();
+            // The kernel fills in the length and the checksum of the IP header; UDP's may be zero.
+            packet.extend([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+            packet.extend(host.to_be_bytes());
+            packet.extend(at.octets());
+            packet.extend(&ports);
+            packet.extend(random.to_be_bytes());
+            packet.extend(message.iter().skip(8));
+            match sendto(socket.as_raw_fd(), &packet, &to, MsgFlags::empty()) {
+                Ok(_) => count += 1,
+                Err(Errno::ENOBUFS | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => {}
+                Err(error) => return Err(error).with_context(|| format!("flooding {at}")),
             }
         }
         sent.fetch_add(count, Ordering::Relaxed);

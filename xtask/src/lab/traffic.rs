@@ -1,8 +1,9 @@
 //! Bulk data between two namespaces, compared octet by octet.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -13,7 +14,10 @@ use nix::sys::time::TimeVal;
 
 use super::load::mix;
 use super::netns::Namespace;
+use super::wait;
 
+/// Octets of a stream that are under way at a time.
+const PIECE: usize = 4_096;
 /// How long the data may stand still.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,6 +50,75 @@ pub fn transfer(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), octets: us
         }
         let served = server.join().map_err(|_panic| anyhow!("the server panicked"))?;
         outcome.and(served)
+    })
+}
+
+/// How far a [`stream`] has come.
+#[derive(Debug)]
+pub struct Progress<'a>(&'a AtomicU64);
+
+impl Progress<'_> {
+    /// Waits until so many more octets have come back.
+    ///
+    /// # Errors
+    ///
+    /// When they do not in time.
+    pub fn wait_for(&self, octets: u64, within: Duration) -> Result<()> {
+        let goal = self.0.load(Ordering::Relaxed) + octets;
+        wait::until("the stream goes on", within, || {
+            let now = self.0.load(Ordering::Relaxed);
+            ensure!(now >= goal, "{now} of {goal} octets have come back");
+            Ok(())
+        })
+    }
+}
+
+/// Has octets go to and fro over one TCP connection, each compared, for as long as `act` takes.
+///
+/// # Errors
+///
+/// When the connection stands still, ends, or carries what was not sent, or `act` fails.
+pub fn stream<T>(
+    from: (&Namespace, IpAddr),
+    to: (&Namespace, IpAddr),
+    act: impl FnOnce(&Progress<'_>) -> Result<T>,
+) -> Result<T> {
+    let listener = to.0.enter(|| TcpListener::bind((to.1, 0))).context("listening")?;
+    let address = listener.local_addr().context("listening")?;
+    let stream = from.0.enter(|| connect(from.1, address)).context("connecting")?;
+    let (echo, peer) = listener.accept().context("accepting")?;
+    ensure!(peer.ip() == from.1, "the connection comes from {peer}, not from {}", from.1);
+    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let far = scope.spawn(|| -> Result<()> {
+            let mut piece = vec![0; PIECE];
+            loop {
+                echo.set_read_timeout(Some(PATIENCE)).context("setting a timeout")?;
+                match (&echo).read_exact(&mut piece) {
+                    Ok(()) => send(&echo, &piece)?,
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                    Err(error) => return Err(error).context("at the far end"),
+                }
+            }
+        });
+        let near = scope.spawn(|| -> Result<()> {
+            for number in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let piece = pattern(number, PIECE);
+                send(&stream, &piece)?;
+                receive(&stream, &piece)?;
+                count.fetch_add(PIECE as u64, Ordering::Relaxed);
+            }
+            stream.shutdown(Shutdown::Write).context("ending the stream")
+        });
+        let outcome = act(&Progress(&count));
+        is_over.store(true, Ordering::Relaxed);
+        for end in [near, far] {
+            end.join().map_err(|_panic| anyhow!("an end of the stream panicked"))??;
+        }
+        outcome
     })
 }
 

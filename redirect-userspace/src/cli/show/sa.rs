@@ -158,6 +158,7 @@ fn suite(sa: &SaView) -> Vec<String> {
             Some(Method::Psk) => "PSK",
             // Cisco's word for any signature.
             Some(Method::Pubkey) => "RSA",
+            Some(Method::Eap) => "EAP",
             None => "-",
         };
         parts.push(format!("Auth {what}: {method}"));

@@ -1,9 +1,11 @@
 //! Who both sides are, and how they prove it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Reading;
 use super::credentials::{credential, trust};
+use super::eap::{self, EapKind};
 use super::peer::MAX_PSK;
 use crate::config::error::Problems;
 use crate::config::key::secret;
@@ -28,11 +30,26 @@ pub(super) enum Side {
 enum Method {
     Psk,
     PublicKey,
+    Eap(EapKind),
 }
 
-const METHODS: [(&str, Method); 2] = [("psk", Method::Psk), ("pubkey", Method::PublicKey)];
-/// Methods of the interface contract that are not there.
-const EAP_METHODS: [&str; 3] = ["eap-mschapv2", "eap-tls", "eap-radius"];
+/// How a gateway does.
+const OF_GATEWAYS: [(&str, Method); 2] = [("psk", Method::Psk), ("pubkey", Method::PublicKey)];
+/// How clients of ours may.
+const OF_CLIENTS: [(&str, Method); 5] = [
+    ("psk", Method::Psk),
+    ("pubkey", Method::PublicKey),
+    (EapKind::MschapV2.as_str(), Method::Eap(EapKind::MschapV2)),
+    (EapKind::Tls.as_str(), Method::Eap(EapKind::Tls)),
+    (EapKind::Radius.as_str(), Method::Eap(EapKind::Radius)),
+];
+/// How we may as a client.
+const OF_US: [(&str, Method); 4] = [
+    ("psk", Method::Psk),
+    ("pubkey", Method::PublicKey),
+    (EapKind::MschapV2.as_str(), Method::Eap(EapKind::MschapV2)),
+    (EapKind::Tls.as_str(), Method::Eap(EapKind::Tls)),
+];
 
 /// Reads the keys of a profile or connection that say who and how.
 pub(super) fn authentication(
@@ -42,15 +59,20 @@ pub(super) fn authentication(
 ) -> Option<Authentication> {
     let local_id = local_id(section, reading.problems);
     let remote_ids = remote_ids(section, side, reading.problems);
-    let local = section.word("local-auth", &METHODS, reading.problems);
+    let (locals, remotes): (&[_], &[_]) = match side {
+        Side::Initiator => (&OF_US, &OF_GATEWAYS),
+        Side::Responder => (&OF_GATEWAYS, &OF_CLIENTS),
+    };
+    let local = section.word("local-auth", locals, reading.problems);
     let local = section.required("local-auth", local, reading.problems);
-    let remote = remote_method(section, reading.problems);
+    let remote = section.word("remote-auth", remotes, reading.problems);
+    let remote = section.required("remote-auth", remote, reading.problems);
     // What belongs to a method that could not be read is not looked at: it may be right.
     let methods = [local.as_ref(), remote.as_ref()].map(|method| method.map(|method| method.value));
     let psk = psk(section, methods, reading);
     let credential = match methods {
-        [Some(Method::PublicKey), _] => credential(section, reading),
-        [Some(Method::Psk), _] => {
+        [Some(Method::PublicKey | Method::Eap(EapKind::Tls)), _] => credential(section, reading),
+        [Some(Method::Psk | Method::Eap(EapKind::MschapV2 | EapKind::Radius)), _] => {
             let needs = "needs `local-auth = \"pubkey\"`";
             section.refuse(&["certificate", "private-key"], needs, reading.problems);
             None
@@ -58,14 +80,37 @@ pub(super) fn authentication(
         [None, _] => known(section, &["certificate", "private-key"]),
     };
     let trust = match methods {
-        [_, Some(Method::PublicKey)] => trust(section, reading),
-        [_, Some(Method::Psk)] => {
+        [_, Some(Method::PublicKey | Method::Eap(EapKind::Tls))] => trust(section, reading),
+        [_, Some(Method::Psk | Method::Eap(EapKind::MschapV2 | EapKind::Radius))] => {
             let needs = "needs `remote-auth = \"pubkey\"`";
             section.refuse(&["ca", "crl", "revocation"], needs, reading.problems);
             None
         }
         [_, None] => known(section, &["ca", "crl", "revocation"]),
     };
+    let gate = match methods {
+        [_, Some(Method::Eap(kind))] => {
+            let credential = credential.as_ref().map(|credential| Arc::clone(&credential.value));
+            eap::gate(section, kind, (credential, trust.clone()), reading)
+        }
+        [_, Some(Method::Psk | Method::PublicKey) | None] => None,
+    };
+    let credentials = match methods {
+        [Some(Method::Eap(kind)), _] => {
+            let credential = credential.as_ref().map(|credential| Arc::clone(&credential.value));
+            let servers = remote_ids.as_deref().unwrap_or_default();
+            eap::credentials(section, kind, (credential, trust.clone(), servers), reading)
+        }
+        [Some(Method::Psk | Method::PublicKey) | None, _] => None,
+    };
+    if gate.is_none() && credentials.is_none() {
+        eap::refuse(
+            section,
+            side,
+            methods.map(|method| matches!(method, Some(Method::Eap(_)) | None)),
+            reading,
+        );
+    }
     let local_id = local_id?;
     if let Some(credential) = &credential
         && let Some(certificate) = credential.value.chain.first()
@@ -78,10 +123,12 @@ pub(super) fn authentication(
         local: match local?.value {
             Method::Psk => LocalProof::SharedKey(psk.clone()?),
             Method::PublicKey => LocalProof::Certificate(credential?.value),
+            Method::Eap(_) => LocalProof::Eap(credentials?),
         },
         remote: match remote?.value {
             Method::Psk => RemoteProof::SharedKey(psk?),
             Method::PublicKey => RemoteProof::Certificate(trust?),
+            Method::Eap(_) => RemoteProof::Eap(gate?),
         },
     })
 }
@@ -147,19 +194,6 @@ fn pattern(text: &At<&str>, problems: &mut Problems) -> Option<Pattern> {
         problems.add(&text.span, message);
     }
     pattern
-}
-
-fn remote_method(section: &mut Section<'_>, problems: &mut Problems) -> Option<At<Method>> {
-    let key = "remote-auth";
-    let text = section.value(key).and_then(|value| value.get_ref().as_str().map(|text| (text, value.span())));
-    if let Some((text, span)) = text
-        && EAP_METHODS.contains(&text)
-    {
-        problems.add(&span, format!("{text:?} is not supported yet"));
-        return None;
-    }
-    let method = section.word(key, &METHODS, problems);
-    section.required(key, method, problems)
 }
 
 /// The key that both sides know, if one of them proves itself by it.

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod credentials;
+mod eap;
 mod limits;
 mod peer;
 mod pool;
@@ -29,6 +30,8 @@ use crate::config::reconnect::Reconnect;
 use crate::config::{InterfaceName, Redirect, RedirectClient};
 use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
+use crate::gateway::unicast;
+use crate::ike::authn::eap::mschapv2::Users;
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
@@ -47,6 +50,8 @@ pub const IKE_PROPOSALS: [&str; 3] =
 pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
 /// Most proposals of a list.
 pub const MAX_PROPOSALS: usize = 32;
+/// Most addresses that clients are told of.
+pub const MAX_ADDITIONAL: usize = 8;
 /// Most workers.
 pub const MAX_WORKERS: u16 = 256;
 
@@ -119,6 +124,8 @@ struct Reading<'p> {
     tickets: Option<Arc<Sealer>>,
     /// What we, as a client, make of redirects.
     client: &'p RedirectClient,
+    /// `[[ike.user]]`
+    users: Arc<Users>,
     fingerprint: Fingerprint,
 }
 
@@ -160,18 +167,21 @@ pub(super) fn ike(
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
-    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, fingerprint };
+    let users = Arc::new(Users::new([]));
+    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, users, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
     let ike = read(&mut section, &mut reading);
-    section.unsupported(&["user", "radius"], reading.problems);
+    section.unsupported(&["radius"], reading.problems);
     section.finish(reading.problems);
     ike
 }
 
 fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let engine = engine(section, reading.problems);
+    let named = engine.as_ref().map(|engine| &*engine.listen).unwrap_or_default();
+    let additional = additional(section, named, reading.problems);
     let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
     let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
     let limits = limits(section, reading.problems);
@@ -181,6 +191,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let encapsulation = section.word("encapsulation", &encapsulations, reading.problems);
     let legacy = section.flag("legacy-sha1", reading.problems);
     let pools = Pools::new(section, reading);
+    reading.users = eap::users(section, reading);
     let peers = Peers::new(section, &pools, reading);
     if !section.has("profile") && !section.has("connection") {
         let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";
@@ -202,6 +213,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
         follows_redirects: reading.client.is_enabled,
         following: reading.client.following.clone(),
         tickets: reading.tickets.clone(),
+        additional: additional?.into(),
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
@@ -229,6 +241,34 @@ fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> 
         workers: workers.and_then(|workers| NonZeroU16::new(workers.value)),
         tun: tun?,
     })
+}
+
+/// `mobike-addresses`: where clients reach us besides where they came to. Without the key, those that are
+/// listened on by name.
+fn additional(section: &mut Section<'_>, listen: &[IpAddr], problems: &mut Problems) -> Option<Vec<IpAddr>> {
+    if !section.has("mobike-addresses") {
+        section.value("mobike-addresses");
+        return Some(listen.iter().copied().filter(|address| unicast(*address).is_ok()).collect());
+    }
+    let list = section.strings("mobike-addresses", problems)?;
+    if let Some(surplus) = list.value.get(MAX_ADDITIONAL) {
+        let message = format!("`mobike-addresses` has at most {MAX_ADDITIONAL} addresses");
+        problems.add(&surplus.span, message);
+    }
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in &list.value {
+        let Some(ListenAddress(address)) = text.parse(problems).map(|address| address.value) else {
+            continue;
+        };
+        if let Err(error) = unicast(address) {
+            problems.add(&text.span, error.to_string());
+        }
+        if addresses.contains(&address) {
+            problems.add(&text.span, format!("{address} is listed twice"));
+        }
+        addresses.push(address);
+    }
+    (addresses.len() == list.value.len()).then_some(addresses)
 }
 
 fn listen(section: &mut Section<'_>, problems: &mut Problems) -> Option<Vec<IpAddr>> {

@@ -13,9 +13,11 @@ use super::selector::Selector;
 use super::{Reading, name, proposals};
 use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
-use crate::config::reader::Section;
+use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
-use crate::ike::config::{Authentication, Connection, Guidance, Lifetimes, Name, Profile, Upkeep};
+use crate::ike::config::{
+    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Profile, RemoteProof, Upkeep,
+};
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
 use crate::ike::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
@@ -79,13 +81,44 @@ fn profile(
     let guidance = guidance(&mut section, &pools, reading.problems);
     let local_ts = selectors(&mut section, "local-ts", &ANYWHERE, reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &[], reading.problems);
-    let redirect_auth = section.flag("redirect-auth", reading.problems);
+    let redirect_auth = redirect_auth(&mut section, own.as_ref(), reading.problems);
+    let mobike_check = section.flag("mobike-check", reading.problems);
     section.finish(reading.problems);
     let pools = pools.iter().map(|pool| pool.name.clone()).collect();
     let mut profile = own?.profile(pools, guidance, local_ts?, remote_ts?);
-    profile.redirect_auth = redirect_auth.map_or(reading.redirect_auth, |flag| flag.value);
+    profile.mobility.is_checked = mobike_check.is_none_or(|flag| flag.value);
+    profile.redirect_auth = redirect_auth.unwrap_or(reading.redirect_auth);
     Some(profile)
 }
+
+/// Whether clients are redirected in IKE_AUTH. `"first"` says where with EAP, and is read by
+/// [`is_first`] already; `"last"` is what `true` means.
+fn redirect_auth(section: &mut Section<'_>, own: Option<&Own>, problems: &mut Problems) -> Option<bool> {
+    let value = section.value("redirect-auth")?;
+    if value.get_ref().as_str().is_none() {
+        return section.flag("redirect-auth", problems).map(|flag| flag.value);
+    }
+    let text = section.string("redirect-auth", problems)?;
+    let found = REDIRECT_AUTH.iter().find(|(word, _)| *word == text.value);
+    let Some(word) = found.map(|(_, is_first)| At { value: *is_first, span: text.span.clone() }) else {
+        let message = format!("`redirect-auth` is true, false, \"first\" or \"last\", not {:?}", text.value);
+        problems.add(&text.span, message);
+        return None;
+    };
+    let is_eap = own.is_none_or(|own| matches!(own.authentication.remote, RemoteProof::Eap(_)));
+    if word.value && !is_eap {
+        problems.add(&word.span, "\"first\" needs `remote-auth` by EAP: there is one response without it");
+    }
+    Some(true)
+}
+
+/// Whether `redirect-auth` is `"first"`.
+pub(super) fn is_first(section: &mut Section<'_>) -> bool {
+    let value = section.value("redirect-auth");
+    value.is_some_and(|value| value.get_ref().as_str() == Some("first"))
+}
+
+const REDIRECT_AUTH: [(&str, bool); 2] = [("first", true), ("last", false)];
 
 /// A connection, and whether it is brought up by itself.
 fn connection(
@@ -118,6 +151,7 @@ struct Own {
     dpd: Option<Duration>,
     lifetimes: Lifetimes,
     resumes: bool,
+    mobility: Mobility,
 }
 
 impl Own {
@@ -129,7 +163,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility } = self;
         Profile {
             name,
             authentication,
@@ -142,6 +176,7 @@ impl Own {
             lifetimes,
             redirect_auth: false,
             resumes,
+            mobility,
         }
     }
 }
@@ -171,6 +206,7 @@ fn own(
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
     let reconnect = section.flag("reconnect", problems);
+    let mobike = section.flag("mobike", problems);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -182,6 +218,7 @@ fn own(
             grace: grace.map_or(default.grace, |grace| grace.value),
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
+        mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },
     })
 }
 

@@ -403,7 +403,8 @@ const GATEWAY_MISTAKES: &[(&str, &[&str])] = &[
     (
         "user = [{}]\nradius = [{}]\n",
         &[
-            "6:1: [[ike.user]] is not supported by this version",
+            "6:9: `name` in [[ike.user]] is missing",
+            "6:9: `password` or `password-file` in [[ike.user]] is missing",
             "7:1: [[ike.radius]] is not supported by this version",
         ],
     ),
@@ -491,7 +492,10 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         "esp-proposals = [\"aes256gcm16-prfsha256\"]\n",
         &["10:18: \"aes256gcm16-prfsha256\": `prfsha256` has no place in this proposal"],
     ),
-    ("redirect-auth = \"yes\"\n", &["10:17: `redirect-auth` is true or false, not a string"]),
+    (
+        "redirect-auth = \"yes\"\n",
+        &["10:17: `redirect-auth` is true, false, \"first\" or \"last\", not \"yes\""],
+    ),
     (
         "dpd = true\nrekey-ike = \"9s\"\nrekey-grace = false\n",
         &[
@@ -517,7 +521,7 @@ const PROFILE_MISTAKES: &[(&str, &[&str])] = &[
         "[[ike.profile]]\nname = \"b\"\nlocal-auth = \"rsa\"\nremote-auth = \"eap-tls\"\npsk = \"x\"\nca = [\"/c\"]\n",
         &[
             "12:14: `local-auth` is \"psk\" or \"pubkey\", not \"rsa\"",
-            "13:15: \"eap-tls\" is not supported yet",
+            "15:7: \"/c\": cannot be read: No such file or directory (os error 2)",
         ],
     ),
     (
@@ -738,5 +742,34 @@ fn a_file_with_a_psk_in_it_is_its_owners_alone() {
             "{}:9:7: `psk` in [[ike.profile]] is a secret, but this file has mode 0644: chmod 600",
             path.display()
         )
+    );
+}
+
+#[test]
+fn clients_get_in_by_eap_tls_where_the_gateway_has_a_certificate() {
+    let pki = Pki::new();
+    let tls = ["remote-auth = \"pubkey\"", "remote-auth = \"eap-tls\""];
+    for rest in ["", "eap-tls-identity = \"any\"\n", "eap-tls-identity = \"certificate\"\n"] {
+        let profile = only_profile(&pki.profile(tls, rest));
+        let RemoteProof::Eap(gate) = &profile.authentication.remote else { panic!("EAP") };
+        let crate::ike::authn::eap::By::Us(makers) = &gate.by else { panic!("ours") };
+        let kinds: Vec<_> = makers.iter().map(|maker| maker.kind()).collect();
+        assert_eq!(kinds, [crate::ike::wire::EapType::Tls]);
+        assert!(makers[0].may_stand_alone());
+    }
+    assert_eq!(
+        pki.mistakes(["name = \"ra\"", "name = \"ra\""], "eap-tls-identity = \"any\"\n"),
+        ["13:1: `eap-tls-identity` in [[ike.profile]] needs `remote-auth` by EAP"]
+    );
+    assert_eq!(
+        pki.mistakes(tls, "eap-tls-identity = \"some\"\n"),
+        ["13:20: `eap-tls-identity` is \"certificate\" or \"any\", not \"some\""]
+    );
+    let without =
+        pki.profile(tls, "").replace("local-auth = \"pubkey\"", "local-auth = \"psk\"\npsk = \"x\"");
+    assert!(
+        mistakes(&without)
+            .iter()
+            .any(|mistake| mistake.contains("\"eap-tls\" needs `local-auth = \"pubkey\"`"))
     );
 }

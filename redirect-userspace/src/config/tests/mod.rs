@@ -8,8 +8,10 @@ use super::*;
 use crate::cluster::{MAX_MEMBERS, OverloadLimit, Policy};
 use crate::ike::following::Allowed;
 
+mod eap;
 mod elected;
 mod gateway;
+mod mobike;
 mod reconnect;
 
 /// 2027-01-01

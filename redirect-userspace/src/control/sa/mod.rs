@@ -107,6 +107,8 @@ pub enum Method {
     Psk,
     /// With a signature and a certificate.
     Pubkey,
+    /// By EAP.
+    Eap,
 }
 
 /// A page of SAs.
@@ -180,10 +182,12 @@ fn methods(name: &Name, settings: &Settings) -> Option<[Method; 2]> {
     let local = match &profile.authentication.local {
         LocalProof::SharedKey(_) => Method::Psk,
         LocalProof::Certificate(_) => Method::Pubkey,
+        LocalProof::Eap(_) => Method::Eap,
     };
     let remote = match &profile.authentication.remote {
         RemoteProof::SharedKey(_) => Method::Psk,
         RemoteProof::Certificate(_) => Method::Pubkey,
+        RemoteProof::Eap(_) => Method::Eap,
     };
     Some([local, remote])
 }

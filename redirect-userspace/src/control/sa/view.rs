@@ -70,6 +70,9 @@ pub struct SaView {
     /// Whether there is a NAT before the peer.
     #[serde(default)]
     pub remote_behind_nat: bool,
+    /// Whether it may move to other addresses (MOBIKE).
+    #[serde(default)]
+    pub mobike: bool,
     /// Addresses that the client was given.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -174,6 +177,7 @@ impl From<&SaReport> for SaView {
             resumed: sa.is_resumed,
             local_behind_nat: sa.are_we_behind_nat,
             remote_behind_nat: sa.is_peer_behind_nat,
+            mobike: sa.is_mobile,
             addresses: sa.addresses.iter().map(IpAddr::to_string).collect(),
             children: sa.children.iter().zip(usages).map(|(child, usage)| view(child, &usage)).collect(),
         }
@@ -214,6 +218,22 @@ mod tests {
 
         let json = serde_json::to_value(SaPageView::from(&page)).unwrap();
 
+        let child = json!({
+            "spi-in": "c2320001",
+            "spi-out": "3076c002",
+            "mode": "tunnel",
+            "suite": "aes256gcm16-noesn",
+            "udp-encapsulated": true,
+            "local-ts": ["10.99.0.0/16", "10.97.0.1/32[6/443]"],
+            "remote-ts": ["10.98.0.1/32"],
+            "bytes-in": 123_456,
+            "bytes-out": 7_890,
+            "packets-in": 120,
+            "packets-out": 78,
+            "idle-s": 4,
+            "age-s": 700,
+            "rekey-in-s": 2_800,
+        });
         assert_eq!(
             json,
             json!({
@@ -239,22 +259,8 @@ mod tests {
                     "local-behind-nat": false,
                     "remote-behind-nat": true,
                     "addresses": ["10.98.0.1", "fd98::1"],
-                    "children": [{
-                        "spi-in": "c2320001",
-                        "spi-out": "3076c002",
-                        "mode": "tunnel",
-                        "suite": "aes256gcm16-noesn",
-                        "udp-encapsulated": true,
-                        "local-ts": ["10.99.0.0/16", "10.97.0.1/32[6/443]"],
-                        "remote-ts": ["10.98.0.1/32"],
-                        "bytes-in": 123_456,
-                        "bytes-out": 7_890,
-                        "packets-in": 120,
-                        "packets-out": 78,
-                        "idle-s": 4,
-                        "age-s": 700,
-                        "rekey-in-s": 2_800,
-                    }],
+                    "mobike": true,
+                    "children": [child],
                 }],
                 "more": 3,
             })

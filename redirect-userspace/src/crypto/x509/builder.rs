@@ -288,6 +288,11 @@ pub fn alt_names(names: &[AltName]) -> Vec<u8> {
             AltName::Dns(name) => (tag::context(2), name.as_bytes().to_vec()),
             AltName::Ip(std::net::IpAddr::V4(address)) => (tag::context(7), address.octets().to_vec()),
             AltName::Ip(std::net::IpAddr::V6(address)) => (tag::context(7), address.octets().to_vec()),
+            AltName::Upn(name) => {
+                let value = element(tag::UTF8_STRING, &[name.as_bytes()]);
+                let oid = element(tag::OID, &[super::name::OID_UPN]);
+                (tag::constructed(0), [oid, element(tag::constructed(0), &[&value])].concat())
+            }
         })
         .collect();
     let names: Vec<(u8, &[u8])> = names.iter().map(|(kind, name)| (*kind, name.as_slice())).collect();

@@ -85,6 +85,15 @@ pub fn dn_to_text(octets: &[u8]) -> Option<String> {
     Some(text)
 }
 
+/// Whether one of the common names in a distinguished name is this one; case does not count.
+#[must_use]
+pub fn has_common_name(octets: &[u8], name: &str) -> bool {
+    let is_name = |attribute: &Attribute<'_>| {
+        Kind::with_oid(attribute.oid).is_some_and(|kind| kind.label == "CN") && attribute.is_value(name)
+    };
+    !name.is_empty() && attributes(octets).is_ok_and(|attributes| attributes.iter().any(is_name))
+}
+
 /// The DER of a distinguished name that is written as `C=CH, O=Example, CN=gw1`.
 ///
 /// # Errors
@@ -454,6 +463,19 @@ mod tests {
         ] {
             assert!(!is_same_dn(&name, &other) && !is_same_dn(&other, &name), "{other:02x?}");
         }
+    }
+
+    #[test]
+    fn a_common_name_is_found_wherever_it_stands() {
+        let name = dn("O=alice, CN=Alice A, OU=x, CN=bob");
+
+        for right in ["alice a", "BOB"] {
+            assert!(has_common_name(&name, right), "{right}");
+        }
+        for wrong in ["", "alice", "x", "bo"] {
+            assert!(!has_common_name(&name, wrong), "{wrong}");
+        }
+        assert!(!has_common_name(&name[..name.len() - 1], "bob"));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::sign::{PublicKey, PublicKeyError};
 use crate::codec::DecodeError;
 use crate::time::UnixTime;
 pub use chain::{AnchorError, ChainError, CrlError, Revocation, TrustStore};
-pub use dn::{DnPattern, DnTextError, canonical_dn, dn_from_text, dn_to_text, is_same_dn};
+pub use dn::{DnPattern, DnTextError, canonical_dn, dn_from_text, dn_to_text, has_common_name, is_same_dn};
 pub use name::{AltName, Identity, is_dns_match};
 
 /// Octets of the hash by which a CERTREQ names a CA: SHA-1 of its SubjectPublicKeyInfo.

@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 
-use super::super::der::tag;
+use super::super::der::{Der, tag};
 use crate::codec::DecodeError;
 
 /// Who somebody claims to be, or is expected to be.
@@ -34,6 +34,8 @@ pub enum AltName {
     Rfc822(Box<str>),
     /// iPAddress
     Ip(IpAddr),
+    /// The name by which Windows knows a user: an otherName. It is an identity for EAP, not for IKE.
+    Upn(Box<str>),
 }
 
 impl AltName {
@@ -42,6 +44,7 @@ impl AltName {
         const RFC822: u8 = tag::context(1);
         const DNS: u8 = tag::context(2);
         const IP: u8 = tag::context(7);
+        const OTHER: u8 = tag::constructed(0);
         match kind {
             RFC822 => text(body).map(|text| Some(Self::Rfc822(text))),
             DNS => text(body).map(|text| Some(Self::Dns(text))),
@@ -50,6 +53,7 @@ impl AltName {
                 (_, Ok(octets)) => Ok(Some(Self::Ip(octets.into()))),
                 (Err(_), Err(_)) => Err(DecodeError::Length { what: "iPAddress", value: body.len() }),
             },
+            OTHER => other_name(body),
             _ => Ok(None),
         }
     }
@@ -62,10 +66,30 @@ impl AltName {
             (Self::Rfc822(name), Identity::Rfc822(wanted)) => is_same_mailbox(name, wanted),
             (Self::Ip(name), Identity::Ip(wanted)) => name == wanted,
             (
-                Self::Dns(_) | Self::Rfc822(_) | Self::Ip(_),
+                Self::Dns(_) | Self::Rfc822(_) | Self::Ip(_) | Self::Upn(_),
                 Identity::Fqdn(_) | Identity::Rfc822(_) | Identity::Ip(_) | Identity::Dn(_),
             ) => false,
         }
+    }
+}
+
+// RFC 5280 §4.2.1.6: OtherName ::= SEQUENCE { type-id OID, value [0] EXPLICIT ANY }
+fn other_name(body: &[u8]) -> Result<Option<AltName>, DecodeError> {
+    let what = "otherName";
+    let mut name = Der::new(body);
+    let kind = name.expect(tag::OID, what)?;
+    let mut value = Der::new(name.expect(tag::constructed(0), what)?);
+    name.finish(what)?;
+    if kind != OID_UPN {
+        return Ok(None);
+    }
+    let text = value.expect(tag::UTF8_STRING, what)?;
+    value.finish(what)?;
+    match std::str::from_utf8(text) {
+        Ok(text) if !text.is_empty() && !text.contains(char::is_control) => {
+            Ok(Some(AltName::Upn(text.into())))
+        }
+        Ok(_) | Err(_) => Err(DecodeError::Length { what, value: text.len() }),
     }
 }
 
@@ -116,9 +140,37 @@ fn is_same_mailbox(one: &str, other: &str) -> bool {
     }
 }
 
+/// 1.3.6.1.4.1.311.20.2.3
+pub(super) const OID_UPN: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x14, 0x02, 0x03];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::der::element;
+
+    #[test]
+    fn the_name_that_windows_gives_is_read_and_others_are_passed_over() {
+        let other = tag::constructed(0);
+        let name = |oid: &[u8], kind: u8, text: &[u8]| {
+            let value = element(tag::constructed(0), &[&element(kind, &[text])]);
+            [element(tag::OID, &[oid]), value].concat()
+        };
+        let upn = name(OID_UPN, tag::UTF8_STRING, "älice@example.net".as_bytes());
+
+        assert_eq!(AltName::read(other, &upn), Ok(Some(AltName::Upn("älice@example.net".into()))));
+        assert_eq!(AltName::read(other, &name(&[0x2a, 3], tag::INTEGER, &[1])), Ok(None));
+        for length in 0..upn.len() {
+            assert!(AltName::read(other, &upn[..length]).is_err(), "{length}");
+        }
+        for (kind, text) in [
+            (tag::UTF8_STRING, &b"a\0b"[..]),
+            (tag::UTF8_STRING, b""),
+            (tag::IA5_STRING, b"a"),
+            (tag::UTF8_STRING, b"\xff"),
+        ] {
+            assert!(AltName::read(other, &name(OID_UPN, kind, text)).is_err(), "{text:?}");
+        }
+    }
 
     // test of RFC 6125 §6.4.3
     #[test]

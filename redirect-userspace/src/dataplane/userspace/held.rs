@@ -3,11 +3,28 @@
 use std::collections::HashMap;
 
 use super::routes::masked;
-use crate::net::tun::Prefix;
+use crate::net::tun::{Lane, Prefix};
 
 /// Networks with a route, of all workers.
 #[derive(Debug, Default)]
 pub(super) struct Held(HashMap<Prefix, usize>);
+
+/// Those of either kind.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    main: Held,
+    aside: Held,
+}
+
+impl Lanes {
+    /// Those of one kind.
+    pub(super) const fn of(&mut self, lane: Lane) -> &mut Held {
+        match lane {
+            Lane::Main => &mut self.main,
+            Lane::Aside => &mut self.aside,
+        }
+    }
+}
 
 impl Held {
     /// Holds the route to a network; says whether it is new.

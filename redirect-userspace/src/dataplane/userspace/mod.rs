@@ -27,17 +27,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::held::Held;
-use self::routes::{Carried, Outgoing, Routes, prefix};
+use self::held::Lanes;
+use self::routes::{Carried, Outgoing, Routes, masked, prefix};
 use super::bulk::merge::Merger;
 use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
 use super::packet::Flow;
 use super::{DataPlane, InstallError};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
-use crate::ike::{InstallChild, Path, Usage};
+use crate::ike::{InstallChild, Outer, Path, Usage};
 use crate::net::ike::Port;
-use crate::net::tun::{Offload, Prefix, Queue, Tun};
+use crate::net::tun::{Lane, Offload, Prefix, Queue, Tun};
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
@@ -47,7 +47,7 @@ pub struct Shared {
     routes: Routes,
     tun: Tun,
     /// Routes of the kernel that lead to us, and how many SAs need each.
-    held: Mutex<Held>,
+    held: Mutex<Lanes>,
     drops: Drops,
     carried_in: Carried,
     carried_out: Carried,
@@ -132,12 +132,12 @@ impl Shared {
     /// Leads packets for a pool's addresses here, whether or not somebody has one: a single route
     /// for all clients.
     pub fn serve(&self, prefix: Prefix) {
-        self.hold_route(prefix);
+        self.hold_route(prefix, Lane::Main);
     }
 
     /// No longer.
     pub fn unserve(&self, prefix: Prefix) {
-        self.release_route(prefix);
+        self.release_route(prefix, Lane::Main);
     }
 
     /// How many packets went nowhere, by reason.
@@ -154,26 +154,26 @@ impl Shared {
         Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
     }
 
-    fn hold_route(&self, prefix: Prefix) {
+    fn hold_route(&self, prefix: Prefix, lane: Lane) {
         // Locked until the kernel knows, or another worker's change could come in between.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.hold(prefix)
-            && let Err(error) = self.tun.add_route(prefix)
+        if held.of(lane).hold(prefix)
+            && let Err(error) = self.tun.add_route(prefix, lane)
         {
             tracing::warn!(%error, network = %prefix.network, length = prefix.length, "no route");
         }
     }
 
-    fn release_route(&self, prefix: Prefix) {
+    fn release_route(&self, prefix: Prefix, lane: Lane) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.release(prefix) {
+        if held.of(lane).release(prefix) {
             // It is gone already when the interface is.
-            let _gone = self.tun.remove_route(prefix);
+            let _gone = self.tun.remove_route(prefix, lane);
         }
     }
 
-    fn needs_route(&self, prefix: Prefix) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_needed(prefix)
+    fn needs_route(&self, prefix: Prefix, lane: Lane) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).of(lane).is_needed(prefix)
     }
 }
 
@@ -208,7 +208,7 @@ struct Sa {
     told_alive_at: Option<Instant>,
     heard_at: Option<Instant>,
     carried: Carried,
-    routes: Vec<Prefix>,
+    routes: Vec<(Prefix, Lane)>,
     own_addresses: Vec<IpAddr>,
 }
 
@@ -354,6 +354,14 @@ impl Userspace {
     }
 }
 
+/// Where the route to a network of a Child SA stands.
+fn lane(prefix: Prefix, path: Path) -> Lane {
+    let peer = path.remote.ip();
+    let is_alike = peer.is_ipv4() == prefix.network.is_ipv4();
+    let is_in = is_alike && masked(peer, prefix.length.into()) == prefix.network;
+    if is_in { Lane::Aside } else { Lane::Main }
+}
+
 /// Gives the kernel what was put together.
 fn deliver(shared: &Shared, queue: &Queue, merger: &mut Merger) {
     if let Some((offload, packet)) = merger.finish()
@@ -440,13 +448,15 @@ impl DataPlane for Userspace {
             child.path,
         ));
         let networks = child.remote_ts.iter().filter_map(prefix);
-        let routes: Vec<Prefix> = networks.filter(|prefix| self.shared.needs_route(*prefix)).collect();
+        let routes = networks.map(|prefix| (prefix, lane(prefix, child.path)));
+        let is_needed = |(prefix, lane): &(Prefix, Lane)| self.shared.needs_route(*prefix, *lane);
+        let routes: Vec<(Prefix, Lane)> = routes.filter(is_needed).collect();
         for address in &child.own_addresses {
             if let Err(error) = self.shared.tun.add_address(*address) {
                 return Err(InstallError::System(error.to_string()));
             }
         }
-        routes.iter().for_each(|prefix| self.shared.hold_route(*prefix));
+        routes.iter().for_each(|(prefix, lane)| self.shared.hold_route(*prefix, *lane));
         let sa = Sa {
             inbound,
             local_ts: child.local_ts,
@@ -483,10 +493,21 @@ impl DataPlane for Userspace {
         }
     }
 
-    fn redirect(&mut self, inbound: ChildSpi, path: Path) {
-        if let Some(sa) = self.sas.get_mut(&inbound) {
-            sa.told = path;
-            sa.outgoing.set_path(path);
+    fn redirect(&mut self, inbound: ChildSpi, outer: Outer) {
+        // There is no ESP but in UDP here.
+        let Outer { path, is_encapsulated: _, may_move } = outer;
+        let Some(sa) = self.sas.get_mut(&inbound) else { return };
+        sa.told = path;
+        sa.may_move = may_move;
+        sa.outgoing.set_path(path);
+        for (prefix, place) in &mut sa.routes {
+            let new = lane(*prefix, path);
+            if new != *place {
+                // The new one first: no packet is without a way in between.
+                self.shared.hold_route(*prefix, new);
+                self.shared.release_route(*prefix, *place);
+                *place = new;
+            }
         }
     }
 
@@ -495,7 +516,7 @@ impl DataPlane for Userspace {
         if sa.is_outbound {
             self.shared.routes.remove(&sa.outgoing);
         }
-        sa.routes.iter().for_each(|prefix| self.shared.release_route(*prefix));
+        sa.routes.iter().for_each(|(prefix, lane)| self.shared.release_route(*prefix, *lane));
         let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
         for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
             // It is gone already when the interface is.

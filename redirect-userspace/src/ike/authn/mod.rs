@@ -19,6 +19,7 @@
 
 mod bundle;
 mod cert;
+pub mod eap;
 mod octets;
 mod own;
 mod psk;
@@ -29,7 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::config::{LocalProof, Name, Profile, RemoteProof};
-use super::identity::{Shown, holder, in_certificates};
+use super::identity::{Shown, holder, holder_of_user, in_certificates, shown_user};
 use super::wire::{Auth, AuthMethod, Cert, Id};
 use crate::crypto::sign::HashAlgorithm;
 use crate::crypto::x509::Certificate;
@@ -38,6 +39,7 @@ use crate::time::UnixTime;
 use bundle::Bundle;
 pub use bundle::Ignored;
 pub use cert::{ProofError, SignError, announced, announcement};
+use eap::proof::Passed;
 pub use octets::SignedOctets;
 pub use own::{certificates, own_id, request, suits};
 use refusal::MAX_NAMED;
@@ -83,6 +85,8 @@ impl Authenticator<'_> {
                 Ok(Auth { method: AuthMethod::SharedKey, data: code.expose().to_vec().into() })
             }
             LocalProof::Certificate(credential) => Ok(cert::sign(self, &credential.key, octets)?),
+            // That is proved in a conversation, not by an AUTH payload alone.
+            LocalProof::Eap(_) => Err(SignError::NoMethod.into()),
         }
     }
 
@@ -151,6 +155,8 @@ impl Authenticator<'_> {
         match peer.means {
             Means::SharedKey => self.check_key(peer, candidates),
             Means::Signature => self.check_signature(peer, candidates),
+            // No AUTH payload alone proves that; who comes by EAP goes another way.
+            Means::Eap => Err(Refusal::Key { identity: peer.shown, tried: names(candidates) }),
         }
     }
 
@@ -158,7 +164,7 @@ impl Authenticator<'_> {
         let Evidence { octets, auth, certificates: _ } = peer.evidence;
         let found = candidates.iter().find(|profile| match &profile.authentication.remote {
             RemoteProof::SharedKey(secret) => psk::is_right(self.provider, secret, octets, &auth.data),
-            RemoteProof::Certificate(_) => false,
+            RemoteProof::Certificate(_) | RemoteProof::Eap(_) => false,
         });
         match found {
             Some(profile) => Ok(peer.authenticated(profile, None)),
@@ -198,7 +204,7 @@ impl Authenticator<'_> {
                     Err(error) if errors.len() <= MAX_NAMED => errors.push((profile.name.clone(), error)),
                     Err(_one_of_many) => {}
                 },
-                RemoteProof::SharedKey(_) => {}
+                RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => {}
             }
         }
         Err(refuse(CertificateError::Chain(errors), ignored))
@@ -238,6 +244,7 @@ impl<'a> Peer<'a> {
             identity: self.id.into_owned(),
             shown: self.shown,
             certificate: certificate.map(Box::new),
+            eap: None,
         }
     }
 }
@@ -250,9 +257,55 @@ pub struct PeerAuthenticated {
     shown: Arc<str>,
     holder: Arc<[u8]>,
     certificate: Option<Box<PeerCertificate>>,
+    eap: Option<Box<Passed>>,
 }
 
 impl PeerAuthenticated {
+    /// A client that was let in by EAP. It is known by the name that it has proved; its IDi is kept for
+    /// going on with the session.
+    fn by_eap(profile: &Arc<Profile>, identity: Id<'static>, passed: Passed) -> Self {
+        Self {
+            profile: Arc::clone(profile),
+            identity,
+            shown: shown_user(&passed.name),
+            holder: holder_of_user(&passed.name),
+            certificate: None,
+            eap: Some(Box::new(passed)),
+        }
+    }
+
+    /// A peer of this identity, which it has proved.
+    fn of(profile: &Arc<Profile>, identity: Id<'static>) -> Self {
+        Self {
+            profile: Arc::clone(profile),
+            shown: Shown(&identity).to_string().into(),
+            holder: holder(&identity),
+            identity,
+            certificate: None,
+            eap: None,
+        }
+    }
+
+    /// A client that goes on with a session in which it was let in by EAP under this name.
+    #[must_use]
+    pub fn known_as(self, name: &str, valid_until: Option<UnixTime>) -> Self {
+        let Self { profile, identity, .. } = self;
+        Self::by_eap(&profile, identity, Passed { name: name.into(), valid_until })
+    }
+
+    /// The name under which it was let in by EAP.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.eap.as_deref().map(|passed| &passed.name)
+    }
+
+    /// Until when what it has proved is good.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<UnixTime> {
+        let certificate = self.certificate().map(|certificate| certificate.not_after);
+        certificate.or_else(|| self.eap.as_deref().and_then(|passed| passed.valid_until))
+    }
+
     /// How it is dealt with.
     #[must_use]
     pub const fn profile(&self) -> &Arc<Profile> {

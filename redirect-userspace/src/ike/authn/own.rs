@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::bundle::MAX_CERTIFICATES;
 use crate::crypto::x509::{AltName, Certificate, is_same_dn};
 use crate::ike::config::{Authentication, Credential, LocalProof, Profile, RemoteProof};
-use crate::ike::identity::{Claim, in_certificates, is_same};
+use crate::ike::identity::{Claim, in_certificates, is_same, parse};
 use crate::ike::wire::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest, Id};
 
 /// Who we say we are: what is configured; else what the peer `asked` for, if we are that too; else
@@ -19,7 +19,7 @@ use crate::ike::wire::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest, Id};
 pub fn own_id(authentication: &Authentication, asked: Option<&Id<'_>>, local: IpAddr) -> Id<'static> {
     let certificate = match &authentication.local {
         LocalProof::Certificate(credential) => credential.chain.first(),
-        LocalProof::SharedKey(_) => None,
+        LocalProof::SharedKey(_) | LocalProof::Eap(_) => None,
     };
     match (&authentication.local_id, asked, certificate) {
         // Peers may compare octet by octet, and the certificate is what they compare with.
@@ -31,7 +31,15 @@ pub fn own_id(authentication: &Authentication, asked: Option<&Id<'_>>, local: Ip
             asked.clone().into_owned()
         }
         (Claim::Implied, _, Some(certificate)) => named_by(certificate).unwrap_or_else(|| address(local)),
-        (Claim::Implied, _, None) => address(local),
+        (Claim::Implied, _, None) => user(authentication).unwrap_or_else(|| address(local)),
+    }
+}
+
+/// Who we are to EAP, which is what a gateway likes best to hear (`RFC 7296 §3.16`).
+fn user(authentication: &Authentication) -> Option<Id<'static>> {
+    match &authentication.local {
+        LocalProof::Eap(credentials) => parse(&credentials.identity),
+        LocalProof::SharedKey(_) | LocalProof::Certificate(_) => None,
     }
 }
 
@@ -46,7 +54,9 @@ pub(super) fn is_own(authentication: &Authentication, asked: &Id<'_>, local: IpA
             certificate.is_some_and(is_in) || is_same(&own_id(authentication, None, local), asked)
         }
         // Behind a NAT, the address that the peer knows is not the one that we have.
-        (Claim::Implied, LocalProof::SharedKey(_)) => matches!(asked, Id::Ipv4(_) | Id::Ipv6(_)),
+        (Claim::Implied, LocalProof::SharedKey(_) | LocalProof::Eap(_)) => {
+            matches!(asked, Id::Ipv4(_) | Id::Ipv6(_))
+        }
     }
 }
 
@@ -55,10 +65,12 @@ pub(super) fn named_by(certificate: &Certificate) -> Option<Id<'static>> {
     if certificate.has_subject() {
         return Some(Id::Dn(certificate.subject().to_vec().into()));
     }
-    certificate.alt_names().first().map(|name| match name {
-        AltName::Dns(name) => Id::Fqdn(name.to_string().into()),
-        AltName::Rfc822(name) => Id::Email(name.to_string().into()),
-        AltName::Ip(address) => self::address(*address),
+    certificate.alt_names().iter().find_map(|name| match name {
+        AltName::Dns(name) => Some(Id::Fqdn(name.to_string().into())),
+        AltName::Rfc822(name) => Some(Id::Email(name.to_string().into())),
+        AltName::Ip(address) => Some(self::address(*address)),
+        // Nobody's identity in IKE.
+        AltName::Upn(_) => None,
     })
 }
 
@@ -75,7 +87,7 @@ const fn address(address: IpAddr) -> Id<'static> {
 pub fn certificates(local: &LocalProof) -> Vec<Cert<'_>> {
     let chain: &[Certificate] = match local {
         LocalProof::Certificate(credential) => &credential.chain,
-        LocalProof::SharedKey(_) => &[],
+        LocalProof::SharedKey(_) | LocalProof::Eap(_) => &[],
     };
     chain
         .iter()
@@ -97,7 +109,7 @@ pub fn request<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Option<Ce
     let mut hashes = Vec::new();
     for profile in profiles {
         match &profile.authentication.remote {
-            RemoteProof::SharedKey(_) => {}
+            RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => {}
             RemoteProof::Certificate(store) => {
                 is_needed = true;
                 // Each once; and no more than it takes to see that there are too many.
@@ -126,7 +138,7 @@ pub fn suits(credential: &Credential, requests: &[CertRequest<'_>], profiles: &[
     let is_above = |hash: &[u8; AUTHORITY_LENGTH]| {
         let known = profiles.iter().filter_map(|profile| match &profile.authentication.remote {
             RemoteProof::Certificate(store) => Some(store),
-            RemoteProof::SharedKey(_) => None,
+            RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => None,
         });
         let anchors = known.flat_map(|store| store.anchors());
         let mut cas = credential.chain.iter().skip(1).chain(anchors);

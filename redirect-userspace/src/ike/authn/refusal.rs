@@ -96,6 +96,12 @@ pub enum Refusal {
         /// Who.
         identity: Arc<str>,
     },
+    /// The AUTH after EAP does not agree with what EAP has left behind.
+    #[error("{identity} has passed EAP, and does not know its key")]
+    EapKey {
+        /// Who.
+        identity: Arc<str>,
+    },
     /// We cannot prove who we are.
     #[error(transparent)]
     Own(#[from] SignError),
@@ -114,6 +120,7 @@ impl Refusal {
             | Self::Key { .. }
             | Self::Proof { .. }
             | Self::SurplusCertificate { .. }
+            | Self::EapKey { .. }
             | Self::Session { .. } => Failure::Authentication,
             Self::Certificate { .. } => Failure::Certificate,
             Self::Own(_) => Failure::Local,
@@ -163,6 +170,8 @@ pub enum Means {
     SharedKey,
     /// With a signature and a certificate.
     Signature,
+    /// By EAP.
+    Eap,
 }
 
 impl Means {
@@ -185,6 +194,7 @@ impl Means {
         match remote {
             RemoteProof::SharedKey(_) => Self::SharedKey,
             RemoteProof::Certificate(_) => Self::Signature,
+            RemoteProof::Eap(_) => Self::Eap,
         }
     }
 }
@@ -194,6 +204,7 @@ impl Display for Means {
         f.pad(match self {
             Self::SharedKey => "psk",
             Self::Signature => "pubkey",
+            Self::Eap => "eap",
         })
     }
 }

@@ -69,6 +69,11 @@ pub(crate) enum News {
         /// Where.
         to: GatewayAddress,
     },
+    /// Our address has changed, and the gateway does not move the SA.
+    Stranded {
+        /// Where the gateway is.
+        remote: SocketAddr,
+    },
     /// It is gone.
     Closed(CloseReason),
 }
@@ -333,8 +338,24 @@ impl Dial {
             News::Up => self.up(around, sa),
             News::Failed => self.failed(around, sa),
             News::Sent { exchange, from, to } => self.sent(around, sa, exchange, (from, to)),
+            News::Stranded { remote } => self.stranded(around, sa, remote),
             News::Closed(reason) => self.closed(around, sa, reason),
         }
+    }
+
+    /// The SA in use is of an address that we do not have any more: another one with the same gateway
+    /// takes its place.
+    fn stranded(&mut self, around: &mut Around<'_>, which: SaId, remote: SocketAddr) {
+        if !matches!(self.stage, Stage::Resting) || self.current != Some(which) {
+            return;
+        }
+        let host = match remote.ip() {
+            IpAddr::V4(address) => GatewayAddress::Ipv4(address),
+            IpAddr::V6(address) => GatewayAddress::Ipv6(address),
+        };
+        let configured = self.connection.remotes.iter().find(|it| it.ip() == remote.ip());
+        let port = configured.map_or_else(|| remote.port(), SocketAddr::port);
+        self.locate(around, Goal { host, port, from: None, ways: Vec::new() });
     }
 
     fn up(&mut self, around: &mut Around<'_>, which: SaId) {
@@ -520,7 +541,8 @@ impl Dial {
             | CloseReason::Redirected
             | CloseReason::AddressGone
             | CloseReason::Drained
-            | CloseReason::Resumed => self.rest(around),
+            | CloseReason::Resumed
+            | CloseReason::SessionOver => self.rest(around),
         }
     }
 

@@ -25,10 +25,15 @@ impl Endpoint {
                 assert!(living.insert(sa.names.id), "two SAs are number {}", sa.names.id);
             }
             let (children, reserved) = match &sa.state {
-                State::Answered(_) | State::Refused(_) | State::AwaitInit(_) | State::AwaitResume(_) => {
+                State::Answered(_)
+                | State::AnsweredEap(_)
+                | State::Refused(_)
+                | State::AwaitInit(_)
+                | State::AwaitResume(_) => {
                     continue;
                 }
                 State::AwaitAuth(state) => (Vec::new(), state.reserved().into_iter().collect()),
+                State::AwaitEap(state) => (Vec::new(), state.auth.reserved().into_iter().collect()),
                 State::Established(state) => state.spis(),
             };
             for child in &children {
@@ -58,10 +63,12 @@ impl Endpoint {
         let leases = |state: &State| match state {
             State::Established(state) => state.leases().len(),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => 0,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => 0,
         };
         self.table.iter().map(|sa| leases(&sa.state)).sum()
     }

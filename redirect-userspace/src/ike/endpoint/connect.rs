@@ -53,10 +53,12 @@ impl Endpoint {
             let state = self.find(to).and_then(|spi| match &self.table.get(spi)?.state {
                 State::Established(state) => Some((state.is_making_children(), state.has_children())),
                 State::Answered(_)
+                | State::AnsweredEap(_)
                 | State::Refused(_)
                 | State::AwaitInit(_)
                 | State::AwaitResume(_)
-                | State::AwaitAuth(_) => None,
+                | State::AwaitAuth(_)
+                | State::AwaitEap(_) => None,
             });
             match state {
                 Some((false, true)) => self.go_on(now, id, out, Dial::moved),

@@ -97,6 +97,13 @@ impl Endpoint {
             return true;
         }
         let Some(sa) = self.table.begun(beginning).and_then(|spi| self.table.get(spi)) else { return false };
+        if let State::AnsweredEap(state) = &sa.state
+            && state.was_begun_by(message.octets())
+        {
+            // Its sender has gone on.
+            self.counters.discard(Discard::Retransmission);
+            return true;
+        }
         let State::Answered(answered) = &sa.state else { return false };
         if *answered.request != *message.octets() {
             return false;
@@ -152,11 +159,11 @@ impl Endpoint {
         // Nobody can use up what a place may have without being there.
         let room = self.table.sources.room(now, path.remote.ip(), &limits);
         let has_many = room != Room::Enough;
-        if (self.are_cookies_wanted || has_many) && !self.has_cookie(now, path, message, ni) {
+        if (self.asks_for_cookies || has_many) && !self.has_cookie(now, path, message, ni) {
             let source = path.remote.ip();
             let spi = message.header.spi_i;
             let ni = ni.as_slice();
-            if let Some(cookie) = self.jar.bake(now, &mut self.rng, source, spi, ni) {
+            if let Some(cookie) = self.jar.bake(now, source, spi, ni) {
                 self.counters.cookies = self.counters.cookies.saturating_add(1);
                 self.refuse_clear(message, path, out, |chain| chain.notify(&NotifyContent::Cookie(cookie)));
             }
@@ -190,7 +197,7 @@ impl Endpoint {
         let Some(notify) = message.payloads.notify(NotifyType::Cookie) else { return false };
         let source = path.remote.ip();
         let spi = message.header.spi_i;
-        let is_good = self.jar.is_good(now, &mut self.rng, source, spi, ni.as_slice(), notify.data);
+        let is_good = self.jar.is_good(now, source, spi, ni.as_slice(), notify.data);
         if !is_good {
             self.counters.discard(Discard::Cookie);
         }

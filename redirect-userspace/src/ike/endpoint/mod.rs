@@ -17,22 +17,26 @@
 #[cfg(any(test, feature = "testing"))]
 mod audit;
 mod connect;
+mod crowd;
 mod drain;
 mod handover;
 mod init;
+mod interrupt;
 mod resume;
+mod roaming;
 mod sources;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::crowd::Crowd;
 use self::drain::Draining;
 use self::handover::Allowance;
 use self::table::Table;
+use super::authn::eap::Guesses;
 use super::client::{Dials, News};
 use super::config::Settings;
-use super::cookie::Jar;
+use super::cookie::{CookieKeys, Jar};
 use super::error;
 use super::event::{CloseReason, Counters, Discard, Event, Failure};
 use super::io::{Command, HandOver, Input, Output, Path, SaId, Selection, Shard};
@@ -75,20 +79,14 @@ pub struct Endpoint {
     table: Table,
     jar: Jar,
     tickets: Tickets,
-    are_cookies_wanted: bool,
+    /// Whether the last one who wanted an SA was asked for a cookie.
+    asks_for_cookies: bool,
     crowd: Crowd,
+    /// When the ways to gateways are looked for, because something about them may have changed.
+    ways_at: Option<Instant>,
+    /// Wrong passwords.
+    guesses: Guesses,
     next_id: u64,
-}
-
-/// Whether more newcomers wait than are let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Crowd {
-    /// None, as far as is known.
-    Gone,
-    /// They do.
-    There,
-    /// They did; until then they may come back.
-    GoneUntil(Instant),
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -114,7 +112,7 @@ impl Endpoint {
         leases: Box<dyn Leases>,
         mut rng: Rng,
     ) -> Self {
-        let jar = Jar::new(now, &mut rng);
+        let jar = Jar::new(now, CookieKeys::new(now, &mut rng));
         Self {
             provider,
             shard,
@@ -134,8 +132,10 @@ impl Endpoint {
             table: Table::default(),
             jar,
             tickets: Tickets { used: Box::new(Used::default()), wallet: Wallet::default() },
-            are_cookies_wanted: false,
-            crowd: Crowd::Gone,
+            asks_for_cookies: false,
+            crowd: Crowd::new(now),
+            ways_at: None,
+            guesses: Guesses::default(),
             next_id: 0,
         }
     }
@@ -145,6 +145,19 @@ impl Endpoint {
     pub fn with_used_tickets(mut self, used: Box<dyn UsedTickets>) -> Self {
         self.tickets.used = used;
         self
+    }
+
+    /// The same, with keys of cookies that others have as well.
+    #[must_use]
+    pub fn with_cookie_keys(mut self, now: Now, keys: CookieKeys) -> Self {
+        self.jar = Jar::new(now, keys);
+        self
+    }
+
+    /// Whether whoever would like an SA now is asked for a cookie.
+    #[must_use]
+    pub fn asks_for_cookies(&self, now: Now) -> bool {
+        self.are_cookies_wanted(now)
     }
 
     /// How often things happened.
@@ -199,8 +212,10 @@ impl Endpoint {
             table,
             jar: _,
             tickets,
-            are_cookies_wanted: _,
+            asks_for_cookies: _,
             crowd: _,
+            ways_at: _,
+            guesses,
             next_id: _,
         } = self;
         let ctx = Context {
@@ -216,6 +231,7 @@ impl Endpoint {
             news,
             spis,
             tickets,
+            guesses,
             out,
         };
         (table, ctx)
@@ -410,6 +426,7 @@ impl Endpoint {
             self.with(now, spi, out, |sa, ctx| sa.timeout(ctx));
         }
         self.go_on_draining(now, out);
+        self.find_ways(now, out);
         self.attend(now, out);
         self.dials_due(now, out);
         self.tell_misdirections(now, out);
@@ -512,9 +529,10 @@ impl Endpoint {
             Selection::Audible => !sa.is_adrift(),
             Selection::Id(id) => sa.names.id == *id,
             Selection::Remote(address) => sa.remote().ip() == *address,
-            Selection::Identity(id) => {
-                sa.peer().is_some_and(|peer| super::identity::is_same(peer.proof.identity(), id))
-            }
+            Selection::Identity(id) => sa.peer().is_some_and(|peer| match peer.proof.user() {
+                Some(_) => **peer.proof.shown() == super::identity::Shown(id).to_string(),
+                None => super::identity::is_same(peer.proof.identity(), id),
+            }),
             Selection::Profile(name) => sa.peer().is_some_and(|peer| peer.profile().name == *name),
         }
     }
@@ -528,28 +546,27 @@ impl Endpoint {
     /// Asks for cookies from now on, or no longer. They are asked for until only half as many SAs
     /// are half-open: a threshold alone would flutter.
     fn weigh_cookies(&mut self, now: Now, out: &mut Outbox<Output>) {
-        let half_open = self.table.half_open();
-        let threshold = self.settings.limits.cookie_threshold;
-        let is_crowded = match self.crowd {
-            Crowd::Gone => false,
-            Crowd::There => true,
-            Crowd::GoneUntil(until) => now.mono < until,
-        };
-        let are_wanted = match (self.are_cookies_wanted, threshold) {
-            (_, _) if is_crowded => true,
-            (_, 0) => true,
-            (true, _) => half_open > threshold / 2,
-            (false, _) => half_open >= threshold,
-        };
-        if are_wanted != self.are_cookies_wanted {
-            self.are_cookies_wanted = are_wanted;
+        self.crowd.enter(now, self.counters.established_responder);
+        let are_wanted = self.are_cookies_wanted(now);
+        if are_wanted != self.asks_for_cookies {
+            self.asks_for_cookies = are_wanted;
+            let (half_open, is_crowded) = (self.table.half_open(), self.crowd.is_there(now));
             out.push(Output::Event(Event::CookiesChanged { are_wanted, half_open, is_crowded }));
         }
     }
 }
 
-/// How long cookies are asked for after a crowd has gone: floods come in bursts.
-const CALM: Duration = Duration::from_secs(10);
+impl Endpoint {
+    fn are_cookies_wanted(&self, now: Now) -> bool {
+        let half_open = self.table.half_open();
+        match (self.asks_for_cookies, self.settings.limits.cookie_threshold) {
+            (_, _) if self.crowd.is_there(now) => true,
+            (_, 0) => true,
+            (true, threshold) => half_open > threshold / 2,
+            (false, threshold) => half_open >= threshold,
+        }
+    }
+}
 
 impl Machine for Endpoint {
     type Input<'a> = Input<'a>;
@@ -558,9 +575,8 @@ impl Machine for Endpoint {
     fn step(&mut self, now: Now, input: Input<'_>, out: &mut Outbox<Output>) {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
-            Input::Configure(settings) => self.settings = settings,
-            Input::Crowded(true) => self.crowd = Crowd::There,
-            Input::Crowded(false) => self.crowd = Crowd::GoneUntil(now.mono + CALM),
+            Input::Configure(settings) => self.configure(now, settings, out),
+            Input::Crowded(is_crowded) => self.crowd.wait(now, is_crowded),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),
             Input::Command(command) => self.command(now, command, out),
@@ -592,6 +608,12 @@ impl Machine for Endpoint {
                 }
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
+            Input::RoutesChanged => self.routes_changed(now),
+            Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),
+            Input::Aaa(answer) => {
+                let spi = answer.conversation.spi;
+                self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));
+            }
             Input::Timeout => self.timeout(now, out),
         }
         self.attend(now, out);
@@ -604,7 +626,8 @@ impl Machine for Endpoint {
         let misdirections = self.misdirections.deadline();
         let misdirections =
             misdirections.map(|at| Deadline { at, why: "redirects not followed are told of" });
-        [self.table.deadline(), draining, self.dial_deadline(), refusals, misdirections]
+        let ways = self.ways_at.map(|at| Deadline { at, why: "ways to gateways are looked for" });
+        [self.table.deadline(), draining, ways, self.dial_deadline(), refusals, misdirections]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::Endpoint;
 use super::init::{digest, redirected_from};
 use super::table::Beginning;
+use crate::ike::authn::eap::proof::is_for;
 use crate::ike::event::{CloseReason, Discard, Failure};
 use crate::ike::io::{Output, Path, UsedTicket};
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
@@ -69,7 +70,10 @@ impl Endpoint {
         let named = settings.profiles.iter().find(|profile| profile.name == ticket.profile);
         let is_of = |profile: &&Arc<crate::ike::config::Profile>| {
             let authentication = &profile.authentication;
-            let is_of = authentication.remote_ids.iter().any(|ids| ids.is_match(&ticket.initiator));
+            let is_of = match &ticket.basis.eap_identity {
+                Some(user) => is_for(profile, user),
+                None => authentication.remote_ids.iter().any(|ids| ids.is_match(&ticket.initiator)),
+            };
             let expected = crate::ike::authn::Means::expected(&authentication.remote);
             profile.resumes && is_of && expected == ticket.basis.means
         };

@@ -11,10 +11,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::codec::DecodeError;
 use crate::crypto::kex;
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
+use crate::ike::aaa::Grants;
+use crate::ike::authn::PeerAuthenticated;
 use crate::ike::config::Profile;
 use crate::ike::error;
 use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal};
@@ -26,7 +29,7 @@ use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
-use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::grant::{self, Grant};
 use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
 use crate::ike::sa::natt::Nat;
@@ -37,9 +40,10 @@ use crate::ike::sa::resumption::Resumption;
 use crate::ike::sa::window::{Requested, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
+use crate::ike::ticket::Basis;
 use crate::ike::wire::{
-    ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId, NotifyContent,
-    NotifyType, OriginalRole, Payload, PayloadType,
+    Chain, ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId,
+    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
 };
 use crate::time::{Instant, Now};
 
@@ -83,7 +87,7 @@ pub(crate) enum Secrets {
 /// What comes of the key exchange.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    channel: Channel,
+    pub(crate) channel: Channel,
     derivation: DerivationKey,
     proof_i: PrfKey,
     proof_r: PrfKey,
@@ -166,19 +170,12 @@ impl Answered {
         let mut identity = None;
         match self.authenticate(ctx, names, verified, &mut identity, effects) {
             Ok(()) => {}
-            Err(Denial { refusal, violation }) => {
-                let refusal = match identity {
-                    Some(identity) => refusal.of(identity),
-                    None => refusal,
-                };
-                let failure = refusal.failure;
-                ctx.refuse(self.path.remote, refusal);
-                self.deny(ctx, names, effects, |chain| match (violation, error::notify(failure)) {
-                    (Some(violation), _) => error::answer(&violation, chain),
-                    (None, Some(NotifyType::TicketNack)) => chain.plain(NotifyType::AuthenticationFailed),
-                    (None, Some(kind)) => chain.plain(kind),
-                    (None, None) => chain.plain(NotifyType::AuthenticationFailed),
-                });
+            Err(mut denial) => {
+                if let Some(identity) = identity {
+                    denial.refusal = denial.refusal.of(identity);
+                }
+                ctx.refuse(self.path.remote, denial.refusal.clone());
+                self.deny(ctx, names, effects, |chain| denial.write(chain));
             }
         }
     }
@@ -200,19 +197,45 @@ impl Answered {
             let misdirected = Misdirected { connection: None, from: self.path.remote, to: None };
             ctx.misdirected(RedirectRefusal::WrongSide, misdirected);
         }
+        if mobike::has_met_forbidden_nat(&chain, self.path) {
+            return Err(Refusal::new(Failure::UnexpectedNat, "the client allows none").into());
+        }
+        if form == Form::EapStart {
+            return self.begin_eap(ctx, names, verified, &chain, effects);
+        }
         if form != Form::AuthRequest {
-            return Err(Refusal::new(Failure::NoProfile, "EAP is wanted, and no profile has it").into());
+            return Err(Refusal::new(Failure::Syntax, "an EAP round before there is any EAP").into());
         }
         let claimant = Claimant::initiator(&chain).map_err(unreadable)?;
-        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
-        let wishes = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
-            .map_err(unreadable)?;
-        let is_sole = chain.notify(NotifyType::InitialContact).is_some();
-        let Secrets::Keys(keys) = &self.secrets else {
-            return Err(Refusal::new(Failure::Local, "there are no keys").into());
+        let wishes = Wishes::read(&chain).map_err(unreadable)?;
+        let exchange = self.exchange(ctx)?;
+        let (proof, profile): (_, Arc<Profile>);
+        let (ours, basis) = match &self.resumption {
+            None => {
+                proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
+                profile = Arc::clone(proof.profile());
+                let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
+                (ours, Peer::basis(&proof, ctx.now.wall))
+            }
+            Some(resumption) => {
+                let ours;
+                (proof, ours) = resumption.accept(ctx, &exchange, &claimant)?;
+                effects.resumes = Some(Box::new(resumption.used()));
+                ctx.counters.resumed = ctx.counters.resumed.saturating_add(1);
+                (ours, resumption.ticket.basis.clone())
+            }
         };
 
-        let exchange = Exchange {
+        let believed = Believed { proof, ours, basis, grants: Grants::default() };
+        self.complete(ctx, names, &chain, wishes, believed, effects)
+    }
+
+    /// What AUTH is made and checked with.
+    pub(crate) fn exchange(&self, ctx: &Context<'_>) -> Result<Exchange<'_>, Refusal> {
+        let Secrets::Keys(keys) = &self.secrets else {
+            return Err(Refusal::new(Failure::Local, "there are no keys"));
+        };
+        Ok(Exchange {
             provider: ctx.provider,
             legacy: ctx.settings.legacy,
             now: ctx.now.wall,
@@ -224,25 +247,23 @@ impl Answered {
             proof_r: &keys.proof_r,
             hashes: self.hashes.as_deref(),
             local: self.path.local.ip(),
-        };
-        let (proof, profile);
-        let (ours, basis) = match &self.resumption {
-            None => {
-                proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
-                profile = Arc::clone(proof.profile());
-                let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
-                (ours, Peer::basis(&proof, ctx.now.wall))
-            }
-            Some(resumption) => {
-                let ours;
-                (proof, ours) = resumption.accept(ctx, &exchange, &claimant)?;
-                profile = Arc::clone(proof.profile());
-                effects.resumes = Some(Box::new(resumption.used()));
-                ctx.counters.resumed = ctx.counters.resumed.saturating_add(1);
-                (ours, resumption.ticket.basis.clone())
-            }
-        };
+        })
+    }
 
+    /// The peer is believed: makes the SA that its request, whose payloads these are, has asked for, and
+    /// answers.
+    pub(crate) fn complete(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        chain: &Chain<'_>,
+        wishes: Wishes<'_>,
+        believed: Believed<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Denial> {
+        let Wishes { child, configuration: wishes, is_sole } = wishes;
+        let Believed { proof, ours, basis, grants } = believed;
+        let profile = Arc::clone(proof.profile());
         if is_sole {
             // Before an address is given: the old SA's is the one that the client gets again.
             effects.supersedes = Some(Arc::clone(proof.holder()));
@@ -268,10 +289,14 @@ impl Answered {
         );
         if let Some(to) = self.redirect(ctx, names, &profile) {
             // With a ticket it need not say again who it is.
-            let grant = sa.grant(ctx, names, &chain);
+            let grant = sa.grant(ctx, names, chain);
             return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
-        let first = child.map(|child| self.first_child(ctx, names, &mut sa, &child, wishes, is_sole));
+        sa.become_mobile(ctx, chain);
+        let support = sa.is_mobile().then(|| mobike::Support::new(ctx.settings, self.path));
+        sa.begin_session(ctx, names, &grants);
+        let first =
+            child.map(|child| self.first_child(ctx, names, &mut sa, &child, (wishes, &grants), is_sole));
 
         let label = sa.label(names);
         let (agreed, reply, child_refusal) = match first {
@@ -288,7 +313,7 @@ impl Answered {
             addresses: sa.addresses(),
             is_resumed: self.resumption.is_some(),
         });
-        let grant = sa.grant(ctx, names, &chain);
+        let grant = sa.grant(ctx, names, chain);
         let grant = grant::beside(grant, ours.has_certificates(), self.fragments);
         let mut answer = None;
         if let Some(agreed) = agreed {
@@ -296,6 +321,7 @@ impl Answered {
             sa.adopt(ctx, names, child, install);
             answer = Some((proposal, ts_i, ts_r));
         }
+        sa.open_account(ctx);
         let mut notify = None;
         if let Some(refusal) = child_refusal {
             notify = error::notify(refusal.failure);
@@ -314,6 +340,9 @@ impl Answered {
             if let Some(grant) = grant {
                 grant.write(chain)?;
             }
+            if let Some(support) = support {
+                support.write(chain)?;
+            }
             notify.map_or(Ok(()), |kind| chain.plain(kind))
         });
         if result.is_err() {
@@ -326,7 +355,12 @@ impl Answered {
 
     /// Where the client is sent now that it is known who it is, if it is (`RFC 5685 §6`). Whoever
     /// was sent here by the cluster stays.
-    fn redirect(&self, ctx: &Context<'_>, names: Names, profile: &Profile) -> Option<GatewayAddress> {
+    pub(crate) fn redirect(
+        &self,
+        ctx: &Context<'_>,
+        names: Names,
+        profile: &Profile,
+    ) -> Option<GatewayAddress> {
         let is_wanted = profile.redirect_auth && self.follows_redirects;
         let is_sent = self.redirected_from.is_some_and(|from| ctx.targets.is_of_cluster(from));
         if !is_wanted || is_sent || !ctx.targets.accepts(self.path.remote.ip()) {
@@ -370,7 +404,7 @@ impl Answered {
         names: Names,
         sa: &mut Established,
         child: &ChildPayloads,
-        wishes: Option<Configuration<'_>>,
+        (wishes, grants): (Option<Configuration<'_>>, &Grants),
         takes_over: bool,
     ) -> Result<(Agreed, Option<Configuration<'static>>), Refusal> {
         let profile = Arc::clone(sa.peer().profile());
@@ -379,7 +413,7 @@ impl Answered {
                 let holder = Arc::clone(sa.peer().proof.holder());
                 let former = self.resumption.as_ref().map(|resumption| resumption.former(ctx));
                 let former = former.unwrap_or_default();
-                configuration::give(ctx, &profile, &holder, wishes, takes_over, &former)?
+                configuration::give(ctx, &profile, &holder, (wishes, grants), takes_over, &former)?
             }
             None => Given::default(),
         };
@@ -416,10 +450,22 @@ impl Answered {
     }
 
     /// Answers with a refusal, and keeps nothing but the answer.
-    fn deny(
+    pub(crate) fn deny(
         &mut self,
         ctx: &mut Context<'_>,
         names: Names,
+        effects: &mut Effects,
+        payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
+    ) {
+        self.refuse(ctx, names, ExchangeType::IkeAuth, effects, payloads);
+    }
+
+    /// Answers a request of some exchange, and keeps nothing but the answer.
+    pub(crate) fn refuse(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        exchange: ExchangeType,
         effects: &mut Effects,
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) {
@@ -432,7 +478,7 @@ impl Answered {
             effects.is_gone = true;
             return;
         };
-        let header = names.header(ExchangeType::IkeAuth, Direction::Response, id);
+        let header = names.header(exchange, Direction::Response, id);
         let size = ctx.settings.fragment_size;
         match channel.seal(&header, self.path, size, ctx.rng, payloads) {
             Ok(datagrams) => {
@@ -476,16 +522,60 @@ impl Answered {
             is_resumed: self.resumption.is_some(),
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: false,
             addresses: Vec::new(),
             children: Vec::new(),
         }
     }
 }
 
+/// What a first IKE_AUTH request asks for.
+#[derive(Debug)]
+pub(crate) struct Wishes<'a> {
+    child: Option<ChildPayloads>,
+    configuration: Option<Configuration<'a>>,
+    /// Whether its sender says that it has no other SA with us.
+    is_sole: bool,
+}
+
+impl<'a> Wishes<'a> {
+    pub(crate) fn read(chain: &Chain<'a>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            child: ChildPayloads::read(chain)?,
+            configuration: payloads::optional(chain, PayloadType::Configuration, Configuration::decode)?,
+            is_sole: chain.notify(NotifyType::InitialContact).is_some(),
+        })
+    }
+}
+
+/// A peer that is believed.
+#[derive(Debug)]
+pub(crate) struct Believed<'a> {
+    pub(crate) proof: PeerAuthenticated,
+    /// What it gets to believe us.
+    pub(crate) ours: Introduction<'a>,
+    pub(crate) basis: Basis,
+    /// What a server that knows it has granted.
+    pub(crate) grants: Grants,
+}
+
 /// Why IKE_AUTH is refused, and what broke the rules, if something did.
-struct Denial {
-    refusal: Refusal,
-    violation: Option<rules::Violation>,
+#[derive(Debug)]
+pub(crate) struct Denial {
+    pub(crate) refusal: Refusal,
+    pub(crate) violation: Option<rules::Violation>,
+}
+
+impl Denial {
+    /// What the peer is told.
+    pub(crate) fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        match (self.violation, error::notify(self.refusal.failure)) {
+            (Some(violation), _) => error::answer(&violation, chain),
+            (None, Some(NotifyType::TicketNack)) => chain.plain(NotifyType::AuthenticationFailed),
+            (None, Some(kind)) => chain.plain(kind),
+            (None, None) => chain.plain(NotifyType::AuthenticationFailed),
+        }
+    }
 }
 
 impl From<Refusal> for Denial {
@@ -501,14 +591,14 @@ impl From<rules::Violation> for Denial {
     }
 }
 
-fn refused(refusal: crate::ike::authn::Refusal) -> Refusal {
+pub(crate) fn refused(refusal: crate::ike::authn::Refusal) -> Refusal {
     Refusal::new(refusal.failure(), refusal.to_string())
 }
 
 /// IKE_AUTH is answered with a refusal: it is repeated for whoever has not got it.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    channel: Channel,
+    pub(crate) channel: Channel,
     pub(crate) path: Path,
     pub(crate) expires_at: Instant,
 }

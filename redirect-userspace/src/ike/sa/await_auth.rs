@@ -19,12 +19,13 @@ use crate::ike::io::Path;
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
+use crate::ike::sa::await_eap;
 use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
-use crate::ike::sa::established::{Established, Fresh};
+use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::keymat::{DerivationKey, Nonces};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
@@ -46,8 +47,8 @@ use crate::time::{Instant, Now};
 /// IKE_AUTH is sent.
 #[derive(Debug)]
 pub(crate) struct AwaitAuth {
-    connection: Arc<Connection>,
-    path: Path,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) path: Path,
     local: Arc<str>,
     local_id: Id<'static>,
     /// Where the exchange began, before it went to another port.
@@ -55,7 +56,7 @@ pub(crate) struct AwaitAuth {
     errand: Errand,
     made_at: Instant,
     /// Until the established state takes it over.
-    offer: Option<Box<(Introduced, Request)>>,
+    pub(crate) offer: Option<Box<(Introduced, Request)>>,
 }
 
 /// What IKE_SA_INIT has led to.
@@ -84,7 +85,7 @@ pub(crate) struct Introduced {
 }
 
 impl Introduced {
-    fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
+    pub(crate) fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
         Exchange {
             provider: ctx.provider,
             legacy: ctx.settings.legacy,
@@ -112,6 +113,9 @@ impl AwaitAuth {
         let profile = &connection.profile;
         let exchange = introduced.exchange(ctx);
         let ours = match &introduced.kept {
+            None if await_eap::credentials(profile).is_some() => {
+                Introduction::ask_for_eap(&exchange, profile)
+            }
             None => Introduction::begin(&exchange, profile)
                 .map_err(|error| Refusal::new(error.failure(), error.to_string()))?,
             Some(kept) => {
@@ -131,13 +135,17 @@ impl AwaitAuth {
         let id =
             introduced.channel.window.next().ok_or_else(|| Refusal::new(Failure::Local, "no Message ID"))?;
         let header = names.header(ExchangeType::IkeAuth, Direction::Request, id);
-        let (path, size) = (introduced.path, ctx.settings.fragment_size);
+        let (path, nat, size) = (introduced.path, introduced.nat, ctx.settings.fragment_size);
         // A session that goes on says by its ticket which SA is void.
         let is_sole = introduced.errand.is_sole && introduced.kept.is_none();
+        let is_eap_only = introduced.kept.is_none() && await_eap::is_alone(profile);
         let sealed = introduced.channel.seal(&header, path, size, ctx.rng, |chain| {
             ours.write(chain)?;
             if is_sole {
                 chain.plain(NotifyType::InitialContact)?;
+            }
+            if is_eap_only {
+                chain.plain(NotifyType::EapOnlyAuthentication)?;
             }
             if let Some(wishes) = wishes {
                 chain.push(&Payload::Configuration(wishes))?;
@@ -145,6 +153,9 @@ impl AwaitAuth {
             chain.push(&Payload::Sa(child.sa.clone()))?;
             chain.push(&Payload::TsI(child.local_ts.clone()))?;
             chain.push(&Payload::TsR(child.remote_ts.clone()))?;
+            if profile.mobility.is_allowed {
+                mobike::offer(chain, path, nat)?;
+            }
             if profile.resumes { chain.plain(NotifyType::TicketRequest) } else { Ok(()) }
         });
         let datagrams = match sealed {
@@ -183,26 +194,56 @@ impl AwaitAuth {
         let opened = channel.check(message, outside)?;
         let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
         channel.window.responded();
+        if introduced.kept.is_none() && await_eap::credentials(&self.connection.profile).is_some() {
+            self.begin_eap(ctx, names, &verified, effects);
+            return Ok(());
+        }
         match self.believe(ctx, &verified) {
-            Ok((proof, response)) => match self.elsewhere(ctx, &response) {
-                Answered::Here => self.establish(ctx, names, proof, &response, effects),
-                Answered::Nowhere => {
-                    let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
-                    fail(ctx, names, &self.connection, &refusal);
-                    self.leave(ctx, names, proof, &response.chain, effects);
-                }
-                Answered::Elsewhere(to) => {
-                    let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
-                    ctx.tell(names.id, News::Sent { exchange, from, to });
-                    self.leave(ctx, names, proof, &response.chain, effects);
-                }
-            },
+            Ok((proof, response)) => self.conclude(ctx, names, proof, &response, effects),
             Err(refusal) => {
                 self.give_up(ctx, names, &refusal, effects);
                 effects.is_gone = true;
             }
         }
         Ok(())
+    }
+
+    /// The responder is believed, whose last response this is.
+    pub(crate) fn conclude(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        proof: PeerAuthenticated,
+        response: &Response<'_>,
+        effects: &mut Effects,
+    ) {
+        match self.elsewhere(ctx, response) {
+            Answered::Here => self.establish(ctx, names, proof, response, effects),
+            Answered::Nowhere => {
+                let refusal = Refusal::new(Failure::PeerRefused, NotifyType::Redirect.label());
+                fail(ctx, names, &self.connection, &refusal);
+                self.leave(ctx, names, proof, &response.chain, effects);
+            }
+            Answered::Elsewhere(to) => {
+                let (exchange, from) = (ExchangeType::IkeAuth, self.path.remote);
+                ctx.tell(names.id, News::Sent { exchange, from, to });
+                self.leave(ctx, names, proof, &response.chain, effects);
+            }
+        }
+    }
+
+    /// Everything, for the state that goes on.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            connection: Arc::clone(&self.connection),
+            path: self.path,
+            local: Arc::clone(&self.local),
+            local_id: self.local_id.clone(),
+            begun_on: self.begun_on,
+            errand: self.errand.clone(),
+            made_at: self.made_at,
+            offer: self.offer.take(),
+        }
     }
 
     /// Believes the responder, or says why not.
@@ -237,15 +278,11 @@ impl AwaitAuth {
             }
         };
         let proof = proof.map_err(|error| Refusal::new(error.failure(), error.to_string()))?;
-        let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
-            .map_err(unreadable)?;
-        let given = reply.as_ref().map(addresses).unwrap_or_default();
-        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
-        Ok((proof, Response { chain, given, child }))
+        Ok((proof, Response::read(chain)?))
     }
 
     /// What a response of a gateway that has proved who it is makes of the SA (`RFC 5685 §6`).
-    fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
+    pub(crate) fn elsewhere(&self, ctx: &mut Context<'_>, response: &Response<'_>) -> Answered {
         let Some(notify) = response.chain.notify(NotifyType::Redirect) else { return Answered::Here };
         match client::read(&notify, None) {
             Ok(to) if ctx.settings.follows_redirects => Answered::Elsewhere(to),
@@ -261,7 +298,12 @@ impl AwaitAuth {
         }
     }
 
-    fn misdirected(&self, ctx: &mut Context<'_>, reason: RedirectRefusal, to: Option<GatewayAddress>) {
+    pub(crate) fn misdirected(
+        &self,
+        ctx: &mut Context<'_>,
+        reason: RedirectRefusal,
+        to: Option<GatewayAddress>,
+    ) {
         let connection = Some(self.connection.profile.name.clone());
         ctx.misdirected(reason, Misdirected { connection, from: self.path.remote, to });
     }
@@ -323,6 +365,7 @@ impl AwaitAuth {
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
+        sa.become_mobile(ctx, &response.chain);
         ctx.tell(names.id, News::Up);
         ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
         let label = sa.label(names);
@@ -355,14 +398,16 @@ impl AwaitAuth {
             }
         };
         match completed {
-            Ok((child, mut install)) => {
-                install.own_addresses.clone_from(&response.given);
-                sa.adopt(ctx, names, child, install);
-            }
+            Ok((child, install)) => sa.adopt(ctx, names, child, install),
             Err(refusal) => ctx.refuse_child(label, refusal),
         }
         sa.wake(ctx, names, effects);
         effects.next = Some(State::Established(Box::new(sa)));
+    }
+
+    /// Who we have said we are.
+    pub(crate) const fn local_id(&self) -> &Id<'static> {
+        &self.local_id
     }
 
     /// Gives back what was reserved.
@@ -378,9 +423,15 @@ impl AwaitAuth {
         self.offer.as_deref().map(|(_, request)| request.inbound)
     }
 
-    fn give_up(&mut self, ctx: &mut Context<'_>, names: Names, refusal: &Refusal, effects: &mut Effects) {
+    pub(crate) fn give_up(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        refusal: &Refusal,
+        effects: &mut Effects,
+    ) {
         // RFC 7296 §2.21.2: the peer thinks that the SA is up, and is told that it is not.
-        if refusal.failure != Failure::PeerRefused
+        if !matches!(refusal.failure, Failure::PeerRefused | Failure::Eap)
             && let Some((introduced, _)) = self.offer.as_deref_mut()
             && let Some(id) = introduced.channel.window.next()
         {
@@ -443,7 +494,7 @@ impl AwaitAuth {
 }
 
 /// What a response is about.
-enum Answered {
+pub(crate) enum Answered {
     /// The SA that was asked for.
     Here,
     /// There is none, and it is not said where one could be had.
@@ -453,10 +504,20 @@ enum Answered {
 }
 
 /// What is in a response.
-struct Response<'a> {
+pub(crate) struct Response<'a> {
     chain: Chain<'a>,
     given: Vec<IpAddr>,
     child: Option<ChildPayloads>,
+}
+
+impl<'a> Response<'a> {
+    pub(crate) fn read(chain: Chain<'a>) -> Result<Self, Refusal> {
+        let reply = payloads::optional(&chain, PayloadType::Configuration, Configuration::decode)
+            .map_err(unreadable)?;
+        let given = reply.as_ref().map(addresses).unwrap_or_default();
+        let child = ChildPayloads::read(&chain).map_err(unreadable)?;
+        Ok(Self { chain, given, child })
+    }
 }
 
 /// What we offer to protect: as a client that gets an address, everything.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::crypto::kex::KeyExchange;
 use crate::gateway::GatewayAddress;
 use crate::ike::client::{self, News};
-use crate::ike::config::Connection;
+use crate::ike::config::{Connection, Profile};
 use crate::ike::event::{Discard, Event, Failure, RedirectRefusal};
 use crate::ike::io::{NAT_T_PORT, Path};
 use crate::ike::message::Channel;
@@ -306,7 +306,7 @@ impl AwaitInit {
         };
         let encapsulation = ctx.settings.encapsulation;
         let nat = Nat::detect(chain, names.spi_i, Some(spi_r), path, encapsulation);
-        let path = after_nat_detection(path, nat);
+        let path = after_nat_detection(path, nat, &self.connection.profile);
         let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(1)));
         channel.fragments = chain.notify(NotifyType::FragmentationSupported).is_some();
         names.spi_r = Some(spi_r);
@@ -378,8 +378,9 @@ impl AwaitInit {
 }
 
 /// Where an exchange goes on once it is known where there are NATs.
-pub(crate) fn after_nat_detection(mut path: Path, nat: Nat) -> Path {
-    if nat.is_encapsulated {
+pub(crate) fn after_nat_detection(mut path: Path, nat: Nat, profile: &Profile) -> Path {
+    // RFC 4555 §3.3: whoever may meet a NAT elsewhere is on the ports for it already.
+    if nat.is_encapsulated || (profile.mobility.is_allowed && nat.is_supported) {
         // RFC 7296 §2.23: from here on between the ports that NATs leave alone.
         path.local.set_port(NAT_T_PORT);
         if path.remote.port() == IKE_PORT {
@@ -432,6 +433,7 @@ pub(crate) fn half_open(
         is_resumed: false,
         is_peer_behind_nat: false,
         are_we_behind_nat: false,
+        is_mobile: false,
         addresses: Vec::new(),
         children: Vec::new(),
     }

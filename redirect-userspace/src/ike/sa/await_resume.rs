@@ -274,7 +274,7 @@ impl AwaitResume {
         let introduced = Introduced {
             connection: Arc::clone(&self.connection),
             begun_on: self.path,
-            path: after_nat_detection(path, nat),
+            path: after_nat_detection(path, nat, &self.connection.profile),
             nat,
             suite: kept.suite,
             channel,

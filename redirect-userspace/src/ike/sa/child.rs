@@ -348,7 +348,8 @@ impl Made {
         let lifetimes = ground.profile.lifetimes;
         let rekey_at = lifetimes.child.map(|lifetime| now + jittered(ctx, lifetime));
         let expires_at = lifetimes.child.map(|lifetime| now + lifetime + lifetimes.grace);
-        let own_addresses = Vec::new();
+        // Those of a Child SA that is replaced go with it.
+        let own_addresses = ground.given.to_vec();
         let install = InstallChild {
             inbound: self.inbound,
             outbound: self.outbound,
@@ -365,6 +366,7 @@ impl Made {
             // other side goes on with the old one until that is deleted.
             is_outbound: self.is_initiator || self.replaces.is_none(),
             own_addresses,
+            session: None,
         };
         let child = Child {
             inbound: self.inbound,

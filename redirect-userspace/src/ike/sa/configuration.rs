@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use crate::ike::aaa::Grants;
 use crate::ike::config::Profile;
 use crate::ike::event::Failure;
 use crate::ike::lease::{Former, Lease, LeaseRequest};
@@ -28,7 +29,7 @@ pub(crate) fn give(
     ctx: &mut Context<'_>,
     profile: &Profile,
     holder: &[u8],
-    request: &Configuration<'_>,
+    (request, grants): (&Configuration<'_>, &Grants),
     takes_over: bool,
     former: &[Former],
 ) -> Result<Given, Refusal> {
@@ -43,6 +44,12 @@ pub(crate) fn give(
             continue;
         };
         is_asked = true;
+        let granted = if is_ipv6 { grants.ipv6.map(IpAddr::V6) } else { grants.ipv4.map(IpAddr::V4) };
+        if let Some(lease) = granted.and_then(|address| ctx.leases.claim(holder, address)) {
+            attributes.push(address(lease.address));
+            given.leases.push(lease);
+            continue;
+        }
         let wanted = wanted(asked);
         // RFC 5723 §5, note 5: the one it had, unless it asks for another one.
         let is_former = |former: &&Former| {
@@ -58,6 +65,9 @@ pub(crate) fn give(
     }
     if is_asked && given.leases.is_empty() {
         let detail = match profile.pools.as_slice() {
+            [] if grants.ipv4.is_some() || grants.ipv6.is_some() => {
+                "somebody else has the address that was granted".to_owned()
+            }
             [] => format!("profile {} has no pools", profile.name),
             pools => {
                 let pools: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();
@@ -69,7 +79,7 @@ pub(crate) fn give(
     let asks = |kind: AttributeType| request.attributes.iter().any(|attribute| attribute.kind() == kind);
     let guidance = &profile.guidance;
     // RFC 7296 §3.15: a reply has nothing that was not asked for.
-    for server in &guidance.dns {
+    for server in guidance.dns.iter().chain(&grants.dns) {
         match server {
             IpAddr::V4(server) if asks(AttributeType::Ip4Dns) => {
                 attributes.push(Attribute::Ip4Dns(Some(*server)));

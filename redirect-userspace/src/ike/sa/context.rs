@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::crypto::Provider;
 use crate::gateway::GatewayAddress;
+use crate::ike::authn::eap::{Guesses, MethodContext};
 use crate::ike::client::News;
 use crate::ike::config::{Name, Settings};
 use crate::ike::event::{Counters, Event, Failure, RedirectRefusal, SaLabel};
@@ -35,10 +36,16 @@ pub(crate) struct Context<'a> {
     pub(crate) news: &'a mut Vec<(SaId, News)>,
     pub(crate) spis: &'a mut Spis,
     pub(crate) tickets: &'a mut Tickets,
+    pub(crate) guesses: &'a mut Guesses,
     pub(crate) out: &'a mut Outbox<Output>,
 }
 
 impl Context<'_> {
+    /// What an EAP method may use of it.
+    pub(crate) const fn of_method(&mut self) -> MethodContext<'_> {
+        MethodContext { now: self.now, rng: self.rng, guesses: self.guesses }
+    }
+
     /// Says that somebody did not get an IKE SA, unless that was said a moment ago.
     pub(crate) fn refuse(&mut self, peer: SocketAddr, refusal: Refusal) {
         self.counters.failure(refusal.failure);

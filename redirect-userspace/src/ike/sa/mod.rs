@@ -18,18 +18,22 @@
 //! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
 //!                                │                  │ ◀── cookie: again; redirect: gone; no: AwaitInit
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
-//!                  ┌─────────────┤                  │
-//!               Refused     Established ◀───────────┘
+//!                  ┌─────────────┤                  ├──── EAP: AwaitEap ── IKE_AUTH requests ──▶
+//!                  │        AnsweredEap: EAP        │              │
+//!                  ├─────────────┤                  │              │
+//!               Refused     Established ◀───────────┴──────────────┘
 //!                                │  CREATE_CHILD_SA, INFORMATIONAL, either way
 //!                               gone
 //! ```
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2` to `§1.5`, `§2`.
+//! `RFC 7296 §1.2` to `§1.5`, `§2`, with EAP `§2.16`.
 
 pub(crate) mod answered;
+pub(crate) mod answered_eap;
 pub(crate) mod await_auth;
+pub(crate) mod await_eap;
 pub(crate) mod await_init;
 pub(crate) mod await_resume;
 pub(crate) mod child;
@@ -44,6 +48,7 @@ pub(crate) mod payloads;
 pub(crate) mod peer;
 pub(crate) mod proof;
 pub(crate) mod resumption;
+pub(crate) mod session;
 pub(crate) mod suite;
 pub(crate) mod wallet;
 pub(crate) mod window;
@@ -51,11 +56,14 @@ pub(crate) mod window;
 use std::num::NonZeroU64;
 
 use self::answered::{Answered, Refused};
+use self::answered_eap::AnsweredEap;
 use self::await_auth::AwaitAuth;
+use self::await_eap::AwaitEap;
 use self::await_init::AwaitInit;
 use self::await_resume::AwaitResume;
 use self::context::Context;
 use self::established::{Belongings, Established, Estate};
+use super::aaa::AaaAnswer;
 use super::client::News;
 use super::event::{CloseReason, Discard};
 use super::io::{Output, Path, SaId};
@@ -108,6 +116,8 @@ pub(crate) struct IkeSa {
 pub(crate) enum State {
     /// IKE_SA_INIT is answered: the IKE_AUTH request.
     Answered(Box<Answered>),
+    /// IKE_AUTH has begun, with EAP: the next request of it, or what a server says to the last one.
+    AnsweredEap(Box<AnsweredEap>),
     /// IKE_AUTH is answered with a refusal: nothing but repetitions of the request.
     Refused(Box<Refused>),
     /// The IKE_SA_INIT response.
@@ -116,6 +126,8 @@ pub(crate) enum State {
     AwaitResume(Box<AwaitResume>),
     /// The IKE_AUTH response.
     AwaitAuth(Box<AwaitAuth>),
+    /// A further IKE_AUTH response, while we prove by EAP who we are.
+    AwaitEap(Box<AwaitEap>),
     /// Whatever either side wants.
     Established(Box<Established>),
 }
@@ -171,14 +183,26 @@ impl IkeSa {
         let names = &mut self.names;
         let result = match &mut self.state {
             State::Answered(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
+            State::AnsweredEap(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
             State::Refused(state) => state.datagram(ctx, path, message, outside),
             State::AwaitInit(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
             State::AwaitResume(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
             State::AwaitAuth(state) => state.datagram(ctx, *names, message, outside, &mut effects),
+            State::AwaitEap(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::Established(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
         };
         if let Err(discard) = result {
             ctx.counters.discard(discard);
+        }
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// A server has said something about the client.
+    pub(crate) fn advised(&mut self, ctx: &mut Context<'_>, answer: AaaAnswer) -> Effects {
+        let mut effects = Effects::default();
+        if let State::AnsweredEap(state) = &mut self.state {
+            state.advised(ctx, self.names, answer, &mut effects);
         }
         self.settle(&mut effects);
         effects
@@ -189,10 +213,12 @@ impl IkeSa {
         let mut effects = Effects::default();
         match &mut self.state {
             State::Answered(state) => state.timeout(ctx, &mut effects),
+            State::AnsweredEap(state) => state.timeout(ctx, &mut effects),
             State::Refused(state) => effects.is_gone = state.expires_at <= ctx.now.mono,
             State::AwaitInit(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitResume(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitAuth(state) => state.timeout(ctx, self.names, &mut effects),
+            State::AwaitEap(state) => state.auth.timeout(ctx, self.names, &mut effects),
             State::Established(state) => state.timeout(ctx, self.names, &mut effects),
         }
         self.settle(&mut effects);
@@ -209,10 +235,14 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match &self.state {
             State::Answered(state) => Some(Deadline { at: state.expires_at, why: "a half-open SA ends" }),
+            State::AnsweredEap(state) => {
+                Some(Deadline { at: state.expires_at(), why: "a half-open SA ends" })
+            }
             State::Refused(state) => Some(Deadline { at: state.expires_at, why: "a refused SA ends" }),
             State::AwaitInit(state) => state.deadline(),
             State::AwaitResume(state) => state.deadline(),
             State::AwaitAuth(state) => state.deadline(),
+            State::AwaitEap(state) => state.auth.deadline(),
             State::Established(state) => state.deadline(),
         }
     }
@@ -221,10 +251,12 @@ impl IkeSa {
     pub(crate) const fn remote(&self) -> std::net::SocketAddr {
         match &self.state {
             State::Answered(state) => state.path.remote,
+            State::AnsweredEap(state) => state.path().remote,
             State::Refused(state) => state.path.remote,
             State::AwaitInit(state) => state.remote(),
             State::AwaitResume(state) => state.remote(),
             State::AwaitAuth(state) => state.remote(),
+            State::AwaitEap(state) => state.auth.remote(),
             State::Established(state) => state.path().remote,
         }
     }
@@ -234,10 +266,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => Some(state.path().local.ip()),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => None,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => None,
         }
     }
 
@@ -246,10 +280,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => Some(state.peer()),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => None,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => None,
         }
     }
 
@@ -258,10 +294,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => state.is_remnant(),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => false,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => false,
         }
     }
 
@@ -270,10 +308,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => state.is_adrift(),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => false,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => false,
         }
     }
 
@@ -282,10 +322,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => state.may_be_sent_away(),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => false,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => false,
         }
     }
 
@@ -294,10 +336,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => state.addresses(),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => Vec::new(),
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => Vec::new(),
         }
     }
 
@@ -306,10 +350,12 @@ impl IkeSa {
         match &self.state {
             State::Established(state) => Some(state.belongings()),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => None,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => None,
         }
     }
 
@@ -317,10 +363,12 @@ impl IkeSa {
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => true,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => true,
             State::Established(_) => false,
         }
     }
@@ -335,10 +383,12 @@ impl IkeSa {
         match &mut self.state {
             State::Established(state) => Some(state),
             State::Answered(_)
+            | State::AnsweredEap(_)
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
-            | State::AwaitAuth(_) => None,
+            | State::AwaitAuth(_)
+            | State::AwaitEap(_) => None,
         }
     }
 
@@ -347,6 +397,10 @@ impl IkeSa {
         match &mut self.state {
             // Whatever the peer has made beside it is in the table on its own.
             State::Established(state) => state.shut(ctx, self.names, reason, &mut Effects::default()),
+            State::AwaitEap(state) => {
+                state.auth.release(ctx);
+                ctx.tell(self.names.id, News::Closed(reason));
+            }
             State::AwaitAuth(state) => {
                 state.release(ctx);
                 ctx.tell(self.names.id, News::Closed(reason));
@@ -356,6 +410,7 @@ impl IkeSa {
                 ctx.tell(self.names.id, News::Closed(reason));
             }
             State::AwaitInit(_) => ctx.tell(self.names.id, News::Closed(reason)),
+            State::AnsweredEap(state) => state.abandon(ctx),
             State::Answered(_) | State::Refused(_) => {}
         }
     }
@@ -364,10 +419,12 @@ impl IkeSa {
     pub(crate) fn snapshot(&self, now: crate::time::Now) -> Option<SaSnapshot> {
         match &self.state {
             State::Answered(state) => Some(state.snapshot(self.names, now)),
+            State::AnsweredEap(state) => Some(state.snapshot(self.names, now)),
             State::Refused(_) => None,
             State::AwaitInit(state) => Some(state.snapshot(self.names, now)),
             State::AwaitResume(state) => Some(state.snapshot(self.names, now)),
             State::AwaitAuth(state) => Some(state.snapshot(self.names, now)),
+            State::AwaitEap(state) => Some(state.auth.snapshot(self.names, now)),
             State::Established(state) => state.snapshot(self.names, now),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Nat {
     pub(crate) before_us: bool,
     /// Whether ESP goes through UDP.
     pub(crate) is_encapsulated: bool,
+    /// Whether the peer has sent hashes: without them there is no NAT traversal.
+    pub(crate) is_supported: bool,
 }
 
 /// SHA-1 of SPIs, address and port.
@@ -60,7 +62,7 @@ impl Nat {
         let Some(destination_fits) = destination.filter(|_| sources) else { return Self::default() };
         let (before_peer, before_us) = (!source_fits, !destination_fits);
         let is_encapsulated = before_peer || before_us || encapsulation == Encapsulation::Always;
-        Self { before_peer, before_us, is_encapsulated }
+        Self { before_peer, before_us, is_encapsulated, is_supported: true }
     }
 }
 
@@ -74,12 +76,42 @@ pub(crate) fn announce(
     encapsulation: Encapsulation,
     rng: &mut Rng,
 ) -> Result<(), EncodeError> {
-    let source = match encapsulation {
-        Encapsulation::BehindNat => hash(spi_i, spi_r, path.local),
-        Encapsulation::Always => rng.array(),
-    };
-    chain.notify(&NotifyContent::NatDetectionSource(source))?;
-    chain.notify(&NotifyContent::NatDetectionDestination(hash(spi_i, spi_r, path.remote)))
+    Hashes::new(spi_i, spi_r, path, encapsulation, rng).write(chain)
+}
+
+/// The hashes of a message of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashes {
+    source: [u8; HASH_LENGTH],
+    destination: [u8; HASH_LENGTH],
+}
+
+impl Hashes {
+    /// Those of a message on this path.
+    pub(crate) fn new(
+        spi_i: SpiI,
+        spi_r: Option<SpiR>,
+        path: Path,
+        encapsulation: Encapsulation,
+        rng: &mut Rng,
+    ) -> Self {
+        let source = match encapsulation {
+            Encapsulation::BehindNat => hash(spi_i, spi_r, path.local),
+            Encapsulation::Always => rng.array(),
+        };
+        Self { source, destination: hash(spi_i, spi_r, path.remote) }
+    }
+
+    /// Appends them.
+    pub(crate) fn write(&self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        chain.notify(&NotifyContent::NatDetectionSource(self.source))?;
+        chain.notify(&NotifyContent::NatDetectionDestination(self.destination))
+    }
+}
+
+/// As what the sender of a message has seen us: the hash of our address, if there is one.
+pub(crate) fn seen_as(chain: &Chain<'_>) -> Option<[u8; HASH_LENGTH]> {
+    chain.notify(NotifyType::NatDetectionDestination)?.data.try_into().ok()
 }
 
 #[cfg(test)]
@@ -128,6 +160,7 @@ mod tests {
             before_peer,
             before_us,
             is_encapsulated: before_peer || before_us,
+            is_supported: true,
         };
 
         assert_eq!(seen("192.0.2.1:500", "10.0.0.2:500"), nat(false, false));

@@ -40,8 +40,8 @@ impl Peer {
 
     /// What a peer who has just proved who it is with its credentials begins with.
     pub(crate) fn basis(proof: &PeerAuthenticated, now: UnixTime) -> Basis {
-        let valid_until = proof.certificate().map(|certificate| certificate.not_after);
-        Basis { authenticated_at: now, means: proof.means(), valid_until, eap_identity: None }
+        let eap_identity = proof.user().map(|name| name.as_ref().into());
+        Basis { authenticated_at: now, means: proof.means(), valid_until: proof.valid_until(), eap_identity }
     }
 
     /// The SA for people.

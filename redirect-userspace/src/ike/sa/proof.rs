@@ -11,6 +11,8 @@ use crate::codec::{DecodeError, Writer};
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::crypto::{Legacy, Provider};
+use crate::ike::authn::eap::proof::{EapEvidence, Passed};
+use crate::ike::authn::eap::{self, Msk};
 use crate::ike::authn::resumed::{self, Reading};
 use crate::ike::authn::{
     self, Authenticator, Evidence, PeerAuthenticated, Refusal as AuthnRefusal, SignedOctets,
@@ -153,6 +155,39 @@ pub(crate) fn confirm_resumed(
     resumed::confirm(profile, expected, exchange.key(side), evidence)
 }
 
+/// Believes a client after EAP, or says why not. `id_body` is that of its IDi.
+pub(crate) fn accept_eap(
+    exchange: &Exchange<'_>,
+    profile: &Arc<Profile>,
+    passed: Passed,
+    (id_body, auth): (&[u8], &Auth<'_>),
+    keys: Option<&Msk>,
+) -> Result<PeerAuthenticated, AuthnRefusal> {
+    let side = OriginalRole::Initiator;
+    let (provider, octets) = (exchange.provider, exchange.octets(side, id_body));
+    let evidence = EapEvidence { provider, keys, own: exchange.key(side), octets: &octets, auth };
+    eap::proof::client(profile, passed, &evidence)
+}
+
+/// Whether a gateway knows the key of EAP, and, if nothing else was proved of it before, who it is by
+/// that.
+pub(crate) fn confirm_eap(
+    exchange: &Exchange<'_>,
+    profile: &Arc<Profile>,
+    before: Option<PeerAuthenticated>,
+    (id_body, auth): (&[u8], &Auth<'_>),
+    keys: Option<&Msk>,
+) -> Result<PeerAuthenticated, AuthnRefusal> {
+    let side = OriginalRole::Responder;
+    let (provider, octets) = (exchange.provider, exchange.octets(side, id_body));
+    let evidence = EapEvidence { provider, keys, own: exchange.key(side), octets: &octets, auth };
+    match before {
+        Some(proof) if evidence.is_right() => Ok(proof),
+        Some(proof) => Err(AuthnRefusal::EapKey { identity: Arc::clone(proof.shown()) }),
+        None => eap::proof::gateway(profile, &evidence),
+    }
+}
+
 /// What we say of ourselves.
 #[derive(Debug)]
 pub(crate) struct Introduction<'a> {
@@ -161,7 +196,10 @@ pub(crate) struct Introduction<'a> {
     certificates: Vec<Cert<'a>>,
     /// Whose certificates would convince us.
     request: Option<CertRequest<'static>>,
-    auth: Auth<'static>,
+    /// The proof; with EAP, a client has none yet, and a gateway may not.
+    auth: Option<Auth<'static>>,
+    /// Whether everything but the proof was said before.
+    is_known: bool,
     /// Who we are, for people.
     pub(crate) shown: Arc<str>,
 }
@@ -195,7 +233,7 @@ impl<'a> Introduction<'a> {
         let auth = resumed::prove(exchange.key(side), &octets, reading);
         let shown = Shown(&id).to_string().into();
         // RFC 5723 §4.3.3: without certificates.
-        Self { side, id, certificates: Vec::new(), request: None, auth, shown }
+        Self { side, id, certificates: Vec::new(), request: None, auth: Some(auth), is_known: false, shown }
     }
 
     fn new(
@@ -213,7 +251,46 @@ impl<'a> Introduction<'a> {
         let auth = exchange.authenticator().prove(&authentication.local, &octets)?;
         let shown = Shown(&id).to_string().into();
         let certificates = authn::certificates(&authentication.local);
-        Ok(Self { side, id, certificates, request, auth, shown })
+        Ok(Self { side, id, certificates, request, auth: Some(auth), is_known: false, shown })
+    }
+
+    /// The gateway's, to a client that wants EAP. With `is_bare` it proves nothing yet (`RFC 5998 §3`).
+    pub(crate) fn welcome(
+        exchange: &Exchange<'_>,
+        profile: &'a Profile,
+        asked: Option<&Id<'_>>,
+        is_bare: bool,
+    ) -> Result<Self, AuthnRefusal> {
+        if !is_bare {
+            return Self::new(exchange, profile, OriginalRole::Responder, asked, None);
+        }
+        let id = authn::own_id(&profile.authentication, asked, exchange.local);
+        Ok(Self::unproved(OriginalRole::Responder, id, None))
+    }
+
+    /// The client's that wants EAP.
+    pub(crate) fn ask_for_eap(exchange: &Exchange<'_>, profile: &'a Profile) -> Self {
+        let id = authn::own_id(&profile.authentication, None, exchange.local);
+        Self::unproved(OriginalRole::Initiator, id, authn::request([profile]))
+    }
+
+    fn unproved(side: OriginalRole, id: Id<'static>, request: Option<CertRequest<'static>>) -> Self {
+        let shown = Shown(&id).to_string().into();
+        Self { side, id, certificates: Vec::new(), request, auth: None, is_known: false, shown }
+    }
+
+    /// Either side's after EAP: the proof alone.
+    pub(crate) fn after_eap(
+        exchange: &Exchange<'_>,
+        side: OriginalRole,
+        id: Id<'static>,
+        keys: Option<&Msk>,
+    ) -> Self {
+        let mut body = Writer::new();
+        id.encode(&mut body);
+        let octets = exchange.octets(side, body.as_slice());
+        let auth = eap::proof::prove(exchange.provider, keys, exchange.key(side), &octets);
+        Self { auth: Some(auth), is_known: true, ..Self::unproved(side, id, None) }
     }
 
     /// Whether certificates go with it.
@@ -223,6 +300,9 @@ impl<'a> Introduction<'a> {
 
     /// Appends ID, certificates, what is asked for, and the proof.
     pub(crate) fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        if self.is_known {
+            return self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)));
+        }
         chain.push(&match self.side {
             OriginalRole::Initiator => Payload::IdI(self.id),
             OriginalRole::Responder => Payload::IdR(self.id),
@@ -233,6 +313,6 @@ impl<'a> Introduction<'a> {
         if let Some(request) = self.request {
             chain.push(&Payload::CertRequest(request))?;
         }
-        chain.push(&Payload::Auth(self.auth))
+        self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))
     }
 }

@@ -39,6 +39,11 @@ impl Resumption {
         let (proof, reading) =
             proof::confirm_resumed(exchange, OriginalRole::Initiator, profile, claimant, &ticket.initiator)
                 .map_err(refused)?;
+        // RFC 5723 §4.3.3: it is who it was, under the name that it has proved then.
+        let proof = match &ticket.basis.eap_identity {
+            Some(name) => proof.known_as(name, ticket.basis.valid_until),
+            None => proof,
+        };
         if let Some(asked) = claimant.asked().filter(|asked| **asked != ticket.responder) {
             let detail = format!("asks for {}, its ticket is of {}", Shown(asked), Shown(&ticket.responder));
             return Err(Refusal::new(Failure::OtherIdentity, detail));

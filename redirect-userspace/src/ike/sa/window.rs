@@ -162,6 +162,13 @@ impl Window {
         }
     }
 
+    /// The response is waited for as long as at the beginning.
+    pub(crate) fn hold_out(&mut self, now: Now, settings: &Retransmission) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.give_up_at = now.mono + settings.patience;
+        }
+    }
+
     /// The request that waits, for sending it on another path at once.
     pub(crate) fn outstanding(&self) -> &[Box<[u8]>] {
         self.waiting.as_ref().map(|waiting| &*waiting.datagrams).unwrap_or_default()

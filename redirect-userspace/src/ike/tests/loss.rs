@@ -14,7 +14,7 @@ const FEW: u64 = 9;
 const LONG: Duration = Duration::from_secs(300);
 
 /// Runs a scenario once for each datagram and fate, and checks what has come of it.
-fn each(
+pub(super) fn each(
     plan: impl Fn() -> Plan,
     begin: impl Fn(&mut Pair),
     act: impl Fn(&mut Pair),

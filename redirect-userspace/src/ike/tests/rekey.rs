@@ -231,3 +231,22 @@ fn an_ike_sa_that_was_replaced_and_that_nobody_deletes_is_deleted_by_us() {
     assert_eq!(pair.closed(End::Gateway), [], "the session goes on");
     drop((delete, client));
 }
+
+#[test]
+fn a_client_keeps_its_addresses_whoever_replaces_its_child_sa() {
+    for end in ENDS {
+        let mut pair = opened();
+        let given = sole(&pair, End::Client).addresses;
+        assert_eq!(given.len(), 1);
+        rekey_child(&mut pair, end);
+        pair.settle();
+        rekey_ike(&mut pair, end);
+        pair.settle();
+        rekey_child(&mut pair, end);
+        pair.settle();
+
+        let child = pair.client.plane.values().next().unwrap();
+        assert_eq!(child.own_addresses, given, "{end:?}");
+        assert!(pair.gateway.plane.values().all(|child| child.own_addresses.is_empty()));
+    }
+}

@@ -65,6 +65,7 @@ pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
     out.u8(match means {
         Means::SharedKey => SHARED_KEY,
         Means::Signature => SIGNATURE,
+        Means::Eap => EAP,
     });
     let mut fits = short(out, issuer.as_bytes()) & short(out, profile.as_str().as_bytes());
     fits &= short(out, key.expose());
@@ -125,6 +126,7 @@ pub(super) fn decode(octets: &[u8]) -> Result<Ticket, DecodeError> {
     let means = match reader.u8("means in a ticket")? {
         SHARED_KEY => Means::SharedKey,
         SIGNATURE => Means::Signature,
+        EAP => Means::Eap,
         other => return Err(DecodeError::Value { what: "means in a ticket", value: other.into() }),
     };
     let issuer: Arc<str> = text(take_short(&mut reader)?, "issuer in a ticket")?.into();
@@ -234,3 +236,4 @@ pub(super) const MAX: usize = MAX_LENGTH + 1_536;
 
 const SHARED_KEY: u8 = 1;
 const SIGNATURE: u8 = 2;
+const EAP: u8 = 3;

@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Input, Output};
 use crate::config::{Config, Mode, vips_to_map};
+use crate::control::IkeFigures;
 use crate::control::{CoreRequest, GatewayRedirects, LlgView, RedirectView, Snapshot};
 use crate::fastpath::guard::BEAT;
 use crate::fastpath::{Counters, FastPath as _};
+use crate::ike::CookieKeys;
 use crate::machine::{Machine as _, Outbox};
 use crate::telemetry::{DisarmReason, Event, StopReason, Telemetry};
 
@@ -26,11 +28,13 @@ use crate::runtime::signals::{Request, Signals};
 use self::aim::Aim;
 use self::drain::Draining;
 use self::elected::{Elections, spoken};
+use self::gate::Gate;
 use self::leaving::Elsewhere;
 
 mod aim;
 mod drain;
 mod elected;
+mod gate;
 mod interfaces;
 mod leaving;
 mod reload;
@@ -68,6 +72,7 @@ pub(super) struct Core {
     /// Where the gateway sends clients: as the fast path does.
     aim: Aim,
     elsewhere: Elsewhere,
+    gate: Gate,
     /// While this node loses its clients.
     draining: Option<Draining>,
     /// Whether the operator drains a node that is in no elected cluster.
@@ -90,9 +95,10 @@ impl Core {
     ) -> Result<Self, (anyhow::Error, Telemetry)> {
         let loaded = random().and_then(|mut rng| {
             let multiplier = rng.u64();
-            Ok((Paths::load(&config, multiplier)?, multiplier, rng))
+            let gate = Gate::new(clock.now(), CookieKeys::new(clock.now(), &mut rng));
+            Ok((Paths::load(&config, multiplier)?, multiplier, gate, rng))
         });
-        let (paths, multiplier, rng) = match loaded {
+        let (paths, multiplier, gate, rng) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 crate::fastpath::xdp::unpin(&config.runtime.bpf_pin);
@@ -116,6 +122,7 @@ impl Core {
             gateway: None,
             aim: Aim::new(multiplier),
             elsewhere: Elsewhere::default(),
+            gate,
             draining: None,
             is_drained_alone: false,
             is_stopping: false,
@@ -146,7 +153,7 @@ impl Core {
         }
         // Whoever is sent here by the others finds somebody.
         if let Some(ike) = &self.config.ike {
-            let gateway = Gateway::start(ike, self.clock)?;
+            let gateway = Gateway::start(ike, self.clock, &self.gate.keys())?;
             self.paths.set_keep(gateway.keep());
             self.gateway = Some(gateway);
         }
@@ -234,6 +241,7 @@ impl Core {
             speaker.beat();
         }
         self.count()?;
+        self.tend_gate()?;
         if beats.is_multiple_of(BEATS_PER_SAMPLE) {
             self.tend()?;
         }
@@ -299,12 +307,21 @@ impl Core {
             llg: LlgView::from(&cluster),
             at: now.wall,
             standby: self.standby_views(),
-            ike: self.gateway.as_ref().map(Gateway::figures),
+            ike: self.ike_figures()?,
             drain: self.drain_status(),
         };
         self.aim(&cluster);
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
+    }
+
+    /// Everything that is counted of the gateway.
+    fn ike_figures(&self) -> Result<Option<IkeFigures>> {
+        let Some(gateway) = &self.gateway else { return Ok(None) };
+        let mut figures = gateway.figures();
+        let counts = self.paths.gate_counts()?;
+        (figures.gate_asked, figures.gate_good) = (counts.asked, counts.good);
+        Ok(Some(figures))
     }
 
     /// Sockets answer where an interface could not take the program, or where none was named. Where

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::{SockaddrStorage, setsockopt, sockopt};
 
 use super::worker::{Door, Order};
 use crate::gateway::{Fqdn, GatewayAddress};
-use crate::ike::{Request, Way};
+use crate::ike::{NAT_T_PORT, Request, Way};
+use crate::net::ike::Port;
+use crate::net::rules::MARK;
 
 /// Answers one worker's questions, without keeping it waiting.
 #[derive(Debug)]
@@ -53,16 +55,28 @@ impl Locator {
     }
 
     fn answer(&self, request: Request, hosts: &[IpAddr]) {
-        let own = if hosts.is_empty() { Vec::new() } else { own_addresses() };
-        let way = |remote: &IpAddr| {
-            // The system would not always talk to itself from the address that it talks to.
-            let is_own = own.contains(remote);
-            let local = if is_own { *remote } else { local_address((*remote, ANY_PORT).into()).ok()? };
-            Some(Way { local, remote: *remote })
-        };
-        let ways = hosts.iter().filter_map(way).collect();
-        self.door.order(Order::Located(request, ways));
+        self.door.order(Order::Located(request, ways(hosts)));
     }
+
+    /// Finds the ways to peers that can be spoken to through these sockets.
+    pub(super) fn find_ways(&self, remotes: Vec<IpAddr>, ports: &[Port]) {
+        let mut ways = ways(&remotes);
+        let is_open = |way: &Way| ports.iter().any(|port| port.is_for((way.local, NAT_T_PORT).into()));
+        ways.retain(is_open);
+        self.door.order(Order::Ways(remotes, ways));
+    }
+}
+
+/// The ways to these addresses, as far as there are any.
+fn ways(hosts: &[IpAddr]) -> Vec<Way> {
+    let own = if hosts.is_empty() { Vec::new() } else { own_addresses() };
+    let way = |remote: &IpAddr| {
+        // The system would not always talk to itself from the address that it talks to.
+        let is_own = own.contains(remote);
+        let local = if is_own { *remote } else { local_address((*remote, ANY_PORT).into()).ok()? };
+        Some(Way { local, remote: *remote })
+    };
+    hosts.iter().filter_map(way).collect()
 }
 
 /// The addresses of a name, the preferred one first, each once.
@@ -105,6 +119,8 @@ pub(super) fn local_address(remote: SocketAddr) -> std::io::Result<IpAddr> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any)?;
+    // As the sockets of IKE are routed: not into a tunnel. Without the right to it, neither are they.
+    let _denied = setsockopt(&socket, sockopt::Mark, &MARK);
     // Sends nothing: it only asks for the route.
     socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())

@@ -33,10 +33,11 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools, Redirect,
-    Redirected, SaId, Selection, Shard,
+    Command, CookieKeys, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
+    Redirect, Redirected, SaId, Selection, Shard,
 };
 use crate::net::ike::{Port, Rank};
+use crate::net::routes::Changes;
 use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
@@ -75,6 +76,10 @@ impl Leases for SharedPools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lease(request)
     }
 
+    fn claim(&mut self, holder: &[u8], address: IpAddr) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).claim(holder, address)
+    }
+
     fn release(&mut self, lease: Lease) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).release(lease);
     }
@@ -104,7 +109,7 @@ impl Gateway {
     /// # Errors
     ///
     /// A port is in use, the TUN interface cannot be made, or the system has no room.
-    pub(super) fn start(config: &Ike, clock: Clock) -> Result<Self> {
+    pub(super) fn start(config: &Ike, clock: Clock, cookies: &CookieKeys) -> Result<Self> {
         let engine = &config.engine;
         let count = match engine.workers {
             Some(workers) => workers.get(),
@@ -141,13 +146,15 @@ impl Gateway {
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
-                .with_used_tickets(Box::new(tickets.clone()));
+                .with_used_tickets(Box::new(tickets.clone()))
+                .with_cookie_keys(clock.now(), cookies.clone());
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
                 ports: own,
                 plane,
+                changes: changes()?,
                 mailbox,
                 others: others(&doors, number.into()),
                 board: Arc::clone(&board),
@@ -371,6 +378,11 @@ impl Gateway {
         (number(ike), number(children))
     }
 
+    /// Whether a worker asks those for a cookie who would like an SA.
+    pub(super) fn wants_cookies(&self) -> bool {
+        self.workers.iter().any(|worker| worker.figures().asks_for_cookies)
+    }
+
     /// Everything that is counted.
     pub(super) fn figures(&self) -> IkeFigures {
         let mut figures = IkeFigures::default();
@@ -415,6 +427,11 @@ impl Keep for Doors {
             door.bring(path, datagram.payload);
         }
     }
+}
+
+/// What becomes of this machine's addresses and routes.
+fn changes() -> Result<Option<Changes>> {
+    Changes::subscribe().map(Some).context("subscribing to changes of addresses and routes")
 }
 
 /// The ways into all workers but this one.

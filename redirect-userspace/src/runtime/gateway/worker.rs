@@ -7,6 +7,7 @@
 //!   bounded.
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,7 @@ use crate::ike::{
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port, Rank};
+use crate::net::routes::Changes;
 use crate::runtime::clock::Clock;
 use crate::time::Now;
 
@@ -114,6 +116,8 @@ pub(super) enum Order {
     Targets(Arc<Targets>),
     /// A gateway was looked for.
     Located(Request, Vec<Way>),
+    /// The ways to these peers were looked for.
+    Ways(Vec<IpAddr>, Vec<Way>),
     /// Other addresses of the cluster than before are another node's.
     HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
@@ -139,6 +143,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    /// Whether whoever would like an SA is asked for a cookie.
+    pub(super) asks_for_cookies: bool,
 }
 
 /// What a worker works with.
@@ -148,6 +154,8 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
+    /// What becomes of this machine's addresses and routes.
+    pub(super) changes: Option<Changes>,
     /// What it is told, and the other workers.
     pub(super) mailbox: Mailbox,
     pub(super) others: Vec<Door>,
@@ -191,6 +199,9 @@ impl Worker {
         }
         if let Plane::Userspace(plane) = &parts.plane {
             epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
+        }
+        if let Some(changes) = &parts.changes {
+            epoll.add(changes, EpollEvent::new(watch, CHANGES)).context("watching addresses and routes")?;
         }
         let figures = Arc::new(Mutex::new(Figures::default()));
         let locator = Locator::new(door.clone());
@@ -320,6 +331,9 @@ impl Turn {
             }
             if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.send(&self.parts.ports);
+            }
+            if is_ready(CHANGES) && self.parts.changes.as_ref().is_some_and(Changes::take) {
+                self.step(now, Input::RoutesChanged);
             }
             if rings {
                 let _ = self.parts.mailbox.door.bell.read();
@@ -464,11 +478,14 @@ impl Turn {
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
-            Output::Move { inbound, path } => self.parts.plane.executor().redirect(inbound, path),
+            Output::Move { inbound, outer } => self.parts.plane.executor().redirect(inbound, outer),
             Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
+            Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
+            // No profile asks a server.
+            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
             Output::Event(event) => self.heard.push(event),
         }
     }
@@ -487,6 +504,7 @@ impl Turn {
         match order {
             Order::Configure(settings) => self.step(now, Input::Configure(settings)),
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
+            Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {
@@ -541,6 +559,7 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         true
@@ -551,6 +570,8 @@ impl Turn {
 const BELL: u64 = u64::MAX;
 /// The TUN queue's number.
 const TUNNELS: u64 = u64::MAX - 1;
+/// The number of what becomes of addresses and routes.
+const CHANGES: u64 = u64::MAX - 2;
 /// Events that are taken in at once: more than there are descriptors.
 const MAX_EVENTS: usize = 64;
 /// Batches read from one socket before the others have their turn.

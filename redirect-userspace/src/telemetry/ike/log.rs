@@ -116,6 +116,9 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
             );
         }
         IkeEvent::Moved { sa, from } => sa_line!(event, sa, "peer moved", "from" = from.to_string()),
+        IkeEvent::Roamed { sa, from, to } => {
+            sa_line!(event, sa, "we moved", "from" = from.to_string(), "to" = to.to_string());
+        }
         IkeEvent::TicketRefused { connection, gateway } => {
             let (connection, gateway) = (connection.as_str(), gateway.to_string());
             line!(event, "ticket refused", "connection" = connection, "gateway" = gateway);

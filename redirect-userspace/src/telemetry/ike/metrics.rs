@@ -11,10 +11,18 @@ use crate::telemetry::metrics::{counter, counters, gauge, gauges, sentence};
 
 /// All of them.
 pub(in crate::telemetry) fn encode(encoder: &mut DescriptorEncoder<'_>, figures: &IkeFigures) -> fmt::Result {
-    let IkeFigures { counts, counters, carried, durations } = figures;
+    let IkeFigures { counts, counters, carried, durations, gate_asked, gate_good } = figures;
     sas(encoder, counts)?;
     handshakes(encoder, counters, durations)?;
     exchanges(encoder, counters)?;
+    self::counters(
+        encoder,
+        "ike_gate_cookies",
+        "Cookies that the fast path asked for in the gateway's place, and good ones that it was brought",
+        [("asked", *gate_asked), ("good", *gate_good)]
+            .into_iter()
+            .map(|(what, count)| ([("what", what)], count)),
+    )?;
     traffic(encoder, "bytes", "Octets of inner packets", [carried.bytes_in, carried.bytes_out])?;
     traffic(encoder, "packets", "Inner packets", [carried.packets_in, carried.packets_out])
 }
@@ -116,6 +124,14 @@ fn exchanges(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::R
         ),
         ("ike_retransmissions", "Requests of this node that were repeated", counters.retransmissions),
         ("ike_children", "Child SAs that came up", counters.children),
+        ("ike_updates", "Moves of clients to other addresses", counters.updates),
+        ("ike_updates_refused", "Moves of clients that were refused", counters.updates_refused),
+        (
+            "ike_updates_checked",
+            "Clients that have shown that they are where they say",
+            counters.checks_passed,
+        ),
+        ("ike_roamed", "Moves of this node to other addresses, as a client", counters.roamed),
     ] {
         counter(encoder, name, help, count)?;
     }

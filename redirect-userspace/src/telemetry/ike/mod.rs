@@ -29,6 +29,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::RedirectFollowed { .. } => "redirected",
         Event::RedirectRefused { .. } => "redirect-refused",
         Event::Moved { .. } => "sa-moved",
+        Event::Roamed { .. } => "sa-roamed",
         Event::TicketRefused { .. } => "ticket-refused",
         Event::CookiesChanged { .. } => "cookies-changed",
     }
@@ -43,6 +44,7 @@ pub(super) const fn severity(event: &Event) -> Severity {
         | Event::Redirected { .. }
         | Event::RedirectFollowed { .. }
         | Event::Moved { .. }
+        | Event::Roamed { .. }
         | Event::TicketRefused { .. }
         | Event::CookiesChanged { are_wanted: false, .. } => Severity::Info,
         Event::RedirectRefused { .. } | Event::CookiesChanged { are_wanted: true, .. } => Severity::Warn,
@@ -77,12 +79,16 @@ const fn of_failure(failure: Failure) -> Severity {
         | Failure::SaLimit
         | Failure::ChildLimit
         | Failure::PeerRefused
+        | Failure::Eap
+        | Failure::EapLocked
+        | Failure::EapGateway
         | Failure::TicketMalformed
         | Failure::TicketVersion
         | Failure::TicketCluster
         | Failure::TicketForged
-        | Failure::TicketUsed => Severity::Warn,
-        Failure::Local => Severity::Error,
+        | Failure::TicketUsed
+        | Failure::UnexpectedNat => Severity::Warn,
+        Failure::Local | Failure::AaaUnreachable => Severity::Error,
     }
 }
 
@@ -99,7 +105,8 @@ const fn of_end(reason: CloseReason) -> Severity {
         | CloseReason::Redirected
         | CloseReason::AddressGone
         | CloseReason::Drained
-        | CloseReason::Resumed => Severity::Info,
+        | CloseReason::Resumed
+        | CloseReason::SessionOver => Severity::Info,
         CloseReason::PeerDead | CloseReason::ProtocolError => Severity::Warn,
     }
 }
@@ -163,6 +170,7 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
             ("count", count.to_string()),
         ],
         Event::Moved { sa, from } => of(sa, [("from", from.to_string())]),
+        Event::Roamed { sa, from, to } => of(sa, [("from", from.to_string()), ("to", to.to_string())]),
         Event::TicketRefused { connection, gateway } => {
             vec![("connection", connection.to_string()), ("gateway", gateway.to_string())]
         }
@@ -233,11 +241,12 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
             or_none(connection.as_ref())
         ),
         Event::Moved { sa, from } => write!(f, "{sa} was at {from} before"),
+        Event::Roamed { sa, from, to } => write!(f, "{sa} leaves from {to}, not {from}"),
         Event::TicketRefused { connection, gateway } => {
             write!(f, "{connection} begins anew: {gateway} does not take its ticket")
         }
         Event::CookiesChanged { are_wanted, half_open, is_crowded } => {
-            let crowd = if *is_crowded { " and more requests than can be worked through" } else { "" };
+            let crowd = if *is_crowded { " and a crowd of those who would like one" } else { "" };
             write!(f, "cookies are asked for: {are_wanted}, with {half_open} half-open SAs{crowd}")
         }
     }
@@ -328,6 +337,11 @@ pub(super) mod fixtures {
                 count: 3,
             },
             Event::Moved { sa: sa(), from: "198.51.100.7:4500".parse().unwrap() },
+            Event::Roamed {
+                sa: sa(),
+                from: "198.51.100.7:4500".parse().unwrap(),
+                to: "198.51.100.8:4500".parse().unwrap(),
+            },
             Event::TicketRefused {
                 connection: Name::new("hq").unwrap(),
                 gateway: "10.50.0.12:500".parse().unwrap(),
@@ -367,8 +381,10 @@ mod tests {
                 "3 redirects were not followed: not-allowed, the last one by 10.50.0.5:500 to 203.0.113.9, \
                  connection hq",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was at 198.51.100.7:4500 before",
+                "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) leaves from 198.51.100.8:4500, \
+                 not 198.51.100.7:4500",
                 "hq begins anew: 10.50.0.12:500 does not take its ticket",
-                "cookies are asked for: true, with 501 half-open SAs and more requests than can be worked through",
+                "cookies are asked for: true, with 501 half-open SAs and a crowd of those who would like one",
             ]
         );
     }
@@ -391,7 +407,7 @@ mod tests {
                 "ticket-revoked"
             ]
         );
-        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error"]);
+        assert_eq!(worrying(Severity::Error).collect::<Vec<_>>(), ["local-error", "aaa-unreachable"]);
         let ends = CloseReason::ALL.iter().filter(|reason| of_end(**reason) != Severity::Info);
         assert_eq!(ends.map(|end| end.as_str()).collect::<Vec<_>>(), ["peer-dead", "protocol-error"]);
     }

@@ -5,12 +5,15 @@
 
 mod algorithms;
 mod decoder;
+mod eap;
 mod ends;
 mod foreign;
 mod fragments;
+mod gate;
 mod hostile;
 mod libreswan;
 mod load;
+mod mobike;
 mod nat;
 mod refusal;
 mod rekey;

@@ -5,7 +5,8 @@ mod scene;
 mod settings;
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use super::wait;
 
 /// How long the daemon may take until it answers, or until it has ended in order.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where it is scraped.
+const METRICS: &str = "127.0.0.1:9469";
 
 /// A gateway. Its daemon comes and goes; its namespace stays.
 #[derive(Debug)]
@@ -237,6 +240,23 @@ impl Gateway {
         })
     }
 
+    /// A scrape of its metrics.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub fn metrics(&self) -> Result<String> {
+        let answer = self.namespace.enter(|| {
+            let mut stream = TcpStream::connect(METRICS)?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no answer to a scrape")?;
+        Ok(body.to_owned())
+    }
+
     /// What the daemon has written since its last start.
     #[must_use]
     pub fn log(&self) -> String {
@@ -258,9 +278,15 @@ impl Gateway {
 
     fn write(&self) -> Result<()> {
         let pins = self.namespace.lab().pins().join(format!("redirectd-{}", self.namespace.role()));
+        let addresses: Vec<String> = self.settings.addresses.iter().map(ToString::to_string).collect();
+        let (node, fast_path) = if addresses.is_empty() {
+            (String::new(), "mode = \"off\"")
+        } else {
+            (format!("addresses = {addresses:?}\n"), "interfaces = [\"eth0\"]")
+        };
         let text = format!(
-            "[node]\nname = {:?}\n\n[runtime]\nsocket = {:?}\nbpf-pin = {pins:?}\n\
-             metrics = \"127.0.0.1:9469\"\n\n[fast-path]\nmode = \"off\"\n{}",
+            "[node]\nname = {:?}\n{node}\n[runtime]\nsocket = {:?}\nbpf-pin = {pins:?}\n\
+             metrics = {METRICS:?}\n\n[fast-path]\n{fast_path}\n{}",
             self.namespace.role(),
             self.control.socket(),
             sections(&self.settings)?

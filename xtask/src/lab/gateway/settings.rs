@@ -1,6 +1,7 @@
 //! What a gateway is told: settings that tests vary, and the `[ike]` sections they become.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,10 +23,14 @@ pub struct Settings {
     pub workers: Option<u16>,
     /// `userspace`, or `none` for IKE alone.
     pub dataplane: Option<String>,
+    /// Addresses that clients are told of.
+    pub mobike_addresses: Vec<String>,
     /// Whether peers may sign with SHA-1.
     pub legacy_sha1: bool,
     /// Time until a request is repeated for the first time, and until the peer is given up.
     pub retransmission: Option<(Duration, Duration)>,
+    /// The node's own addresses, for which the fast path is attached; none = it is off.
+    pub addresses: Vec<IpAddr>,
     /// Whether it logs warnings only.
     pub is_quiet: bool,
     /// Keys of `[ike.limits]`.
@@ -61,6 +66,12 @@ pub struct Connection {
     pub patience: Option<Duration>,
     /// How long the gateway may be silent.
     pub dpd: Option<Duration>,
+    /// The user that it is by EAP-MSCHAPv2, and the password.
+    pub user: Option<(String, String)>,
+    /// The certificate that it has by EAP-TLS, if it is no user with a password.
+    pub tls: Option<Credential>,
+    /// The CA by which the gateway proves who it is, in the place of the laboratory's key.
+    pub ca: Option<PathBuf>,
 }
 
 impl Connection {
@@ -76,6 +87,9 @@ impl Connection {
             is_automatic: true,
             patience: Some(Duration::from_secs(2)),
             dpd: None,
+            user: None,
+            tls: None,
+            ca: None,
         }
     }
 }
@@ -123,6 +137,13 @@ pub enum RemoteProof {
         ca: PathBuf,
         /// What has been revoked.
         revoked: Vec<PathBuf>,
+    },
+    /// By EAP-MSCHAPv2: users with their passwords.
+    Users(Vec<(String, String)>),
+    /// By EAP-TLS, with a certificate that this CA or one below has issued.
+    Tls {
+        /// The CA's certificate.
+        ca: PathBuf,
     },
 }
 
@@ -172,6 +193,9 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
     if let Some(dataplane) = &settings.dataplane {
         writeln!(text, "dataplane = {dataplane:?}")?;
     }
+    if !settings.mobike_addresses.is_empty() {
+        writeln!(text, "mobike-addresses = {:?}", settings.mobike_addresses)?;
+    }
     if settings.legacy_sha1 {
         writeln!(text, "legacy-sha1 = true")?;
     }
@@ -203,14 +227,42 @@ pub(in crate::lab) fn sections(settings: &Settings) -> Result<String> {
 }
 
 fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
-    let Connection { name, remotes, local_id, remote_ids, inside, is_automatic, patience, dpd } = connection;
+    let Connection {
+        name,
+        remotes,
+        local_id,
+        remote_ids,
+        inside,
+        is_automatic,
+        patience,
+        dpd,
+        user,
+        tls,
+        ca,
+    } = connection;
     let start = if *is_automatic { "auto" } else { "manual" };
     writeln!(
         text,
         "\n[[ike.connection]]\nname = {name:?}\nremote = {remotes:?}\nlocal-id = {local_id:?}\n\
-         remote-id = {remote_ids:?}\nlocal-auth = \"psk\"\nremote-auth = \"psk\"\npsk = {SHARED_KEY:?}\n\
-         request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}"
+         remote-id = {remote_ids:?}"
     )?;
+    match (user, tls) {
+        (None, None) => writeln!(text, "local-auth = \"psk\"")?,
+        (None, Some(Credential { chain, key, .. })) => {
+            writeln!(text, "local-auth = \"eap-tls\"\ncertificate = {chain:?}\nprivate-key = {key:?}")?;
+        }
+        (Some((user, password)), _) => {
+            writeln!(text, "local-auth = \"eap-mschapv2\"\neap-identity = {user:?}\npassword = {password:?}")?
+        }
+    }
+    match ca {
+        None => writeln!(text, "remote-auth = \"psk\"")?,
+        Some(ca) => writeln!(text, "remote-auth = \"pubkey\"\nca = {ca:?}")?,
+    }
+    if user.is_none() && tls.is_none() || ca.is_none() {
+        writeln!(text, "psk = {SHARED_KEY:?}")?;
+    }
+    writeln!(text, "request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}")?;
     if let Some(patience) = patience {
         writeln!(text, "patience = \"{}ms\"", patience.as_millis())?;
     }
@@ -247,6 +299,8 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
                 writeln!(text, "crl = {revoked:?}")?;
             }
         }
+        RemoteProof::Users(_) => writeln!(text, "remote-auth = \"eap-mschapv2\"")?,
+        RemoteProof::Tls { ca } => writeln!(text, "remote-auth = \"eap-tls\"\nca = {ca:?}")?,
     }
     if let Some(key) = key {
         writeln!(text, "psk = {key:?}")?;
@@ -267,6 +321,11 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
             ike.as_millis(),
             child.as_millis()
         )?;
+    }
+    if let RemoteProof::Users(users) = &profile.remote {
+        for (name, password) in users {
+            writeln!(text, "\n[[ike.user]]\nname = {name:?}\npassword = {password:?}")?;
+        }
     }
     Ok(())
 }

@@ -30,6 +30,11 @@ pub enum Proof {
     Signature(String, PathBuf),
     /// With a signature, by somebody of whom only the CA is known.
     AnySignature,
+    /// By EAP: strongSwan's word for the method (`eap-mschapv2`), and who the client is to it. A
+    /// gateway asks for that if it is `%any`.
+    Eap(String, String),
+    /// By EAP-TLS, with this certificate, in PEM.
+    EapTls(PathBuf),
 }
 
 impl Proof {
@@ -40,6 +45,8 @@ impl Proof {
                 section.text("auth", method).list("certs", [read(certificate)?])
             }
             Self::AnySignature => section.text("auth", "pubkey"),
+            Self::EapTls(certificate) => section.text("auth", "eap-tls").list("certs", [read(certificate)?]),
+            Self::Eap(method, identity) => section.text("auth", method).text("eap_id", identity),
         })
     }
 }
@@ -61,6 +68,8 @@ pub struct GatewayConfig {
     pub ike_proposals: Vec<String>,
     /// Proposals for the Child SA.
     pub esp_proposals: Vec<String>,
+    /// Whether its clients may move to other addresses (MOBIKE).
+    pub is_mobile: bool,
 }
 
 impl Default for GatewayConfig {
@@ -73,6 +82,7 @@ impl Default for GatewayConfig {
             client_proof: Proof::SharedKey,
             ike_proposals: vec![IKE_PROPOSAL.to_owned()],
             esp_proposals: vec![ESP_PROPOSAL.to_owned()],
+            is_mobile: false,
         }
     }
 }
@@ -86,7 +96,7 @@ impl GatewayConfig {
             .text("mode", "tunnel");
         Ok(Section::new()
             .text("version", 2)
-            .text("mobike", "no")
+            .text("mobike", if self.is_mobile { "yes" } else { "no" })
             .text("unique", "never")
             .list("proposals", &self.ike_proposals)
             .section("local", self.proof.add_to(Section::new().text("id", &self.identity))?)

@@ -91,7 +91,7 @@ impl Charon {
         let text = format!(
             "charon-systemd {{
     load = random nonce openssl kdf hmac sha1 sha2 gcm aes pem pubkey x509 constraints socket-default \
-             kernel-libipsec kernel-netlink updown vici
+             kernel-libipsec kernel-netlink updown eap-identity eap-mschapv2 eap-tls vici
     follow_redirects = {follow}
     fragment_size = {fragment_size}
     signature_authentication = {signature}
@@ -206,6 +206,17 @@ impl Charon {
     /// When strongSwan refuses it.
     pub fn add_shared_key(&self, key: &str, owners: &[&str]) -> Result<()> {
         let message = Section::new().text("type", "IKE").text("data", key).list("owners", owners);
+        self.vici()?.request("load-shared", &message)?;
+        Ok(())
+    }
+
+    /// Gives it the password of a user, for EAP.
+    ///
+    /// # Errors
+    ///
+    /// When strongSwan refuses it.
+    pub fn add_password(&self, user: &str, password: &str) -> Result<()> {
+        let message = Section::new().text("type", "EAP").text("data", password).list("owners", [user]);
         self.vici()?.request("load-shared", &message)?;
         Ok(())
     }

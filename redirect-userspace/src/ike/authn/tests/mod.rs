@@ -101,6 +101,7 @@ fn profile(name: &str, remote_ids: &[&str], local: LocalProof, remote: RemotePro
         lifetimes: Lifetimes::default(),
         redirect_auth: false,
         resumes: true,
+        mobility: crate::ike::config::Mobility::NONE,
     }
 }
 

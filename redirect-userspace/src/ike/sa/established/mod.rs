@@ -8,6 +8,7 @@
 //! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
 
 mod elsewhere;
+pub(crate) mod mobike;
 mod requests;
 mod responses;
 mod tasks;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::elsewhere::Belongings;
+use self::mobike::Mobile;
 #[cfg(test)]
 pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
@@ -37,6 +39,7 @@ use crate::ike::sa::grant::Issued;
 use crate::ike::sa::keymat::DerivationKey;
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::peer::Peer;
+use crate::ike::sa::session::Session;
 use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Requested;
 use crate::ike::sa::{Effects, Names, transmit};
@@ -73,10 +76,14 @@ pub(crate) struct Established {
     rekey_at: Option<Instant>,
     expires_at: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// What a server has to do with it that knows its client.
+    pub(crate) session: Option<Box<Session>>,
     /// The last ticket that its client was given.
     pub(crate) issued: Option<Issued>,
     /// When we, as a client, ask for another ticket; `None` = we have none.
     renew_at: Option<Instant>,
+    /// What both sides need to move it; `None` = it cannot be moved.
+    mobile: Option<Box<Mobile>>,
 }
 
 /// What it is at.
@@ -129,6 +136,9 @@ pub(crate) struct Estate {
     is_adrift: bool,
     /// Whether we have a ticket, as a client.
     has_ticket: bool,
+    /// Where it was when it left everything.
+    place: Option<(Box<Mobile>, Path, Nat)>,
+    session: Option<Box<Session>>,
     /// Whose it was.
     sa: SaLabel,
     made_at: Instant,
@@ -137,8 +147,7 @@ pub(crate) struct Estate {
 impl Estate {
     /// There is nobody to have it: the peer has deleted the SA in its place already.
     pub(crate) fn dissolve(self, ctx: &mut Context<'_>) {
-        let Self { children, leases, given: _, tasks, leaving: _, is_adrift: _, has_ticket: _, sa, made_at } =
-            self;
+        let Self { children, leases, tasks, session, sa, made_at, .. } = self;
         for child in children {
             ctx.out.push(Output::Remove { inbound: child.inbound });
             ctx.spis.release(child.inbound);
@@ -148,6 +157,9 @@ impl Estate {
         }
         for task in tasks {
             task.abandon(ctx);
+        }
+        if let Some(session) = session {
+            session.stop(ctx, CloseReason::DeletedByPeer);
         }
         let age = ctx.now.mono.since(made_at);
         // The client side knows whether it is one of its own.
@@ -180,8 +192,10 @@ impl Established {
             rekey_at: ike.map(|lifetime| now + jittered(ctx, lifetime)),
             expires_at: ike.map(|lifetime| now + lifetime + grace),
             keepalive_at: nat.before_us.then(|| now + ctx.settings.nat_keepalive),
+            session: None,
             issued: None,
             renew_at: None,
+            mobile: None,
             peer,
         }
     }
@@ -277,13 +291,14 @@ impl Established {
     }
 
     pub(crate) fn ground<'a>(&'a self, names: Names, profile: &'a Profile) -> Ground<'a> {
+        let (path, nat) = self.ground_path();
         Ground {
             profile,
             leases: &self.leases,
             given: &self.given,
             derivation: &self.derivation,
-            path: self.path,
-            nat: self.nat,
+            path,
+            nat,
             owner: names.ours(),
         }
     }
@@ -302,8 +317,9 @@ impl Established {
         ctx: &mut Context<'_>,
         names: Names,
         child: Child,
-        install: Box<InstallChild>,
+        mut install: Box<InstallChild>,
     ) {
+        install.session = self.session.as_ref().and_then(|session| session.name());
         let replaces = install.replaces;
         let event = Event::ChildUp {
             sa: self.label(names),
@@ -384,6 +400,7 @@ impl Established {
             Direction::Request => self.request(ctx, names, path, header.exchange, &verified, effects),
             Direction::Response => {
                 self.channel.window.responded();
+                self.answered_on(ctx, names, path);
                 self.response(ctx, names, header.exchange, &verified, effects);
             }
         }
@@ -397,22 +414,23 @@ impl Established {
     fn heard(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
         self.heard_at = ctx.now.mono;
         // RFC 7296 §2.23: whoever is behind a NAT is where its last authentic message came from. A
-        // host that is not stays where it was.
-        if self.nat.before_peer && path != self.path {
+        // host that is not stays where it was. RFC 4555 §3.8: with MOBIKE, so does everybody.
+        if self.nat.before_peer && self.mobile.is_none() && path != self.path {
             self.move_to(ctx, names, path);
         }
     }
 
-    /// The peer is elsewhere.
+    /// The peer is elsewhere, by what has come from it.
     pub(crate) fn move_to(&mut self, ctx: &mut Context<'_>, names: Names, path: Path) {
+        if self.mobile.is_some() {
+            return self.esp_from_elsewhere(ctx, names, path);
+        }
         if self.path == path || !self.nat.before_peer || path.local.port() != NAT_T_PORT {
             return;
         }
         let from = self.path.remote;
         self.path = path;
-        for child in &self.children {
-            ctx.out.push(Output::Move { inbound: child.inbound, path });
-        }
+        self.settle_children(ctx);
         if from != path.remote {
             ctx.event(Event::Moved { sa: self.label(names), from });
         }
@@ -458,7 +476,9 @@ impl Established {
         let settings = Arc::clone(ctx.settings);
         let datagrams = self.channel.seal(&header, self.path, settings.fragment_size, ctx.rng, payloads)?;
         transmit(ctx, self.path, &datagrams);
-        self.channel.window.sent(ctx.now, exchange, datagrams, &settings.retransmission);
+        let retransmission = self.retransmission(&settings);
+        self.channel.window.sent(ctx.now, exchange, datagrams, &retransmission);
+        self.asks_anew();
         Ok(())
     }
 
@@ -481,6 +501,9 @@ impl Established {
             Stage::Leaving { .. } => CloseReason::Redirected,
             Stage::Active | Stage::Contending | Stage::Replaced { .. } => reason,
         };
+        if let Some(session) = self.session.take() {
+            session.stop(ctx, reason);
+        }
         if !is_remnant {
             self.end_tickets(ctx, names, reason);
             if self.peer.are_we_client {
@@ -507,6 +530,7 @@ impl Established {
             | CloseReason::Redundant
             | CloseReason::Expired
             | CloseReason::ProtocolError
+            | CloseReason::SessionOver
             | CloseReason::WithIkeSa => false,
         };
         if goes_on {
@@ -546,6 +570,8 @@ impl Established {
             },
             is_adrift: self.is_adrift,
             has_ticket,
+            place: self.mobile_of_heir(),
+            session: self.session.take(),
             sa: self.label(names),
             made_at: self.made_at,
         }
@@ -556,12 +582,14 @@ impl Established {
         if self.stage == Stage::Contending {
             self.stage = Stage::Active;
         }
-        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, sa: _, made_at: _ } =
+        let Estate { children, leases, given, tasks, leaving, is_adrift, has_ticket, session, place, .. } =
             estate;
+        self.session = session;
         if let Some(patience) = leaving.filter(|_| self.stage == Stage::Active) {
             self.stage = Stage::Leaving { patience };
         }
         self.is_adrift = is_adrift;
+        self.inherit_path(ctx, place);
         let reserved = tasks.iter().filter_map(Task::reserved);
         for spi in children.iter().map(|child| child.inbound).chain(reserved) {
             ctx.spis.transfer(spi, names.ours());
@@ -660,6 +688,7 @@ impl Established {
             is_resumed: self.peer.is_resumed,
             is_peer_behind_nat: self.nat.before_peer,
             are_we_behind_nat: self.nat.before_us,
+            is_mobile: self.is_mobile(),
             addresses: self.addresses(),
             children: children.collect(),
         })

@@ -159,6 +159,12 @@ impl Established {
             self.answer(ctx, names, path, exchange, effects, |_chain| Ok(()));
             return self.shut(ctx, names, CloseReason::DeletedByPeer, effects);
         }
+        let addresses = match self.addresses_asked(ctx, names, path, chain) {
+            Ok(reply) => reply,
+            Err(error) => {
+                return self.violated(ctx, names, path, exchange, &Violation::Malformed(error), effects);
+            }
+        };
         self.sent_elsewhere(ctx, names, chain);
         let mut ours = Vec::new();
         for delete in deletes {
@@ -170,6 +176,7 @@ impl Established {
         }
         let grant = if self.is_active() { self.grant(ctx, names, chain) } else { None };
         self.answer(ctx, names, path, exchange, effects, |chain| {
+            addresses.write(chain)?;
             if let Some(grant) = grant {
                 grant.write(chain)?;
             }
@@ -194,7 +201,10 @@ impl Established {
                 | Doing::DeleteIke
                 | Doing::Liveness
                 | Doing::Redirect
-                | Doing::Ticket,
+                | Doing::Ticket
+                | Doing::Update { .. }
+                | Doing::Check { .. }
+                | Doing::Addresses,
             )
             | None => None,
         };
@@ -388,7 +398,10 @@ impl Established {
             | Doing::DeleteIke
             | Doing::Liveness
             | Doing::Redirect
-            | Doing::Ticket => None,
+            | Doing::Ticket
+            | Doing::Update { .. }
+            | Doing::Check { .. }
+            | Doing::Addresses => None,
         }
     }
 
@@ -481,7 +494,15 @@ impl Established {
             Some(Doing::RekeyIke { rival: Some(_), .. }) => {
                 return Err(temporary("the IKE SA is being replaced").into());
             }
-            Some(Doing::RekeyIke { rival: None, .. } | Doing::Liveness | Doing::Redirect | Doing::Ticket)
+            Some(
+                Doing::RekeyIke { rival: None, .. }
+                | Doing::Liveness
+                | Doing::Redirect
+                | Doing::Ticket
+                | Doing::Update { .. }
+                | Doing::Check { .. }
+                | Doing::Addresses,
+            )
             | None => {}
         }
         let offer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
@@ -541,7 +562,8 @@ impl Established {
         suite: crate::ike::proposal::IkeSuite,
     ) -> Self {
         let peer = Arc::clone(&self.peer);
-        Self::new(ctx, Fresh { channel, derivation, suite, peer, path: self.path, nat: self.nat })
+        let fresh = Fresh { channel, derivation, suite, peer, path: self.path, nat: self.nat };
+        Self { mobile: self.mobile_of_successor(), ..Self::new(ctx, fresh) }
     }
 }
 

@@ -49,7 +49,14 @@ impl Established {
         }
         match *doing {
             // RFC 5685 §5: the client deletes the SA once it is elsewhere.
-            Doing::Liveness | Doing::Redirect => {}
+            Doing::Redirect | Doing::Addresses => {}
+            Doing::Liveness => self.liveness_answered(ctx, names, &chain),
+            Doing::Update { change, cookie } => {
+                self.update_answered(ctx, names, &chain, (change, cookie), effects);
+            }
+            Doing::Check { change, cookie } => {
+                self.check_answered(ctx, names, &chain, (change, cookie), effects);
+            }
             Doing::Ticket => self.take_ticket(ctx, names, &chain),
             Doing::DeleteIke => self.shut(ctx, names, CloseReason::Cleared, effects),
             Doing::DeleteChild { inbound, reason } => {

@@ -40,6 +40,8 @@ pub(super) enum Task {
     Redirect { to: GatewayAddress },
     /// A ticket.
     Ticket,
+    /// That it knows our other addresses.
+    Addresses,
 }
 
 impl Task {
@@ -51,7 +53,8 @@ impl Task {
             | Self::DeleteChild { .. }
             | Self::DisownChild { .. }
             | Self::Redirect { .. }
-            | Self::Ticket => true,
+            | Self::Ticket
+            | Self::Addresses => true,
             Self::RekeyIke { .. } | Self::DeleteIke | Self::Liveness => false,
         }
     }
@@ -67,7 +70,8 @@ impl Task {
             | Self::DeleteIke
             | Self::Liveness
             | Self::Redirect { .. }
-            | Self::Ticket => None,
+            | Self::Ticket
+            | Self::Addresses => None,
         }
     }
 
@@ -107,6 +111,17 @@ pub(super) enum Doing {
     Liveness,
     Redirect,
     Ticket,
+    /// We are elsewhere, by the change of this number.
+    Update {
+        change: u32,
+        cookie: Option<[u8; 16]>,
+    },
+    /// Whether the peer is where it went by the change of this number.
+    Check {
+        change: u32,
+        cookie: [u8; 16],
+    },
+    Addresses,
 }
 
 /// A Child SA that the peer has made in the place of one that we are replacing as well.
@@ -149,7 +164,10 @@ impl Doing {
             | Self::DeleteIke
             | Self::Liveness
             | Self::Redirect
-            | Self::Ticket => None,
+            | Self::Ticket
+            | Self::Update { .. }
+            | Self::Check { .. }
+            | Self::Addresses => None,
         }
     }
 
@@ -347,10 +365,16 @@ impl Established {
 
     /// Begins the next task, if nothing is under way.
     pub(super) fn next_task(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
-        while !self.channel.window.is_waiting()
-            && let Some(task) = self.tasks.pop_front()
-        {
-            match self.begin(ctx, names, task) {
+        while !self.channel.window.is_waiting() {
+            // Before everything else: what is asked on a way that leads nowhere is not answered.
+            let begun = match self.begin_move(ctx, names) {
+                Some(result) => result.map_err(Halt::from),
+                None => match self.tasks.pop_front() {
+                    Some(task) => self.begin(ctx, names, task),
+                    None => return,
+                },
+            };
+            match begun {
                 Ok(()) => {}
                 Err(Halt::Refused(refusal)) => ctx.refuse_child(self.label(names), refusal),
                 Err(Halt::Unsealed) => {
@@ -441,8 +465,15 @@ impl Established {
                 self.doing = Some(Box::new(Doing::Ticket));
             }
             Task::Liveness => {
-                self.ask(ctx, names, ExchangeType::Informational, |_chain| Ok(()))?;
+                let hashes = self.liveness_hashes(ctx, names);
+                self.ask(ctx, names, ExchangeType::Informational, |chain| {
+                    hashes.map_or(Ok(()), |hashes| hashes.write(chain))
+                })?;
                 self.doing = Some(Box::new(Doing::Liveness));
+            }
+            Task::Addresses => {
+                self.ask_addresses(ctx, names)?;
+                self.doing = Some(Box::new(Doing::Addresses));
             }
         }
         Ok(())

@@ -31,6 +31,8 @@ impl Established {
             due(self.expires_at, "an IKE SA expires");
             due(self.keepalive_at, "a NAT keepalive is sent");
             due(self.renew_at, "another ticket is asked for");
+            due(self.announce_at(), "a client is told of other addresses");
+            due(self.session_at(), "a session ends, or is told of");
             due(self.liveness_at(), "a silent peer is asked whether it lives");
             for child in &self.children {
                 if child.stage == ChildStage::Active {
@@ -54,12 +56,16 @@ impl Established {
     pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>, names: Names, effects: &mut Effects) {
         let now = ctx.now.mono;
         let settings = std::sync::Arc::clone(ctx.settings);
+        let is_cut_off = self.is_cut_off(now);
         match self.channel.window.due(ctx.now, &settings.retransmission) {
             Due::Nothing => {}
             Due::Repeat(datagrams) => {
                 ctx.counters.retransmissions = ctx.counters.retransmissions.saturating_add(1);
                 transmit(ctx, self.path, datagrams);
+                self.repeat_elsewhere(ctx);
             }
+            // Nobody is dead whom nothing can reach.
+            Due::Dead if is_cut_off => self.channel.window.hold_out(ctx.now, &settings.retransmission),
             // Its answers may be heard by another node, while it has moved long ago.
             Due::Dead if self.is_adrift => self.give_up_request(ctx, effects),
             Due::Dead => {
@@ -87,6 +93,9 @@ impl Established {
                 self.close(ctx, names, CloseReason::Expired, effects);
                 return;
             }
+            if self.session_due(ctx, names, effects) {
+                return;
+            }
             if is_due(self.rekey_at) {
                 self.rekey_at = None;
                 self.want(Task::RekeyIke { method: None });
@@ -98,6 +107,9 @@ impl Established {
             if is_due(self.renew_at) {
                 self.renew_at = None;
                 self.want(Task::Ticket);
+            }
+            if self.is_to_announce(now) {
+                self.want(Task::Addresses);
             }
             if is_due(self.liveness_at()) {
                 self.want(Task::Liveness);

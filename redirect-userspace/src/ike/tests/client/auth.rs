@@ -209,7 +209,8 @@ fn rda_11_a_redirect_in_an_intermediate_round_of_eap_is_refused() {
     assert!(begun(&world, 2).is_empty());
 }
 
-// RDA-09 and RDA-10 are RDA-01 for a client without EAP: its first response is its last one.
+// RDA-09 and RDA-10 are RDA-01 for a client without EAP: its first response is its last one. With EAP
+// they are in `ike::tests::eap::ends`.
 
 // RDA-12
 #[test]
