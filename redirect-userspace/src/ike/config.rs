@@ -27,6 +27,9 @@ use crate::secret::Secret;
 pub struct Settings {
     /// What IKE SAs may be protected with, the preferred one first; at least one.
     pub ike_proposals: Vec<IkeProposal>,
+    /// What peers may have besides, before those, if they ask for it: we offer none of it for a first
+    /// IKE SA.
+    pub acceptable: Vec<IkeProposal>,
     /// What Child SAs may be protected with where the profile does not say; at least one.
     pub esp_proposals: Vec<EspProposal>,
     /// For those who come to us, in the order in which they are tried.
@@ -62,10 +65,18 @@ pub struct Settings {
     pub additional: Arc<[IpAddr]>,
 }
 
+impl Settings {
+    /// What IKE SAs of peers may be protected with, the preferred one first.
+    pub fn accepted(&self) -> impl Iterator<Item = &IkeProposal> + Clone {
+        self.acceptable.iter().chain(&self.ike_proposals)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             ike_proposals: Vec::new(),
+            acceptable: Vec::new(),
             esp_proposals: Vec::new(),
             profiles: Vec::new(),
             connections: Vec::new(),

@@ -46,6 +46,11 @@ pub use self::pool::AddressPool;
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
     ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048"];
+/// What IKE SAs of peers may be protected with besides, unless the file says: we offer none of it.
+pub const HYBRID_PROPOSALS: [&str; 2] = [
+    "aes256gcm16-prfsha384-prfsha256-ecp384-x25519-ke1_mlkem1024-ke1_mlkem768",
+    "aes128gcm16-prfsha256-x25519-ecp256-ke1_mlkem768",
+];
 /// What Child SAs are protected with unless the file says.
 pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
 /// Most proposals of a list.
@@ -182,6 +187,9 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let engine = engine(section, reading.problems);
     let named = engine.as_ref().map(|engine| &*engine.listen).unwrap_or_default();
     let additional = additional(section, named, reading.problems);
+    // Whoever says what he wants has said everything.
+    let others: &[&str] = if section.has("ike-proposals") { &[] } else { &HYBRID_PROPOSALS };
+    let acceptable = others.iter().filter_map(|text| text.parse().ok()).collect();
     let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
     let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
     let limits = limits(section, reading.problems);
@@ -199,6 +207,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     }
     let settings = Settings {
         ike_proposals: ike_proposals?,
+        acceptable,
         esp_proposals: esp_proposals?,
         profiles: peers.profiles,
         connections: peers.connections,

@@ -23,6 +23,7 @@ use crate::ike::redirect::OnInit;
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
 use crate::ike::sa::child::{NONCE_LENGTH, offered, respond};
 use crate::ike::sa::context::Refusal;
+use crate::ike::sa::intermediate::Further;
 use crate::ike::sa::natt::{self, Nat};
 use crate::ike::sa::{IkeSa, Names, State, payloads, suite};
 use crate::ike::wire::{
@@ -212,8 +213,11 @@ impl Endpoint {
         request: &Request<'_>,
         out: &mut Outbox<Output>,
     ) -> Option<Choice<IkeSuite>> {
-        let proposals = &self.settings.ike_proposals;
-        match IkeProposal::choose(proposals, &request.offer, request.public.method, false) {
+        let settings = std::sync::Arc::clone(&self.settings);
+        let proposals = settings.accepted();
+        // RFC 9370 §2.2.1: they need an exchange of their own.
+        let can_follow = message.payloads.notify(NotifyType::IntermediateSupported).is_some();
+        match IkeProposal::choose(proposals.clone(), &request.offer, request.public.method, can_follow) {
             Ok(choice) => {
                 let group = suite::group(choice.suite.key_exchange);
                 let length = group.map(crate::crypto::kex::Group::public_length);
@@ -225,7 +229,7 @@ impl Endpoint {
                 self.refuse_clear(message, path, out, |chain| chain.plain(NotifyType::InvalidSyntax));
             }
             Err(NoChoice::NoProposal) => {
-                let wanted: Vec<String> = proposals.iter().map(ToString::to_string).collect();
+                let wanted: Vec<String> = proposals.map(ToString::to_string).collect();
                 let detail = format!("offered {}, wanted {}", offered(&request.offer), wanted.join(" or "));
                 self.refuse(now, path, Refusal::new(Failure::NoProposal, detail), out);
                 self.refuse_clear(message, path, out, |chain| {
@@ -282,6 +286,9 @@ impl Endpoint {
                 chain.push(&Payload::CertRequest(request_for))?;
             }
             abilities(chain)?;
+            if !chosen.additional.is_empty() {
+                chain.plain(NotifyType::IntermediateSupported)?;
+            }
             // RFC 6023 §3: only the responder says so.
             chain.plain(NotifyType::ChildlessSupported)
         });
@@ -305,6 +312,7 @@ impl Endpoint {
             follows_redirects,
             resumption: None,
             secrets: Secrets::Halves(half),
+            further: Further::new(chosen.additional),
             made_at: now.mono,
             expires_at: now.mono + settings.half_open_timeout,
         };

@@ -21,22 +21,23 @@ pub(super) enum Meaning {
 /// make it an additional one.
 pub(super) fn meaning(word: &str) -> Option<Meaning> {
     let listed = |word| KEYWORDS.iter().find(|(keyword, _)| *keyword == word).map(|(_, meaning)| meaning);
-    let Some(word) = additional(word) else { return listed(word).cloned() };
+    let Some((index, word)) = additional(word) else { return listed(word).cloned() };
     match listed(word)? {
-        // Nothing carries one out yet.
-        Meaning::Algorithm(Transform::KeyExchange(_)) => Some(Meaning::Unsupported),
+        Meaning::Algorithm(Transform::KeyExchange(method)) => {
+            Some(Meaning::Algorithm(Transform::AdditionalKeyExchange(index, *method)))
+        }
         Meaning::Algorithm(_) => None,
         refused @ (Meaning::Weak(_) | Meaning::Unsupported) => Some(refused.clone()),
     }
 }
 
-/// The method of a word for an additional key exchange.
-fn additional(word: &str) -> Option<&str> {
+/// Which additional key exchange a word is for, and its method.
+fn additional(word: &str) -> Option<(AdditionalIndex, &str)> {
     let (number, word) = word.strip_prefix("ke")?.split_once('_')?;
     let index = number.parse::<u8>().ok()?.checked_sub(1)?;
     // As it is written and in no other way.
     (number.len() == 1).then_some(())?;
-    AdditionalIndex::new(index).map(|_| word)
+    AdditionalIndex::new(index).map(|index| (index, word))
 }
 
 /// The first keyword for an algorithm.

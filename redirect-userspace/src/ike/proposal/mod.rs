@@ -151,8 +151,8 @@ impl IkeProposal {
     /// # Errors
     ///
     /// [`NoChoice`]
-    pub fn choose(
-        ours: &[Self],
+    pub fn choose<'a>(
+        ours: impl IntoIterator<Item = &'a Self>,
         offer: &Sa,
         sent: KeyExchangeMethod,
         can_follow: bool,
@@ -177,8 +177,8 @@ impl IkeProposal {
     /// Offers all of `ours`, with our SPI when an IKE SA is rekeyed. `None` if there are no
     /// proposals, or more than 255.
     #[must_use]
-    pub fn offer(ours: &[Self], spi: Option<NonZeroU64>) -> Option<Sa> {
-        offer(ours.iter().map(|ours| ours.0.transforms.clone()), &ProposalSpi::Ike(spi))
+    pub fn offer<'a>(ours: impl IntoIterator<Item = &'a Self>, spi: Option<NonZeroU64>) -> Option<Sa> {
+        offer(ours.into_iter().map(|ours| ours.0.transforms.clone()), &ProposalSpi::Ike(spi))
     }
 }
 

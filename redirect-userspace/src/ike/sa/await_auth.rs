@@ -20,13 +20,15 @@ use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::await_eap;
+use crate::ike::sa::await_further::AwaitFurther;
 use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh, mobike};
-use crate::ike::sa::keymat::{DerivationKey, Nonces};
+use crate::ike::sa::intermediate::{Further, between};
+use crate::ike::sa::keymat::{DerivationKey, Nonces, Proofs};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
@@ -72,6 +74,9 @@ pub(crate) struct Introduced {
     pub(crate) derivation: DerivationKey,
     pub(crate) proof_i: PrfKey,
     pub(crate) proof_r: PrfKey,
+    pub(crate) proofs: Proofs,
+    /// Key exchanges that follow before IKE_AUTH.
+    pub(crate) further: Option<Box<Further>>,
     /// The request and the response: AUTH covers both.
     pub(crate) request: Box<[u8]>,
     pub(crate) response: Box<[u8]>,
@@ -85,6 +90,15 @@ pub(crate) struct Introduced {
 }
 
 impl Introduced {
+    /// What comes next: another key exchange, or IKE_AUTH.
+    pub(crate) fn go_on(self, ctx: &mut Context<'_>, names: Names) -> Result<State, Refusal> {
+        let method = self.further.as_deref().and_then(|further| further.next());
+        Ok(match method {
+            Some(method) => State::AwaitFurther(Box::new(AwaitFurther::start(ctx, names, self, method)?)),
+            None => State::AwaitAuth(Box::new(AwaitAuth::start(ctx, names, self)?)),
+        })
+    }
+
     pub(crate) fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
         Exchange {
             provider: ctx.provider,
@@ -94,6 +108,7 @@ impl Introduced {
             response: &self.response,
             ni: &self.ni,
             nr: &self.nr,
+            between: between(self.further.as_deref()),
             proof_i: &self.proof_i,
             proof_r: &self.proof_r,
             hashes: self.hashes.as_deref(),

@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`.
+//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 9242 §3.3.2`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::ike::wire::{
 };
 use crate::time::UnixTime;
 
-/// What both sides know of each other by the end of IKE_SA_INIT.
+/// What both sides know of each other before IKE_AUTH.
 #[derive(Clone, Copy)]
 pub(crate) struct Exchange<'a> {
     pub(crate) provider: Provider,
@@ -37,6 +37,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) response: &'a [u8],
     pub(crate) ni: &'a [u8],
     pub(crate) nr: &'a [u8],
+    /// What stands for the exchanges in between; empty if there were none.
+    pub(crate) between: &'a [u8],
     pub(crate) proof_i: &'a PrfKey,
     pub(crate) proof_r: &'a PrfKey,
     /// Hash functions that the peer has announced.
@@ -66,10 +68,11 @@ impl<'a> Exchange<'a> {
 
     /// What a side signs whose ID payload has this body.
     fn octets(&self, side: OriginalRole, id_body: &'a [u8]) -> SignedOctets<'a> {
-        match side {
+        let octets = match side {
             OriginalRole::Initiator => SignedOctets::new(self.request, self.nr, self.proof_i, id_body),
             OriginalRole::Responder => SignedOctets::new(self.response, self.ni, self.proof_r, id_body),
-        }
+        };
+        octets.and_between(self.between)
     }
 }
 

@@ -8,6 +8,8 @@ mod client;
 mod collisions;
 mod eap;
 mod exchanges;
+mod followup;
+mod further;
 mod hostile;
 mod init;
 mod limits;

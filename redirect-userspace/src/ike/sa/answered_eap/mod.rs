@@ -162,6 +162,7 @@ impl Answered {
             hashes: self.hashes.take(),
             resumption: self.resumption.take(),
             secrets: std::mem::replace(&mut self.secrets, Secrets::Failed),
+            further: self.further.take(),
             ..*self
         }
     }
