@@ -247,6 +247,40 @@ pub struct Profile {
     pub resumes: bool,
     /// Whether the SAs of both sides may move to other addresses (`RFC 4555`).
     pub mobility: Mobility,
+    /// Keys that both sides have had before, mixed into theirs; `None` = none is.
+    pub ppk: Option<Ppks>,
+}
+
+/// A key that both sides have had before, for when a key exchange can be broken (`RFC 8784`).
+#[derive(Debug)]
+pub struct Ppk {
+    /// Its name, as it is sent.
+    pub id: Box<[u8]>,
+    /// The key.
+    pub secret: Secret,
+}
+
+/// Which of them may be used, and whether one must.
+#[derive(Clone, Debug)]
+pub struct Ppks {
+    /// Those of clients of ours, any of which will do; for a connection the first one.
+    pub keys: Vec<Arc<Ppk>>,
+    /// Whether there is no SA without one.
+    pub is_required: bool,
+}
+
+impl Profile {
+    /// Whether it has no SAs without a key that both sides have had before.
+    #[must_use]
+    pub fn requires_ppk(&self) -> bool {
+        self.ppk.as_ref().is_some_and(|ppk| ppk.is_required)
+    }
+
+    /// The one of its keys with this name.
+    #[must_use]
+    pub fn ppk(&self, id: &[u8]) -> Option<&Arc<Ppk>> {
+        self.ppk.as_ref()?.keys.iter().find(|ppk| *ppk.id == *id)
+    }
 }
 
 /// Whether SAs may move to other addresses (`RFC 4555`).

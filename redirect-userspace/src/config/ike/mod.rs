@@ -13,6 +13,7 @@ mod eap;
 mod limits;
 mod peer;
 mod pool;
+mod ppk;
 mod selector;
 
 use std::fmt::{Debug, Formatter};
@@ -32,7 +33,7 @@ use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::gateway::unicast;
 use crate::ike::authn::eap::mschapv2::Users;
-use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::config::{Encapsulation, Name, Ppk, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
@@ -42,6 +43,7 @@ pub use self::limits::{
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
+pub use self::ppk::{MAX_PPK_ID, PPK};
 
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
@@ -131,6 +133,8 @@ struct Reading<'p> {
     client: &'p RedirectClient,
     /// `[[ike.user]]`
     users: Arc<Users>,
+    /// `[[ike.ppk]]`
+    ppks: Vec<Arc<Ppk>>,
     fingerprint: Fingerprint,
 }
 
@@ -172,8 +176,9 @@ pub(super) fn ike(
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
-    let users = Arc::new(Users::new([]));
-    let mut reading = Reading { problems, text, now, redirect_auth, tickets, client, users, fingerprint };
+    let (users, ppks) = (Arc::new(Users::new([])), Vec::new());
+    let mut reading =
+        Reading { problems, text, now, redirect_auth, tickets, client, users, ppks, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
@@ -200,6 +205,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let legacy = section.flag("legacy-sha1", reading.problems);
     let pools = Pools::new(section, reading);
     reading.users = eap::users(section, reading);
+    reading.ppks = ppk::keys(section, reading);
     let peers = Peers::new(section, &pools, reading);
     if !section.has("profile") && !section.has("connection") {
         let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";

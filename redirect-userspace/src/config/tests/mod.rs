@@ -12,6 +12,7 @@ mod eap;
 mod elected;
 mod gateway;
 mod mobike;
+mod ppk;
 mod reconnect;
 
 /// 2027-01-01

@@ -25,7 +25,7 @@ use crate::ike::sa::child::{NONCE_LENGTH, offered, respond};
 use crate::ike::sa::context::Refusal;
 use crate::ike::sa::intermediate::Further;
 use crate::ike::sa::natt::{self, Nat};
-use crate::ike::sa::{IkeSa, Names, State, payloads, suite};
+use crate::ike::sa::{IkeSa, Names, State, payloads, ppk, suite};
 use crate::ike::wire::{
     ChainWriter, Direction, EncodeError, ExchangeType, Header, KeyExchange as KePayload, KeyExchangeMethod,
     Message, MessageId, Nonce, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, ProposalSpi,
@@ -274,6 +274,7 @@ impl Endpoint {
             Err(refusal) => return ctx.refuse(path.remote, refusal),
         };
         let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
+        let uses_ppk = message.payloads.notify(NotifyType::UsePpk).is_some() && ppk::has_any(&settings);
         let header = names.header(ExchangeType::IkeSaInit, Direction::Response, MessageId::FIRST);
         let public = KePayload { method: chosen.key_exchange, data: half.public().into() };
         let request_for = authn::request(settings.profiles.iter().map(AsRef::as_ref));
@@ -286,6 +287,9 @@ impl Endpoint {
                 chain.push(&Payload::CertRequest(request_for))?;
             }
             abilities(chain)?;
+            if uses_ppk {
+                chain.plain(NotifyType::UsePpk)?;
+            }
             if !chosen.additional.is_empty() {
                 chain.plain(NotifyType::IntermediateSupported)?;
             }
@@ -310,6 +314,7 @@ impl Endpoint {
             hashes: payloads::hashes(chain),
             redirected_from,
             follows_redirects,
+            uses_ppk,
             resumption: None,
             secrets: Secrets::Halves(half),
             further: Further::new(chosen.additional),

@@ -147,6 +147,8 @@ impl Endpoint {
             hashes: payloads::hashes(chain),
             redirected_from,
             follows_redirects,
+            // RFC 8784 §3: what was mixed in is in the keys of the session.
+            uses_ppk: false,
             secrets: Secrets::Session(DerivationKey::new(prf, resumption.ticket.key.clone())),
             resumption: Some(Box::new(resumption)),
             // The session has the keys of its key exchanges; there is none now.

@@ -36,7 +36,7 @@ use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
-use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::proof::{Claimant, Exchange, Introduction};
 use crate::ike::sa::resumption::Resumption;
 use crate::ike::sa::window::{Requested, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
@@ -65,6 +65,8 @@ pub(crate) struct Answered {
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
     pub(crate) redirected_from: Option<IpAddr>,
     pub(crate) follows_redirects: bool,
+    /// Whether both sides have said that they have keys from before.
+    pub(crate) uses_ppk: bool,
     /// The ticket that it came with, in an IKE_SESSION_RESUME request.
     pub(crate) resumption: Option<Box<Resumption>>,
     pub(crate) secrets: Secrets,
@@ -95,6 +97,8 @@ pub(crate) struct Keys {
     pub(crate) proof_i: PrfKey,
     pub(crate) proof_r: PrfKey,
     pub(crate) proofs: Proofs,
+    /// Whether a key is mixed in that both sides have had before.
+    pub(crate) is_mixed: bool,
 }
 
 impl Answered {
@@ -160,7 +164,8 @@ impl Answered {
             Ok(IkeKeys { derivation, ours, theirs, proof_i, proof_r, proofs }) => {
                 let mut channel = Channel::new(ours, theirs, Window::new(MessageId(1), MessageId(0)));
                 channel.fragments = self.fragments;
-                let keys = Keys { channel, derivation, proof_i, proof_r, proofs };
+                let is_mixed = false;
+                let keys = Keys { channel, derivation, proof_i, proof_r, proofs, is_mixed };
                 self.secrets = Secrets::Keys(Box::new(keys));
                 Ok(())
             }
@@ -234,10 +239,16 @@ impl Answered {
         let (proof, profile): (_, Arc<Profile>);
         let (ours, basis) = match &self.resumption {
             None => {
-                proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
+                let asked = claimant.asked().cloned();
+                let roots;
+                (proof, roots) = self.accept(ctx, &exchange, claimant, &chain)?;
                 profile = Arc::clone(proof.profile());
-                let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
-                (ours, Peer::basis(&proof, ctx.now.wall))
+                if let Some(roots) = roots {
+                    self.take_roots(roots);
+                }
+                let exchange = self.exchange(ctx)?;
+                let ours = Introduction::respond(&exchange, &profile, asked.as_ref()).map_err(refused)?;
+                (ours.mentioning(self.mention()), Peer::basis(&proof, ctx.now.wall))
             }
             Some(resumption) => {
                 let ours;

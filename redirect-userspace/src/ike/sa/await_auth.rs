@@ -32,6 +32,7 @@ use crate::ike::sa::keymat::{DerivationKey, Nonces, Proofs};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
+use crate::ike::sa::ppk::Mix;
 use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
 use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Due;
@@ -77,6 +78,8 @@ pub(crate) struct Introduced {
     pub(crate) proofs: Proofs,
     /// Key exchanges that follow before IKE_AUTH.
     pub(crate) further: Option<Box<Further>>,
+    /// A key that both sides have had before, to be mixed in.
+    pub(crate) mix: Option<Box<Mix>>,
     /// The request and the response: AUTH covers both.
     pub(crate) request: Box<[u8]>,
     pub(crate) response: Box<[u8]>,
@@ -126,13 +129,20 @@ impl AwaitAuth {
     ) -> Result<Self, Refusal> {
         let connection = Arc::clone(&introduced.connection);
         let profile = &connection.profile;
+        introduced.mix(ctx)?;
         let exchange = introduced.exchange(ctx);
         let ours = match &introduced.kept {
             None if await_eap::credentials(profile).is_some() => {
                 Introduction::ask_for_eap(&exchange, profile)
             }
-            None => Introduction::begin(&exchange, profile)
-                .map_err(|error| Refusal::new(error.failure(), error.to_string()))?,
+            None => {
+                let begin = |exchange: &Exchange<'_>| {
+                    Introduction::begin(exchange, profile)
+                        .map_err(|error| Refusal::new(error.failure(), error.to_string()))
+                };
+                let (ours, mention) = introduced.prove(ctx, begin, Introduction::into_auth)?;
+                ours.mentioning(mention)
+            }
             Some(kept) => {
                 let side = OriginalRole::Initiator;
                 Introduction::resumed(&exchange, side, kept.local.clone(), Reading::Whole)
@@ -263,7 +273,7 @@ impl AwaitAuth {
 
     /// Believes the responder, or says why not.
     fn believe<'a>(
-        &self,
+        &mut self,
         ctx: &mut Context<'_>,
         verified: &'a Verified,
     ) -> Result<(PeerAuthenticated, Response<'a>), Refusal> {
@@ -279,9 +289,10 @@ impl AwaitAuth {
             let detail = kind.map_or_else(|| "something else than AUTH".to_owned(), |kind| kind.to_string());
             return Err(Refusal::new(Failure::PeerRefused, detail));
         }
-        let Some((introduced, _)) = self.offer.as_deref() else {
+        let Some((introduced, _)) = self.offer.as_deref_mut() else {
             return Err(Refusal::new(Failure::Local, "nothing was offered"));
         };
+        introduced.settle_mix(&chain)?;
         let claimant = Claimant::responder(&chain).map_err(unreadable)?;
         let (exchange, profile) = (introduced.exchange(ctx), &self.connection.profile);
         let proof = match &introduced.kept {

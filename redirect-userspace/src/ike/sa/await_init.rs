@@ -30,6 +30,7 @@ use crate::ike::sa::intermediate::Further;
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::natt::{self, Nat};
 use crate::ike::sa::payloads;
+use crate::ike::sa::ppk::Mix;
 use crate::ike::sa::window::{Due, Window};
 use crate::ike::sa::{Effects, Names, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
@@ -150,6 +151,9 @@ impl AwaitInit {
             nonce(chain, &self.nonce)?;
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
+            if self.connection.profile.ppk.is_some() {
+                chain.plain(NotifyType::UsePpk)?;
+            }
             if has_further {
                 chain.plain(NotifyType::IntermediateSupported)?;
             }
@@ -293,6 +297,16 @@ impl AwaitInit {
         if public.data.len() != algorithms.group.answer_length() {
             return Err(Discard::Syntax);
         }
+        let says_so = chain.notify(NotifyType::UsePpk).is_some();
+        let mix = match Mix::agreed(&self.connection.profile, says_so) {
+            Ok(mix) => mix,
+            Err(refusal) => {
+                // RFC 8784 §3: there is no other answer to be had.
+                self.fail(ctx, *names, &refusal);
+                effects.is_gone = true;
+                return Ok(());
+            }
+        };
         let half = self.key_exchange.take().ok_or(Discard::UnexpectedExchange)?;
         let shared = half.agree_or_keep(&public.data).map_err(|(half, _refused)| {
             self.key_exchange = Some(half);
@@ -333,6 +347,7 @@ impl AwaitInit {
             proof_r: keys.proof_r,
             proofs: keys.proofs,
             further: Further::new(chosen.additional),
+            mix,
             request,
             response: message.octets().into(),
             ni: self.nonce.into(),

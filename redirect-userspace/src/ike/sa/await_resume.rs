@@ -284,6 +284,7 @@ impl AwaitResume {
             proofs: keys.proofs,
             // The session has the keys of its key exchanges; there is none now.
             further: None,
+            mix: None,
             request: self.window.outstanding().first().cloned().unwrap_or_default(),
             response: message.octets().into(),
             ni: self.nonce.into(),

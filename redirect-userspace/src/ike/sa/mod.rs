@@ -51,6 +51,7 @@ pub(crate) mod keymat;
 pub(crate) mod natt;
 pub(crate) mod payloads;
 pub(crate) mod peer;
+pub(crate) mod ppk;
 pub(crate) mod proof;
 pub(crate) mod resumption;
 pub(crate) mod session;

@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 9242 §3.3.2`.
+//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 9242 §3.3.2`, `RFC 8784 §3`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,10 +19,11 @@ use crate::ike::authn::{
 };
 use crate::ike::config::Profile;
 use crate::ike::identity::Shown;
+use crate::ike::sa::keymat::Roots;
 use crate::ike::sa::payloads::required;
 use crate::ike::wire::{
-    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, OriginalRole, Payload, PayloadType,
-    RawPayload,
+    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, NotifyContent, NotifyType, Opaque,
+    OriginalRole, Payload, PayloadType, PpkIdType, RawPayload,
 };
 use crate::time::UnixTime;
 
@@ -48,6 +49,14 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    /// The same, with a key mixed in that both sides have had before.
+    pub(crate) fn mixed<'b>(&self, roots: &'b Roots) -> Exchange<'b>
+    where
+        'a: 'b,
+    {
+        Exchange { proof_i: &roots.proof_i, proof_r: &roots.proof_r, ..*self }
+    }
+
     fn authenticator(&self) -> Authenticator<'a> {
         Authenticator {
             provider: self.provider,
@@ -91,6 +100,11 @@ impl<'a> Claimant<'a> {
     pub(crate) fn initiator(chain: &Chain<'a>) -> Result<Self, DecodeError> {
         let asked = chain.find(PayloadType::IdR).map(|payload| Id::decode(payload.body)).transpose()?;
         Ok(Self { asked, ..Self::read(chain, PayloadType::IdI)? })
+    }
+
+    /// The same, with another proof by the same method.
+    pub(crate) fn with_proof(self, data: &'a [u8]) -> Self {
+        Self { auth: Auth { method: self.auth.method, data: data.into() }, ..self }
     }
 
     /// Whom the initiator asks for.
@@ -203,8 +217,36 @@ pub(crate) struct Introduction<'a> {
     auth: Option<Auth<'static>>,
     /// Whether everything but the proof was said before.
     is_known: bool,
+    /// What is said of a key that both sides have had before.
+    ppk: Mention,
     /// Who we are, for people.
     pub(crate) shown: Arc<str>,
+}
+
+/// What is said beside AUTH of a key that both sides have had before (`RFC 8784 §3`).
+#[derive(Debug, Default)]
+pub(crate) enum Mention {
+    /// Nothing.
+    #[default]
+    None,
+    /// Which one it is made with, and what it would be without, if that will do.
+    Used { id: Box<[u8]>, without: Option<Auth<'static>> },
+    /// That the one which was named is used.
+    Confirmed,
+}
+
+impl Mention {
+    fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Used { id, without } => {
+                chain.notify(&NotifyContent::PpkIdentity { kind: PpkIdType::Fixed, id: &id })?;
+                let Some(without) = without else { return Ok(()) };
+                chain.notify(&NotifyContent::NoPpkAuth(Opaque(&without.data)))
+            }
+            Self::Confirmed => chain.plain(NotifyType::PpkIdentity),
+        }
+    }
 }
 
 impl<'a> Introduction<'a> {
@@ -212,9 +254,9 @@ impl<'a> Introduction<'a> {
     pub(crate) fn respond(
         exchange: &Exchange<'_>,
         profile: &'a Profile,
-        claimant: &Claimant<'_>,
+        asked: Option<&Id<'_>>,
     ) -> Result<Self, AuthnRefusal> {
-        Self::new(exchange, profile, OriginalRole::Responder, claimant.asked.as_ref(), None)
+        Self::new(exchange, profile, OriginalRole::Responder, asked, None)
     }
 
     /// The initiator's.
@@ -236,7 +278,16 @@ impl<'a> Introduction<'a> {
         let auth = resumed::prove(exchange.key(side), &octets, reading);
         let shown = Shown(&id).to_string().into();
         // RFC 5723 §4.3.3: without certificates.
-        Self { side, id, certificates: Vec::new(), request: None, auth: Some(auth), is_known: false, shown }
+        Self {
+            side,
+            id,
+            certificates: Vec::new(),
+            request: None,
+            auth: Some(auth),
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        }
     }
 
     fn new(
@@ -254,7 +305,16 @@ impl<'a> Introduction<'a> {
         let auth = exchange.authenticator().prove(&authentication.local, &octets)?;
         let shown = Shown(&id).to_string().into();
         let certificates = authn::certificates(&authentication.local);
-        Ok(Self { side, id, certificates, request, auth: Some(auth), is_known: false, shown })
+        Ok(Self {
+            side,
+            id,
+            certificates,
+            request,
+            auth: Some(auth),
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        })
     }
 
     /// The gateway's, to a client that wants EAP. With `is_bare` it proves nothing yet (`RFC 5998 §3`).
@@ -279,7 +339,16 @@ impl<'a> Introduction<'a> {
 
     fn unproved(side: OriginalRole, id: Id<'static>, request: Option<CertRequest<'static>>) -> Self {
         let shown = Shown(&id).to_string().into();
-        Self { side, id, certificates: Vec::new(), request, auth: None, is_known: false, shown }
+        Self {
+            side,
+            id,
+            certificates: Vec::new(),
+            request,
+            auth: None,
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        }
     }
 
     /// Either side's after EAP: the proof alone.
@@ -296,6 +365,16 @@ impl<'a> Introduction<'a> {
         Self { auth: Some(auth), is_known: true, ..Self::unproved(side, id, None) }
     }
 
+    /// The proof alone.
+    pub(crate) fn into_auth(self) -> Option<Auth<'static>> {
+        self.auth
+    }
+
+    /// With what is said of a key that both sides have had before.
+    pub(crate) fn mentioning(self, ppk: Mention) -> Self {
+        Self { ppk, ..self }
+    }
+
     /// Whether certificates go with it.
     pub(crate) const fn has_certificates(&self) -> bool {
         !self.certificates.is_empty()
@@ -304,7 +383,8 @@ impl<'a> Introduction<'a> {
     /// Appends ID, certificates, what is asked for, and the proof.
     pub(crate) fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
         if self.is_known {
-            return self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)));
+            self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))?;
+            return self.ppk.write(chain);
         }
         chain.push(&match self.side {
             OriginalRole::Initiator => Payload::IdI(self.id),
@@ -316,6 +396,7 @@ impl<'a> Introduction<'a> {
         if let Some(request) = self.request {
             chain.push(&Payload::CertRequest(request))?;
         }
-        self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))
+        self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))?;
+        self.ppk.write(chain)
     }
 }

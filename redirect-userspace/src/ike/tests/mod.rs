@@ -17,6 +17,7 @@ mod liveness;
 mod loss;
 mod mobike;
 mod nat;
+mod ppk;
 mod redirect;
 mod rekey;
 mod resume;

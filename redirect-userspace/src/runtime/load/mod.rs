@@ -161,6 +161,7 @@ fn plain(name: Name) -> Profile {
         redirect_auth: false,
         resumes: false,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 
