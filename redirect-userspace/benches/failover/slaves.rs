@@ -254,7 +254,10 @@ impl Member {
                 SlaveOutput::Close { connection, reason: _ } => {
                     self.open.take_if(|(at, _)| *at == connection);
                 }
-                SlaveOutput::Event(_) | SlaveOutput::Ordered(_) | SlaveOutput::ViewChanged => {}
+                SlaveOutput::Event(_)
+                | SlaveOutput::Ordered(_)
+                | SlaveOutput::TicketUsed(_)
+                | SlaveOutput::ViewChanged => {}
             }
         }
         Ok(())

@@ -5,8 +5,9 @@
 //! at a time are always under way.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use xtask::lab::flood::{Flood, NOWHERE};
@@ -14,7 +15,7 @@ use xtask::lab::gateway::{Place, addresses};
 
 use crate::Effort;
 use crate::report::{Report, Samples};
-use crate::responder::{Kind, Responder, Stage, Suite};
+use crate::responder::{Kind, Responder, Stage, Suite, Told};
 
 /// Number of the place that the flood comes from.
 const FLOOD: u8 = 9;
@@ -34,9 +35,9 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
     let mut floods = kinds.map(|_| Samples::new());
     for _ in 0..effort.of(9, 2) {
         for (number, (kind, _)) in kinds.into_iter().enumerate() {
-            let count = if kind == Kind::Charon { effort.of(600, 150) } else { effort.of(6_000, 1_000) };
-            quiet[number].push(turn(&stage, kind, count, None)?.0);
-            let (rate, flood) = turn(&stage, kind, count, Some(&source))?;
+            let time = Duration::from_secs(effort.of(5, 2));
+            quiet[number].push(turn(&stage, kind, time, None)?.0);
+            let (rate, flood) = turn(&stage, kind, time, Some(&source))?;
             flooded[number].push(rate);
             floods[number].push(flood);
         }
@@ -58,12 +59,12 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
 }
 
 /// Handshakes a second of a gateway that has just been started, and requests of the flood a second.
-fn turn(stage: &Stage, kind: Kind, count: u64, source: Option<&Place>) -> Result<(f64, f64)> {
+fn turn(stage: &Stage, kind: Kind, time: Duration, source: Option<&Place>) -> Result<(f64, f64)> {
     let responder = stage.start(kind, Suite::PSK)?;
     keep(&responder)?;
     stage.clients(Suite::PSK, 1, 50)?;
     let Some(source) = source else {
-        return Ok((stage.rate(Suite::PSK, 100, count, CORES[1])?, 0.0));
+        return Ok((rate(&stage.goodput(Suite::PSK, 100, time, CORES[1])?, time), 0.0));
     };
     let all = sched_getaffinity(Pid::from_raw(0)).context("this thread's cores")?;
     only(Pid::from_raw(0), CORES[0])?;
@@ -72,18 +73,24 @@ fn turn(stage: &Stage, kind: Kind, count: u64, source: Option<&Place>) -> Result
     sched_setaffinity(Pid::from_raw(0), &all).context("letting this thread go")?;
     let flood = flood?;
     stage.settle(|| {
-        // Long enough that whoever defends himself does.
-        if flood.elapsed().as_secs() < 1 {
-            bail!("the flood has just begun")
-        }
+        ensure!(stage.is_flood_felt()?, "{kind:?} takes no notice of the flood");
         Ok(())
     })?;
     let (sent, since) = (flood.sent(), flood.elapsed());
-    let rate = stage.rate(Suite::PSK, 100, count, CORES[1]);
+    let goodput = stage.goodput(Suite::PSK, 100, time, CORES[1]);
     let (sent, since) = (flood.sent() - sent, flood.elapsed() - since);
     flood.stop()?;
+    let goodput = goodput?;
+    // Whoever has no gate loses some of those that come.
+    ensure!(kind != Kind::Gated || goodput.failed == 0, "{kind:?}: {}", goodput.reasons.join("; "));
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-    Ok((rate?, sent as f64 / since.as_secs_f64()))
+    Ok((rate(&goodput, time), sent as f64 / since.as_secs_f64()))
+}
+
+/// How many have come up a second, of those that were begun in that time.
+#[expect(clippy::cast_precision_loss, reason = "a count of handshakes")]
+fn rate(goodput: &Told, time: Duration) -> f64 {
+    goodput.done as f64 / time.as_secs_f64()
 }
 
 /// Keeps a gateway off the flood's core.

@@ -1,14 +1,17 @@
 //! The gateways that are compared, and the clients that come to them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use xtask::lab::gateway::{Gateway, Place, Profile, Scene, Settings, addresses};
 use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::process::output;
@@ -84,11 +87,16 @@ impl Responder {
 
 /// What `redirectctl bench handshake --json` says.
 #[derive(Deserialize)]
-struct Told {
-    done: u64,
-    failed: u64,
-    seconds: f64,
-    reasons: Vec<String>,
+pub(crate) struct Told {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) reasons: Vec<String>,
+}
+
+/// What `redirectctl bench init --json` says.
+#[derive(Deserialize)]
+struct Replies {
+    replies: BTreeMap<String, u64>,
 }
 
 impl Stage {
@@ -202,14 +210,24 @@ impl Stage {
 
     /// So many clients come, from this number on, and stay.
     pub(crate) fn clients(&self, suite: Suite, first: u64, count: u64) -> Result<()> {
-        self.come(suite, first, count, None).map(drop)
+        let told = self.come(suite, first, &["--count", &count.to_string()], None)?;
+        let Told { done, failed, reasons, .. } = &told;
+        ensure!(*done == count && *failed == 0, "{suite:?}: {done} of {count}: {}", reasons.join("; "));
+        Ok(())
     }
 
-    /// The same, on one core; how many a second.
-    pub(crate) fn rate(&self, suite: Suite, first: u64, count: u64, core: usize) -> Result<f64> {
-        let Told { done, seconds, .. } = self.come(suite, first, count, Some(core))?;
-        #[expect(clippy::cast_precision_loss, reason = "a count of handshakes")]
-        Ok(done as f64 / seconds)
+    /// Clients come for so long, on one core, from this number on.
+    pub(crate) fn goodput(&self, suite: Suite, first: u64, time: Duration, core: usize) -> Result<Told> {
+        let time = format!("{}s", time.as_secs());
+        self.come(suite, first, &["--duration", &time, "--timeout", "5s"], Some(core))
+    }
+
+    /// Whether somebody who comes now is asked for a cookie, or not answered at all.
+    pub(crate) fn is_flood_felt(&self) -> Result<bool> {
+        let mut command = self.place.namespace.command(program()?);
+        command.args(["bench", "init", &addresses()[0].to_string(), "--json", "--count", "1"]);
+        let Replies { replies } = figures(command)?;
+        Ok(replies.is_empty() || replies.contains_key("cookie"))
     }
 
     /// Waits for something.
@@ -217,10 +235,8 @@ impl Stage {
         wait::until("the bench goes on", PATIENCE, what)
     }
 
-    fn come(&self, suite: Suite, first: u64, count: u64, core: Option<usize>) -> Result<Told> {
-        let program = release_binary("redirectctl");
-        let program =
-            program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))?;
+    fn come(&self, suite: Suite, first: u64, amount: &[&str], core: Option<usize>) -> Result<Told> {
+        let program = program()?;
         let gateway: IpAddr = addresses()[0];
         let mut command = match core {
             Some(core) => {
@@ -233,7 +249,7 @@ impl Stage {
         command.args(["bench", "handshake", &gateway.to_string(), "--json", "--patience", "400s"]);
         command.args(["--local", &self.place.address4.to_string(), "--network", INSIDE]);
         command.args(["--ike", suite.ike, "--esp", suite.esp]);
-        command.args(["--first", &first.to_string(), "--count", &count.to_string()]);
+        command.args(["--first", &first.to_string()]).args(amount);
         if suite.has_certificates {
             command.arg("--certificate").arg(&self.credentials[1].chain);
             command.arg("--private-key").arg(&self.credentials[1].key);
@@ -241,9 +257,18 @@ impl Stage {
         } else {
             command.arg("--psk-file").arg(&self.key);
         }
-        let told: Told = serde_json::from_str(&output(&mut command)?).context("the client's figures")?;
-        let Told { done, failed, reasons, .. } = &told;
-        ensure!(*done == count && *failed == 0, "{suite:?}: {done} of {count}: {}", reasons.join("; "));
-        Ok(told)
+        figures(command)
     }
+}
+
+/// What a command has to say, also if nobody came through.
+fn figures<T: DeserializeOwned>(mut command: Command) -> Result<T> {
+    let said = command.output().context("a command")?;
+    let complaint = String::from_utf8_lossy(&said.stderr);
+    serde_json::from_slice(&said.stdout).with_context(|| format!("the figures: {complaint}"))
+}
+
+fn program() -> Result<PathBuf> {
+    let program = release_binary("redirectctl");
+    program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))
 }

@@ -119,6 +119,8 @@ pub(super) struct Lan {
     /// Why the slaves have.
     pub(super) hung_up: Vec<(u16, CloseReason)>,
     pub(super) ordered: Vec<(u16, Order)>,
+    /// Tickets that each node was told of, by the first octet of the id; the master is 0.
+    pub(super) used: BTreeMap<u16, Vec<u8>>,
     /// How often the members changed, and how often the views of the slaves did.
     pub(super) changes: usize,
     pub(super) views: usize,
@@ -146,6 +148,7 @@ impl Lan {
             closed: vec![],
             hung_up: vec![],
             ordered: vec![],
+            used: BTreeMap::new(),
             changes: 0,
             views: 0,
             dials: 0,
@@ -219,6 +222,7 @@ impl Lan {
                 }
                 MasterOutput::Event(event) => self.events.push(event),
                 MasterOutput::MembersChanged => self.changes += 1,
+                MasterOutput::TicketUsed(ticket) => self.used.entry(0).or_default().push(ticket.id[0]),
                 MasterOutput::Write { peer, octets } => {
                     self.sent += octets.as_ref().len();
                     if let Some(link) = self.links.get_mut(&peer) {
@@ -263,6 +267,9 @@ impl Lan {
                 }
                 SlaveOutput::Event(event) => self.slave_events.push(event),
                 SlaveOutput::Ordered(order) => self.ordered.push((number, order)),
+                SlaveOutput::TicketUsed(ticket) => {
+                    self.used.entry(number).or_default().push(ticket.id[0]);
+                }
                 SlaveOutput::ViewChanged => self.views += 1,
                 SlaveOutput::Write { connection, octets } => {
                     self.recorded.push(octets.clone());

@@ -35,6 +35,7 @@ pub mod protocol;
 mod reason;
 mod report;
 mod slave;
+mod tickets;
 mod view;
 mod wire;
 
@@ -48,6 +49,7 @@ pub use self::master::{Limits, Master, MasterInput, MasterOutput, MemberRecord, 
 pub use self::reason::{CloseReason, LeaveReason, Refusal};
 pub use self::report::{Availability, BasisPoints, Registration, Report};
 pub use self::slave::{ConnectionId, Slave, SlaveInput, SlaveOutput};
+pub use self::tickets::{MAX_TICKETS, TicketLog, TicketOrigin, UsedTicket};
 pub use self::view::{MAX_MEMBERS, View, ViewEntry};
 pub use self::wire::Order;
 

@@ -39,6 +39,8 @@
 //!          │ ◀── Alive ──────────── every third of the hold time ── │
 //!          │ ◀── View ───────────── when members change, and now and then
 //!          │ ◀── Order: drain, undrain ─────────────────────────── │
+//!          │ ── Used: tickets ────── when clients have come back ──▶ │
+//!          │ ◀── Tickets: used ones of all members ─────────────── │
 //!          │                                                        │
 //!          │ ── Leave: why ───────────────────────────────────────▶ │  orderly end
 //! ```
@@ -107,7 +109,9 @@
 //! | `0x22` | View | master | yes |
 //! | `0x23` | Alive | master | yes |
 //! | `0x24` | Order | master | yes |
+//! | `0x94` | Used | slave | yes |
 //! | `0xa2` | Drained | master | yes |
+//! | `0xa5` | Tickets | master | yes |
 //!
 //! # Keys and proofs
 //!
@@ -255,6 +259,24 @@
 //! generation (8) | names in this frame (2) | name (text) | name ...
 //! ```
 //!
+//! Used, Tickets. Tickets of clients (`RFC 5723`) that are not to be taken by anybody any more: each is
+//! good once in the cluster. A slave sends those that its own clients have used, and the master sends
+//! everybody's to all slaves, also to the one that it has them from:
+//!
+//! ```text
+//! tickets in this frame (2) | ticket | ticket ...
+//! ```
+//!
+//! *ticket*. The id is the random name in the head of the ticket, which only its maker and whoever
+//! is given it need to find there; `expires` is when the ticket would have expired, in seconds since 1970. Of the flags, 1 says
+//! that the session goes on with whoever has sent this, and the rest follows: the SA that the ticket
+//! was made for, by the member that made it, the random number of the run of its daemon, and both
+//! SPIs. That member drops the SA, and its client hears nothing. Other flags are not looked at:
+//!
+//! ```text
+//! id (16) | expires (8) | flags (1) | issuer (text) | run (8) | initiator's SPI (8) | responder's SPI (8)
+//! ```
+//!
 //! Alive. A generation other than 0 says: the members are still those of that view, and the
 //! master has heard each of them within `oldest`. 0 says nothing about them:
 //!
@@ -285,6 +307,9 @@
 //! - A member is gone when its connection is. Members that the master knows from the view of its
 //!   predecessor have no connection; they are gone when they do not register in what is left of
 //!   the hold time.
+//! - Tickets are news as soon as the master hears of them; it sends what is new at most every 10 ms, and
+//!   what a slave has missed in small portions beside it. It remembers 262144 of them at most, each until
+//!   it would expire. A slave sends what it has not heard from a master to every new master again.
 //! - Views are sent when members change and every third of the hold time, but not more of them
 //!   than 4 MB per second, and than 1 MB per second to slaves that know the members already, so in
 //!   a large cluster less often. Alive is sent in any case.
@@ -306,8 +331,8 @@ mod tests {
     use crate::clb::view::MAX_DRAINED;
     use crate::clb::wire::{MAGIC, Offer, VERSIONS, kind};
     use crate::clb::{
-        BasisPoints, ClusterKey, ClusterName, LeaveReason, MAX_MEMBERS, Master, Refusal, Settings, Slave,
-        SlaveSettings,
+        BasisPoints, ClusterKey, ClusterName, LeaveReason, MAX_MEMBERS, MAX_TICKETS, Master, Refusal,
+        Settings, Slave, SlaveSettings,
     };
 
     const PAGE: &str = include_str!("protocol.rs");
@@ -340,7 +365,9 @@ mod tests {
             (kind::VIEW, "View | master | yes"),
             (kind::ALIVE, "Alive | master | yes"),
             (kind::ORDER, "Order | master | yes"),
+            (kind::USED, "Used | slave | yes"),
             (kind::DRAINED, "Drained | master | yes"),
+            (kind::TICKETS, "Tickets | master | yes"),
         ];
         for (kind, row) in types {
             says(&format!("| `{kind:#04x}` | {row} |"));
@@ -364,6 +391,7 @@ mod tests {
         says(&format!("port {} unless", Settings::DEFAULT_PORT));
         says(&format!("at most {MAX_MEMBERS} members"));
         says(&format!("at most {MAX_DRAINED} names"));
+        says(&format!("remembers {MAX_TICKETS} of them"));
         says(&format!("{} to {} octets", ClusterKey::MIN_LENGTH, ClusterKey::MAX_LENGTH));
         says(&format!("0 to {}", BasisPoints::ALL.value()));
         says(&format!(

@@ -51,7 +51,7 @@ pub use self::snapshot::{GatewaySnapshot, ReportSnapshot, Role, Snapshot, Status
 use crate::clb::policy::{Balancer, Outcome};
 use crate::clb::{
     self, Availability, ClusterName, ConnectionId, MasterInput, Octets, PeerId, Registration, Report,
-    SlaveInput, SlaveSettings,
+    SlaveInput, SlaveSettings, TicketLog, UsedTicket,
 };
 pub use crate::clb::{MasterSettings as Settings, OverloadAction, OverloadLimit, Policy};
 use crate::gateway::{EmptySlot, GatewayAddresses, GatewayIndex, GatewayName, LlgTable, Weight};
@@ -163,6 +163,8 @@ pub enum Input<'a> {
         /// The active router's address.
         active: Option<IpAddr>,
     },
+    /// This node's gateway has used a ticket.
+    TicketUsed(UsedTicket),
     /// The deadline has come.
     Timeout,
 }
@@ -199,6 +201,8 @@ pub enum Output {
         /// The entry.
         gateway: maps::Gateway,
     },
+    /// Another member has used a ticket: this node's gateway is to know.
+    TicketUsed(UsedTicket),
     /// Accept no more connections and close those of all slaves.
     Unlisten,
     /// Send octets.
@@ -268,6 +272,8 @@ pub struct Cluster {
     /// Requests that this node has kept because it was chosen, as last read.
     kept: u64,
     outcome: Outcome,
+    /// What is known about used tickets, while neither master nor slave keeps it.
+    tickets: TicketLog,
     rng: Rng,
 }
 
@@ -293,6 +299,7 @@ impl Cluster {
             balance_at: None,
             kept: 0,
             outcome: Outcome::Nobody,
+            tickets: TicketLog::default(),
             rng,
         }
     }
@@ -495,6 +502,16 @@ impl Cluster {
         self.update(now, true, out);
     }
 
+    fn ticket_used(&mut self, now: Now, ticket: UsedTicket, out: &mut Outbox<Output>) {
+        match &self.part {
+            // Whoever is in no cluster has nobody to tell.
+            Part::Neither if self.election.is_none() => {}
+            Part::Neither => self.tickets.used(now.wall, ticket),
+            Part::Slave(_) => self.slave(now, SlaveInput::TicketUsed(ticket), out),
+            Part::Master(_) => self.master(now, MasterInput::TicketUsed(ticket), out),
+        }
+    }
+
     fn local(&mut self, now: Now, mut report: Report, out: &mut Outbox<Output>) {
         if self.is_draining {
             report.availability = Availability::Draining;
@@ -560,6 +577,7 @@ impl Machine for Cluster {
             }
             Input::Redirects(totals) => self.redirects(now, totals),
             Input::Standby { state, active } => self.stand(now, state, active, out),
+            Input::TicketUsed(ticket) => self.ticket_used(now, ticket, out),
             Input::Timeout => {
                 self.board.retry(now, out);
                 self.master(now, MasterInput::Timeout, out);

@@ -14,8 +14,8 @@ use crate::time::Now;
 /// This node's part in the cluster.
 ///
 /// A change drops one machine and builds another, so that nothing that was learned in one role
-/// lives on in the next, with one exception: a slave that becomes master starts from the members
-/// that the last master told it about, with the times at which they were heard. Whoever of them
+/// lives on in the next, with two exceptions. Used tickets stay used. And a slave that becomes master starts from the
+/// members that the last master told it about, with the times at which they were heard. Whoever of them
 /// is not heard again within the hold time is dropped as if the last master had gone on.
 pub(super) enum Part {
     Neither,
@@ -54,7 +54,8 @@ impl Cluster {
             Role::Slave => {
                 let rng = self.rng.fork();
                 let Election { name, master_at, settings, slave, node, .. } = election;
-                let slave = Slave::new(settings, slave, name, node, self.local, rng, now);
+                let slave = Slave::new(settings, slave, name, node, self.local, rng, now)
+                    .with_tickets(std::mem::take(&mut self.tickets));
                 self.part = Part::Slave(Box::new(slave));
                 self.slave(now, master_input(self.active, master_at), out);
             }
@@ -62,7 +63,8 @@ impl Cluster {
                 let rng = self.rng.fork();
                 let Election { name, master_at, settings, node, .. } = election;
                 let limits = self.limits();
-                let mut master = Master::new(settings, limits, name, node, rng, now, inherited);
+                let mut master = Master::new(settings, limits, name, node, rng, now, inherited)
+                    .with_tickets(std::mem::take(&mut self.tickets));
                 // What this node knows about itself is newer than what it was told.
                 let mut told = Outbox::new();
                 master.step(now, MasterInput::Local(self.local), &mut told);
@@ -97,12 +99,14 @@ impl Cluster {
                 };
                 let mut told = Outbox::new();
                 slave.step(now, SlaveInput::Leave(reason), &mut told);
+                self.tickets = slave.take_tickets();
                 self.relay_slave(told, out);
                 view
             }
             Part::Master(mut master) => {
                 let mut told = Outbox::new();
                 master.step(now, MasterInput::Stop, &mut told);
+                self.tickets = master.take_tickets();
                 relay_master(told, out);
                 out.push(Output::Unlisten);
                 None
@@ -139,6 +143,7 @@ impl Cluster {
                 SlaveOutput::Event(event) => out.push(Output::Event(Event::Clb(event))),
                 SlaveOutput::Ordered(order) => self.is_draining = order == Order::Drain,
                 // It is asked for when it is needed.
+                SlaveOutput::TicketUsed(ticket) => out.push(Output::TicketUsed(ticket)),
                 SlaveOutput::ViewChanged => {}
                 SlaveOutput::Write { connection, octets } => {
                     let octets = Octets::Own(octets);
@@ -183,6 +188,7 @@ fn relay_master(mut told: Outbox<MasterOutput>, out: &mut Outbox<Output>) -> boo
                 out.push(Output::Event(Event::Clb(event)));
             }
             MasterOutput::MembersChanged => {}
+            MasterOutput::TicketUsed(ticket) => out.push(Output::TicketUsed(ticket)),
             MasterOutput::Write { peer, octets } => {
                 out.push(Output::Write { peer: Peer::Slave(peer), octets });
             }

@@ -104,6 +104,7 @@ impl FastPath {
             | Output::Dial { .. }
             | Output::Event(_)
             | Output::Listen { .. }
+            | Output::TicketUsed(_)
             | Output::Unlisten
             | Output::Write { .. } => (),
         }
@@ -149,6 +150,7 @@ fn event(outputs: &[Output]) -> Vec<String> {
         | Output::Listen { .. }
         | Output::Publish(_)
         | Output::SetGateway { .. }
+        | Output::TicketUsed(_)
         | Output::Unlisten
         | Output::Write { .. } => None,
     };

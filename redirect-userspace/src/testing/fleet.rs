@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::clb::{self, ClusterKey, ConnectionId, PeerId, Registration, Report, SlaveSettings};
+use crate::clb::{self, ClusterKey, ConnectionId, PeerId, Registration, Report, SlaveSettings, UsedTicket};
 use crate::cluster::{self, Cluster, Election, MemberState, Peer, Role};
 use crate::gateway::{GatewayAddresses, GatewayIndex, GatewayName, LlgTable};
 use crate::hsrp::{
@@ -52,6 +52,8 @@ pub struct Fleet {
     nodes: Vec<Node>,
     flights: BinaryHeap<Reverse<Flight>>,
     order: u64,
+    /// Number of the last ticket that was used.
+    ticket: u64,
     pipes: BTreeMap<u64, Pipe>,
     next_pipe: u64,
     /// Part of the link that each node is in.
@@ -86,6 +88,9 @@ struct Alive {
     listens: bool,
     entries: BTreeMap<GatewayIndex, common::maps::Gateway>,
     table: Option<LlgTable>,
+    /// Numbers of the tickets that its clients have used, and of those that it was told of.
+    own: BTreeSet<u64>,
+    told: BTreeSet<u64>,
     redirects: Vec<u64>,
 }
 
@@ -150,6 +155,7 @@ impl Fleet {
             nodes,
             flights: BinaryHeap::new(),
             order: 0,
+            ticket: 0,
             pipes: BTreeMap::new(),
             next_pipe: 0,
             loss: 0,
@@ -252,6 +258,18 @@ impl Fleet {
         self.disturbed = self.disturbed.max(self.now.mono);
     }
 
+    /// A client uses a ticket with a node, if that is there.
+    pub fn use_ticket(&mut self, node: usize) {
+        let Some(alive) = &mut self.nodes[node].alive else { return };
+        self.ticket += 1;
+        alive.own.insert(self.ticket);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.ticket.to_be_bytes());
+        // Clocks on walls jump: this is later than any of them.
+        let expires_at = UnixTime::from_epoch(Duration::from_secs(u64::MAX - self.ticket));
+        self.cluster(node, cluster::Input::TicketUsed(UsedTicket { id, expires_at, origin: None }));
+    }
+
     /// A node gets another cluster key, and another one that it accepts.
     pub fn set_keys(&mut self, node: usize, key: u8, accepted: Option<u8>) {
         self.tell(format!("{} has key {key}, accepts {accepted:?}", self.nodes[node].name));
@@ -318,6 +336,8 @@ impl Fleet {
             listens: false,
             entries: BTreeMap::new(),
             table: None,
+            own: BTreeSet::new(),
+            told: BTreeSet::new(),
             redirects: vec![0; common::maps::MAX_GATEWAYS],
         });
         self.nodes[node].sample_at = self.now.mono;
@@ -613,6 +633,11 @@ impl Fleet {
                     self.fly_at(self.now.mono + LATENCY, to, what);
                 }
             }
+            cluster::Output::TicketUsed(UsedTicket { expires_at, .. }) => {
+                let number = u64::MAX - expires_at.since_epoch().as_secs();
+                assert!(alive.told.insert(number), "{context}: told twice of ticket {number}");
+                assert!(!alive.own.contains(&number), "{context}: told of its own ticket {number}");
+            }
             cluster::Output::Close { peer } => {
                 if let Some(id) = self.pipe(node, peer) {
                     // What was written before is on its way.
@@ -742,10 +767,22 @@ impl Fleet {
             .filter(|gateway| gateway.member.state == MemberState::Up)
             .map(|gateway| gateway.member.name)
             .collect();
+        self.check_tickets();
         let there: BTreeSet<_> = alive.iter().map(|at| self.nodes[*at].name.clone()).collect();
         assert_eq!(offered, there, "{}: members", self.context());
         for slave in alive.iter().filter(|at| !expected.contains(at)) {
             self.check_told(*slave, &self.nodes[expected[0]].name, &there);
+        }
+    }
+
+    /// Everybody knows which tickets were used with those who are there.
+    fn check_tickets(&self) {
+        let alive = || self.nodes.iter().filter_map(|node| Some((&node.name, node.alive.as_ref()?)));
+        let used: BTreeSet<_> = alive().flat_map(|(_, alive)| alive.own.iter().copied()).collect();
+        for (name, alive) in alive() {
+            let known: BTreeSet<_> = alive.own.union(&alive.told).copied().collect();
+            let unknown: Vec<_> = used.difference(&known).collect();
+            assert!(unknown.is_empty(), "{}: {name} has not heard of {unknown:?}", self.context());
         }
     }
 

@@ -37,7 +37,8 @@ pub fn master_and_strangers(data: &[u8]) {
         assert_eq!(master.members().count(), 1, "a stranger is a member");
         assert!(master.pending() <= Limits::default().pending, "too many connections");
         for output in out.drain() {
-            assert!(output != MasterOutput::MembersChanged, "a stranger has changed the members");
+            let is_believed = matches!(output, MasterOutput::MembersChanged | MasterOutput::TicketUsed(_));
+            assert!(!is_believed, "a stranger is believed");
         }
     }
 }
@@ -53,7 +54,10 @@ pub fn slave_and_stranger(data: &[u8]) {
     for chunk in data.chunks(48) {
         let [first, rest @ ..] = chunk else { continue };
         for output in out.drain() {
-            let is_believed = matches!(output, SlaveOutput::Ordered(_) | SlaveOutput::ViewChanged);
+            let is_believed = matches!(
+                output,
+                SlaveOutput::Ordered(_) | SlaveOutput::TicketUsed(_) | SlaveOutput::ViewChanged
+            );
             assert!(!is_believed, "a stranger is believed");
             if let SlaveOutput::Dial { connection, .. } = output {
                 current = Some(connection);
@@ -182,7 +186,10 @@ impl Network {
                     slave.step(now, SlaveInput::Connected { connection }, out);
                 }
                 SlaveOutput::Write { octets, .. } => self.up.extend_from_slice(&octets),
-                SlaveOutput::Event(_) | SlaveOutput::Ordered(_) | SlaveOutput::ViewChanged => {}
+                SlaveOutput::Event(_)
+                | SlaveOutput::Ordered(_)
+                | SlaveOutput::TicketUsed(_)
+                | SlaveOutput::ViewChanged => {}
             }
         }
     }
@@ -214,6 +221,7 @@ impl Network {
                 MasterOutput::Close { .. }
                 | MasterOutput::Event(_)
                 | MasterOutput::MembersChanged
+                | MasterOutput::TicketUsed(_)
                 | MasterOutput::Write { .. } => {}
             }
         }

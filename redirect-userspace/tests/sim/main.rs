@@ -111,6 +111,9 @@ fn whatever_happens_the_invariants_hold_and_calm_returns() {
         let mut fleet = Fleet::new(seed, 2 + u8::try_from(seed % 6).unwrap());
         for step in 0..25 {
             fleet.disturb();
+            for node in 0..fleet.len() {
+                fleet.use_ticket(node);
+            }
             fleet.run(Duration::from_millis(50 + (seed * 977 + step * 613) % 2_500));
         }
         fleet.heal();

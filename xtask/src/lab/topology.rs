@@ -154,10 +154,7 @@ impl Cluster {
     ///
     /// When a link cannot be made.
     pub fn place(&self, number: u8) -> Result<Place> {
-        let (address4, address6) = on_the_wire(number);
-        let namespace = self.lab.namespace(&format!("c{number}"))?;
-        self.switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
-        Ok(Place { address4, address6, namespace })
+        place(&self.lab, &self.switch, number)
     }
 
     /// The gateway with an address.
@@ -165,6 +162,14 @@ impl Cluster {
     pub fn gateway_at(&self, address: IpAddr) -> Option<&Gateway> {
         self.gateways.iter().find(|gateway| gateway.has_address(address))
     }
+}
+
+/// A place on the wire with nothing in it.
+pub(super) fn place(lab: &Lab, switch: &Switch, number: u8) -> Result<Place> {
+    let (address4, address6) = on_the_wire(number);
+    let namespace = lab.namespace(&format!("c{number}"))?;
+    switch.wire(&namespace, &[format!("{address4}/24"), format!("{address6}/64")])?;
+    Ok(Place { address4, address6, namespace })
 }
 
 fn gateway(lab: &Lab, switch: &Switch, number: u8) -> Result<Gateway> {

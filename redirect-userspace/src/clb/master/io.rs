@@ -7,6 +7,7 @@ use crate::clb::config::Settings;
 use crate::clb::event::Event;
 use crate::clb::reason::CloseReason;
 use crate::clb::report::{Registration, Report};
+use crate::clb::tickets::UsedTicket;
 use crate::clb::view::MAX_MEMBERS;
 use crate::gateway::GatewayName;
 
@@ -77,6 +78,8 @@ pub enum MasterInput<'a> {
     /// This node stops being the master: every slave is told, and every connection closed.
     /// Nothing has an effect afterwards.
     Stop,
+    /// This node's gateway has used a ticket.
+    TicketUsed(UsedTicket),
     /// The deadline has come.
     Timeout,
 }
@@ -96,6 +99,8 @@ pub enum MasterOutput {
     Event(Event),
     /// [`Master::members`](super::Master::members) says something else than before. At most once per step.
     MembersChanged,
+    /// A member has used a ticket.
+    TicketUsed(UsedTicket),
     /// Send octets.
     Write {
         /// On which connection.

@@ -45,7 +45,13 @@ impl Master {
         let Stage::AwaitRegister { until, channel } = peer.stage else { return Ok(()) };
         self.settle(id, peer.from, until);
         let name = registration.name.clone();
-        let member = MemberPeer { name: name.clone(), channel, view: 0, waits_for_view: false };
+        let member = MemberPeer {
+            name: name.clone(),
+            channel,
+            view: 0,
+            waits_for_view: false,
+            told: self.tickets.told(),
+        };
         self.peers.insert(id, Peer { stage: Stage::Member(member), ..peer });
 
         let mut record = fresh(registration, report, now, Some(id));

@@ -25,6 +25,7 @@ mod io;
 mod membership;
 mod peer;
 mod roster;
+mod tickets;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ use super::event::{Departure, Event};
 use super::frame::Deframer;
 use super::reason::{CloseReason, Problem, Refusal};
 use super::report::{Registration, Report};
+use super::tickets::TicketLog;
 use super::view::View;
 use super::wire::{
     AgedReport, Challenge, FromMaster, FromSlave, Offer, SlaveProof, Vouched, kind, proof_frame,
@@ -53,6 +55,7 @@ pub use self::io::{Limits, MasterInput, MasterOutput, Octets, PeerId};
 use self::peer::{Heard, Peer, Stage, seal_parts};
 pub use self::roster::MemberRecord;
 use self::roster::{Roster, ago, fresh};
+use self::tickets::Tickets;
 use self::views::Views;
 
 /// The master.
@@ -72,6 +75,7 @@ pub struct Master {
     /// When the members are told that the master is alive; `None` while there are none.
     alive_at: Option<Instant>,
     refusals: Throttle<CloseReason, (SocketAddr, Option<DecodeError>)>,
+    tickets: Tickets,
     is_changed: bool,
     is_stopped: bool,
 }
@@ -144,9 +148,22 @@ impl Master {
             views: Views::new(),
             alive_at: None,
             refusals: Throttle::new(),
+            tickets: Tickets::new(TicketLog::default()),
             is_changed: false,
             is_stopped: false,
         }
+    }
+
+    /// With what this node knows about used tickets.
+    #[must_use]
+    pub fn with_tickets(mut self, log: TicketLog) -> Self {
+        self.tickets = Tickets::new(log);
+        self
+    }
+
+    /// Gives up what is known about used tickets.
+    pub fn take_tickets(&mut self) -> TicketLog {
+        std::mem::take(&mut self.tickets.log)
     }
 
     /// Every member, by name.
@@ -215,7 +232,8 @@ impl Master {
         }
     }
 
-    fn bytes(&mut self, now: Instant, id: PeerId, mut octets: &[u8], out: &mut Outbox<MasterOutput>) {
+    fn bytes(&mut self, both: Now, id: PeerId, mut octets: &[u8], out: &mut Outbox<MasterOutput>) {
+        let now = both.mono;
         // Ends when the octets do, or the peer is closed.
         while let Some(peer) = self.peers.get_mut(&id) {
             let heard = match peer.deframer.next(&mut octets, peer.stage.longest_frame()) {
@@ -226,7 +244,7 @@ impl Master {
             let outcome = match heard {
                 Ok(Heard::Offer { frame, offer, version }) => self.offer(id, &frame, &offer, version, out),
                 Ok(Heard::Proof(proof)) => self.proof(id, &proof, out),
-                Ok(Heard::Message(message)) => self.message(now, id, message, out),
+                Ok(Heard::Message(message)) => self.message(both, id, message, out),
                 Ok(Heard::Skipped) => {
                     self.heard(now, id);
                     Ok(())
@@ -278,11 +296,12 @@ impl Master {
 
     fn message(
         &mut self,
-        now: Instant,
+        both: Now,
         id: PeerId,
         message: FromSlave,
         out: &mut Outbox<MasterOutput>,
     ) -> Result<(), Problem> {
+        let now = both.mono;
         let name = self.heard(now, id);
         match (message, name) {
             (FromSlave::Register(registration, report), None) => {
@@ -300,7 +319,11 @@ impl Master {
                 self.depart(&name, Departure::Left(reason), out);
                 Err(CloseReason::Left.into())
             }
-            (FromSlave::Update(_) | FromSlave::Hello | FromSlave::Leave(_), None) => {
+            (FromSlave::Used(tickets), Some(_)) => {
+                self.tickets_used(both, tickets, out);
+                Ok(())
+            }
+            (FromSlave::Update(_) | FromSlave::Used(_) | FromSlave::Hello | FromSlave::Leave(_), None) => {
                 Err(CloseReason::Unexpected.into())
             }
         }
@@ -498,10 +521,11 @@ impl Machine for Master {
         if self.is_stopped {
             return;
         }
+        let both = now;
         let now = now.mono;
         match input {
             MasterInput::Accepted { peer, from } => self.accept(now, peer, from, out),
-            MasterInput::Bytes { peer, octets } => self.bytes(now, peer, octets, out),
+            MasterInput::Bytes { peer, octets } => self.bytes(both, peer, octets, out),
             MasterInput::Closed { peer } => self.close(now, peer, CloseReason::ClosedByPeer.into(), out),
             MasterInput::Drain { name, drain } => self.drain(&name, drain, out),
             MasterInput::Local(report) => {
@@ -511,12 +535,16 @@ impl Machine for Master {
             MasterInput::LocalRegistration(registration) => self.local_registration(now, registration, out),
             MasterInput::Reconfigure { settings, limits } => self.reconfigure(now, settings, limits, out),
             MasterInput::Stop => self.stop(now, out),
+            MasterInput::TicketUsed(ticket) => {
+                self.tickets.note(both.wall, ticket);
+            }
             MasterInput::Timeout => self.timeout(now, out),
         }
         if self.is_stopped {
             return;
         }
         self.send_views(now, out);
+        self.tell_tickets(now, out);
         if std::mem::take(&mut self.is_changed) {
             out.push(MasterOutput::MembersChanged);
         }
@@ -533,7 +561,8 @@ impl Machine for Master {
             (self.views.deadline(), "CLB view"),
             (self.refusals.deadline(), "CLB refusals to be told"),
         ];
-        let deadlines = deadlines.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
+        let deadlines = deadlines.into_iter().chain(self.tickets.deadlines());
+        let deadlines = deadlines.filter_map(|(at, why)| Some(Deadline { at: at?, why }));
         deadlines.min_by_key(|deadline| deadline.at)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::clb::auth::{Channel, Handshakes};
 use crate::clb::frame::{Deframer, MAX_FROM_SLAVE, MAX_HANDSHAKE, split};
 use crate::clb::reason::{CloseReason, Problem};
+use crate::clb::tickets::Told;
 use crate::clb::view::Part;
 use crate::clb::wire::{FromSlave, Offer, SlaveProof, common_version, kind};
 use crate::gateway::GatewayName;
@@ -40,6 +41,8 @@ pub(super) struct MemberPeer {
     /// The last view it was sent; 0 = none.
     pub(super) view: u64,
     pub(super) waits_for_view: bool,
+    /// Which used tickets it knows of.
+    pub(super) told: Told,
 }
 
 impl Stage {

@@ -6,6 +6,7 @@ use crate::clb::config::{Settings, SlaveSettings};
 use crate::clb::event::Event;
 use crate::clb::reason::{CloseReason, LeaveReason};
 use crate::clb::report::{Registration, Report};
+use crate::clb::tickets::UsedTicket;
 use crate::clb::wire::Order;
 
 /// A connection of a slave. The slave gives each attempt a number that it never uses again.
@@ -55,6 +56,8 @@ pub enum SlaveInput<'a> {
         /// This node's.
         slave: SlaveSettings,
     },
+    /// This node's gateway has used a ticket.
+    TicketUsed(UsedTicket),
     /// The deadline has come.
     Timeout,
 }
@@ -81,6 +84,8 @@ pub enum SlaveOutput {
     Event(Event),
     /// The operator wants something at the master.
     Ordered(Order),
+    /// Another member has used a ticket.
+    TicketUsed(UsedTicket),
     /// [`Slave::view`](super::Slave::view) gives other members than before.
     ViewChanged,
     /// Send octets.

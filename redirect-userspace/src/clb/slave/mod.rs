@@ -20,6 +20,7 @@
 mod backoff;
 mod io;
 mod stage;
+mod tickets;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use super::event::Event;
 use super::frame::Deframer;
 use super::reason::{CloseReason, LeaveReason, Problem, Refusal};
 use super::report::{BasisPoints, Registration, Report};
+use super::tickets::{TicketLog, Told};
 use super::view::{Assembly, Held, View};
 use super::wire::{AgedReport, Challenge, FromMaster, FromSlave, Offer, VERSIONS};
 use crate::gateway::GatewayName;
@@ -41,6 +43,7 @@ use crate::time::{Instant, Now};
 use self::backoff::{Backoff, spread};
 pub use self::io::{ConnectionId, SlaveInput, SlaveOutput};
 use self::stage::{Heard, Session, Stage};
+use self::tickets::Tickets;
 
 /// A slave.
 pub struct Slave {
@@ -59,6 +62,7 @@ pub struct Slave {
     backoff: Backoff,
     assembly: Assembly,
     view: Option<Held>,
+    tickets: Tickets,
     failures: Throttle<CloseReason, (SocketAddr, Option<Refusal>)>,
 }
 
@@ -96,8 +100,21 @@ impl Slave {
             backoff: Backoff::default(),
             assembly: Assembly::default(),
             view: None,
+            tickets: Tickets::new(TicketLog::default()),
             failures: Throttle::new(),
         }
+    }
+
+    /// With what this node knows about used tickets.
+    #[must_use]
+    pub fn with_tickets(mut self, log: TicketLog) -> Self {
+        self.tickets = Tickets::new(log);
+        self
+    }
+
+    /// Gives up what is known about used tickets.
+    pub fn take_tickets(&mut self) -> TicketLog {
+        std::mem::take(&mut self.tickets.log)
     }
 
     /// Who the members are, as the master has told last, with the ages that this has by now. What
@@ -162,7 +179,8 @@ impl Slave {
         self.stage = Stage::AwaitChallenge { until: now + Self::HANDSHAKE, offer };
     }
 
-    fn bytes(&mut self, now: Instant, mut octets: &[u8], out: &mut Outbox<SlaveOutput>) {
+    fn bytes(&mut self, both: Now, mut octets: &[u8], out: &mut Outbox<SlaveOutput>) {
+        let now = both.mono;
         let connection = self.connection;
         // The messages borrow from the frame, and so from here.
         let mut deframer = std::mem::take(&mut self.deframer);
@@ -179,7 +197,7 @@ impl Slave {
                     Ok(())
                 }
                 Ok(Heard::Proof(proof)) => self.proof(now, &proof, out),
-                Ok(Heard::Message(message)) => self.message(now, message, out),
+                Ok(Heard::Message(message)) => self.message(both, message, out),
                 Ok(Heard::Skipped) => Ok(()),
                 Err(problem) => Err(problem),
             };
@@ -230,10 +248,11 @@ impl Slave {
 
     fn message(
         &mut self,
-        now: Instant,
+        both: Now,
         message: FromMaster<'_>,
         out: &mut Outbox<SlaveOutput>,
     ) -> Result<(), Problem> {
+        let now = both.mono;
         if let FromMaster::Refused(refusal) = message {
             self.lost(now, CloseReason::Refused.into(), Some(refusal), out);
             return Ok(());
@@ -260,6 +279,11 @@ impl Slave {
             (Stage::Member(session), FromMaster::Order(order)) => {
                 session.heard_at = now;
                 out.push(SlaveOutput::Ordered(order));
+                Ok(())
+            }
+            (Stage::Member(session), FromMaster::Tickets(tickets)) => {
+                session.heard_at = now;
+                self.tickets_used(both.wall, tickets, out);
                 Ok(())
             }
             (Stage::Member(session), FromMaster::Drained(names)) => {
@@ -311,6 +335,7 @@ impl Slave {
             reported: self.report,
             updated_at: now,
             update_at: now + self.update_interval(),
+            told: Told::new(&self.tickets.log),
         });
         self.compare_holdtime(out);
     }
@@ -521,11 +546,12 @@ impl Machine for Slave {
     type Output = SlaveOutput;
 
     fn step(&mut self, now: Now, input: SlaveInput<'_>, out: &mut Outbox<SlaveOutput>) {
+        let both = now;
         let now = now.mono;
         match input {
             SlaveInput::Bytes { connection, octets } => {
                 if self.is_current(connection) {
-                    self.bytes(now, octets, out);
+                    self.bytes(both, octets, out);
                 }
             }
             SlaveInput::Closed { connection } => {
@@ -559,8 +585,10 @@ impl Machine for Slave {
                     session.update_at = session.update_at.min(session.updated_at + interval);
                 }
             }
+            SlaveInput::TicketUsed(ticket) => self.tickets.log.used(both.wall, ticket),
             SlaveInput::Timeout => self.timeout(now, out),
         }
+        self.tell_tickets(now, out);
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -578,6 +606,7 @@ impl Machine for Slave {
             ]
             .into_iter()
             .map(|(at, why)| Deadline { at, why })
+            .chain(self.tickets.deadline(&session.told))
             .min_by_key(|deadline| deadline.at),
         };
         let failures = self.failures.deadline().map(|at| Deadline { at, why: "CLB failures to be told" });

@@ -7,6 +7,7 @@ use crate::clb::config::SlaveSettings;
 use crate::clb::frame::{MAX_FROM_MASTER, MAX_HANDSHAKE, split};
 use crate::clb::reason::{CloseReason, Problem, Refusal};
 use crate::clb::report::Report;
+use crate::clb::tickets::Told;
 use crate::clb::wire::{Challenge, FromMaster, decode_proof, decode_rejected, kind};
 use crate::gateway::GatewayName;
 use crate::time::Instant;
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub(super) reported: Report,
     pub(super) updated_at: Instant,
     pub(super) update_at: Instant,
+    /// Which used tickets the master knows of from us.
+    pub(super) told: Told,
 }
 
 /// A frame that was understood.

@@ -16,6 +16,7 @@ use super::config::{ClusterName, Settings, SlaveSettings};
 use super::frame::{HEADER, OPTIONAL, header};
 use super::reason::{LeaveReason, Refusal};
 use super::report::{Availability, BasisPoints, Registration, Report};
+use super::tickets::{UsedTicket, read_tickets, write_tickets};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::gateway::{GatewayAddress, GatewayAddresses, GatewayName, unicast};
 
@@ -47,6 +48,8 @@ pub(crate) mod kind {
     pub(crate) const HELLO: u8 = 0x12;
     /// Slave to master: it goes.
     pub(crate) const LEAVE: u8 = 0x13;
+    /// Slave to master: tickets that it has used. May be skipped.
+    pub(crate) const USED: u8 = 0x94;
 
     /// Master to slave: it is a member.
     pub(crate) const ACCEPTED: u8 = 0x20;
@@ -60,6 +63,8 @@ pub(crate) mod kind {
     pub(crate) const ORDER: u8 = 0x24;
     /// Master to slave: who is drained and away. May be skipped.
     pub(crate) const DRAINED: u8 = 0xa2;
+    /// Master to slave: tickets that were used. May be skipped.
+    pub(crate) const TICKETS: u8 = 0xa5;
 }
 
 /// Why a body is not used.
@@ -266,6 +271,8 @@ pub(crate) enum FromSlave {
     Register(Registration, AgedReport),
     /// Its load.
     Update(AgedReport),
+    /// Tickets that were used.
+    Used(Vec<UsedTicket>),
 }
 
 impl FromSlave {
@@ -276,6 +283,7 @@ impl FromSlave {
             Self::Leave(_) => kind::LEAVE,
             Self::Register(..) => kind::REGISTER,
             Self::Update(_) => kind::UPDATE,
+            Self::Used(_) => kind::USED,
         }
     }
 
@@ -290,6 +298,7 @@ impl FromSlave {
                 write_report(&mut body, report);
             }
             Self::Update(report) => write_report(&mut body, report),
+            Self::Used(tickets) => write_tickets(&mut body, tickets),
         }
         body.into_octets()
     }
@@ -306,6 +315,7 @@ impl FromSlave {
             kind::LEAVE => Self::Leave(LeaveReason::from_code(reader.u8("reason")?)),
             kind::REGISTER => Self::Register(read_registration(&mut reader)?, read_report(&mut reader)?),
             kind::UPDATE => Self::Update(read_report(&mut reader)?),
+            kind::USED => Self::Used(read_tickets(&mut reader)?),
             other => return unknown(other),
         };
         reader.finish("frame")?;
@@ -350,6 +360,8 @@ pub(crate) enum FromMaster<'a> {
     Order(Order),
     /// The slave is no member.
     Refused(Refusal),
+    /// Tickets that were used.
+    Tickets(Vec<UsedTicket>),
     /// A part of the members.
     View(&'a [u8]),
 }
@@ -372,6 +384,7 @@ impl<'a> FromMaster<'a> {
             Self::Drained(_) => kind::DRAINED,
             Self::Order(_) => kind::ORDER,
             Self::Refused(_) => kind::REFUSED,
+            Self::Tickets(_) => kind::TICKETS,
             Self::View(_) => kind::VIEW,
         }
     }
@@ -390,6 +403,7 @@ impl<'a> FromMaster<'a> {
             }
             Self::Order(order) => body.u8(order.code()),
             Self::Refused(refusal) => body.u8(refusal.code()),
+            Self::Tickets(tickets) => write_tickets(&mut body, tickets),
             Self::Drained(part) | Self::View(part) => body.octets(part),
         }
         body.into_octets()
@@ -425,6 +439,7 @@ impl<'a> FromMaster<'a> {
                 _ => return Ok(None),
             },
             kind::REFUSED => Self::Refused(Refusal::from_code(reader.u8("reason")?)),
+            kind::TICKETS => Self::Tickets(read_tickets(&mut reader)?),
             kind::VIEW => Self::View(reader.rest()),
             kind::DRAINED => Self::Drained(reader.rest()),
             other => return unknown(other),

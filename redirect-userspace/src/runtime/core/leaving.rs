@@ -53,7 +53,8 @@ impl Core {
                     }
                 }
                 news = gateway.news() => match news {
-                    GatewayNews::Events(events) => {
+                    // This node has left the cluster: there is nobody to tell of tickets.
+                    GatewayNews::Heard(events, _) => {
                         events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
                     }
                     GatewayNews::Failed => return,

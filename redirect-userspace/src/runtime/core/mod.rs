@@ -38,6 +38,7 @@ mod gate;
 mod interfaces;
 mod leaving;
 mod reload;
+mod tickets;
 
 /// Beats between two looks at the counters: the age of what `show` and a scrape see.
 const BEATS_PER_REFRESH: u32 = 2;
@@ -220,8 +221,9 @@ impl Core {
                 }
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
-                    GatewayNews::Events(events) => {
+                    GatewayNews::Heard(events, used) => {
                         events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        self.share(&used)?;
                     }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),
                 },
@@ -257,6 +259,7 @@ impl Core {
     /// Steps the cluster machine and executes its outputs in order.
     fn step(&mut self, input: Input<'_>) -> Result<()> {
         self.cluster.step(self.clock.now(), input, &mut self.outbox);
+        let mut used = Vec::new();
         while let Some(output) = self.outbox.pop() {
             match output {
                 Output::SetGateway { index, gateway } => {
@@ -272,7 +275,11 @@ impl Core {
                 Output::Dial { connection, to } => self.dial(connection, to),
                 Output::Write { peer, octets } => self.write(peer, octets.as_ref().to_vec()),
                 Output::Close { peer } => self.close(peer),
+                Output::TicketUsed(ticket) => used.push(tickets::to_ike(&ticket)),
             }
+        }
+        if let Some(gateway) = self.gateway.as_ref().filter(|_| !used.is_empty()) {
+            gateway.tickets_used(used);
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
     Command, CookieKeys, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path, Pools,
-    Redirect, Redirected, SaId, Selection, Shard,
+    Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -61,8 +61,8 @@ pub(super) struct Gateway {
 /// News of the gateway for the core.
 #[derive(Debug)]
 pub(super) enum GatewayNews {
-    /// Something happened, the earliest first.
-    Events(Vec<Event>),
+    /// Something happened, the earliest first, and clients have used tickets.
+    Heard(Vec<Event>, Vec<Arc<UsedTicket>>),
     /// A worker has ended: the daemon cannot go on.
     Failed,
 }
@@ -246,6 +246,12 @@ impl Gateway {
         self.tell_all(|| Order::HandOver(Arc::clone(&hand_over)));
     }
 
+    /// Tickets were used on other nodes.
+    pub(super) fn tickets_used(&self, tickets: Vec<UsedTicket>) {
+        let tickets: Arc<[Arc<UsedTicket>]> = tickets.into_iter().map(Arc::new).collect();
+        self.tell_all(|| Order::TicketsUsed(Arc::clone(&tickets)));
+    }
+
     /// Tells every worker what to do.
     pub(super) fn command(&self, command: &Command) {
         self.tell_all(|| Order::Command(command.clone()));
@@ -397,19 +403,19 @@ impl Gateway {
 
     /// The next news.
     pub(super) async fn news(&mut self) -> GatewayNews {
-        let Page { events, lost, has_ended } = self.board.read().await;
+        let Page { events, used, lost, has_ended } = self.board.read().await;
         if has_ended {
             return GatewayNews::Failed;
         }
         if lost > 0 {
-            tracing::warn!(lost, "events of the gateway were dropped: there were too many");
+            tracing::warn!(lost, "news of the gateway were dropped: there were too many");
         }
         for event in &events {
             if let Event::Established { took, .. } = event {
                 self.durations.note(*took);
             }
         }
-        GatewayNews::Events(events)
+        GatewayNews::Heard(events, used)
     }
 }
 

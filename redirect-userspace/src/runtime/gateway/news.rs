@@ -7,17 +7,19 @@
 //! - A worker wakes the core once for all that it has to say after a turn, and not at all while the
 //!   core has not read what is there.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::ike::Event;
+use crate::ike::{Event, UsedTicket};
 
 /// What is read at a time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     /// In the order in which each worker wrote it.
     pub(super) events: Vec<Event>,
+    /// Tickets that clients have used here.
+    pub(super) used: Vec<Arc<UsedTicket>>,
     /// How much there was no room for since the last page.
     pub(super) lost: u64,
     /// A thread has ended, and nobody told it to.
@@ -32,18 +34,22 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Puts up what a worker has to say, which is empty afterwards.
-    pub(super) fn post(&self, heard: &mut Vec<Event>) {
-        if heard.is_empty() {
+    /// Puts up what a worker has to say: events, which are none afterwards, and tickets.
+    pub(super) fn post(&self, heard: &mut Vec<Event>, used: &[Arc<UsedTicket>]) {
+        if heard.is_empty() && used.is_empty() {
             return;
         }
         let was_empty = {
             let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-            let was_empty = page.events.is_empty();
+            let was_empty = page.events.is_empty() && page.used.is_empty();
             let room = ROOM.saturating_sub(page.events.len());
             let lost = heard.len().saturating_sub(room);
             page.lost = page.lost.saturating_add(u64::try_from(lost).unwrap_or(u64::MAX));
             page.events.extend(heard.drain(..).take(room));
+            let room = ROOM.saturating_sub(page.used.len());
+            let lost = used.len().saturating_sub(room);
+            page.lost = page.lost.saturating_add(u64::try_from(lost).unwrap_or(u64::MAX));
+            page.used.extend(used.iter().take(room).cloned());
             was_empty
         };
         if was_empty {
@@ -62,7 +68,7 @@ impl Board {
         loop {
             {
                 let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-                if page.has_ended || !page.events.is_empty() {
+                if page.has_ended || !page.events.is_empty() || !page.used.is_empty() {
                     return std::mem::take(&mut page);
                 }
             }
@@ -71,17 +77,25 @@ impl Board {
     }
 }
 
-/// Events that may wait for the core.
+/// Events, and tickets, that may wait for the core.
 const ROOM: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::ike::ticket::TicketId;
+    use crate::time::UnixTime;
 
     fn heard(number: usize) -> Event {
         Event::CookiesChanged { are_wanted: true, half_open: number, is_crowded: false }
+    }
+
+    fn ticket(number: u8) -> Arc<UsedTicket> {
+        Arc::new(UsedTicket { id: TicketId([number; 16]), expires_at: UnixTime::EPOCH, origin: None })
+    }
+
+    fn page_of(events: Vec<Event>, used: Vec<Arc<UsedTicket>>) -> Page {
+        Page { events, used, lost: 0, has_ended: false }
     }
 
     fn poll(board: &Board) -> Option<Page> {
@@ -96,26 +110,27 @@ mod tests {
     #[test]
     fn what_is_posted_is_read_once_and_in_order() {
         let board = Board::default();
-        board.post(&mut vec![heard(1), heard(2)]);
-        board.post(&mut vec![heard(3)]);
+        board.post(&mut vec![heard(1), heard(2)], &[]);
+        board.post(&mut vec![heard(3)], &[ticket(7)]);
 
         let page = poll(&board).unwrap();
 
-        assert_eq!(page, Page { events: vec![heard(1), heard(2), heard(3)], lost: 0, has_ended: false });
+        assert_eq!(page, page_of(vec![heard(1), heard(2), heard(3)], vec![ticket(7)]));
         assert_eq!(poll(&board), None);
     }
 
     #[test]
     fn what_finds_no_room_is_counted_and_the_end_always_has_room() {
         let board = Board::default();
-        board.post(&mut (0..ROOM - 1).map(heard).collect());
+        board.post(&mut (0..ROOM - 1).map(heard).collect(), &[]);
         let mut rest: Vec<Event> = (0..10).map(heard).collect();
-        board.post(&mut rest);
+        let tickets: Vec<_> = (0..=ROOM).map(|_| ticket(1)).collect();
+        board.post(&mut rest, &tickets);
         board.end();
 
         let page = poll(&board).unwrap();
 
-        assert_eq!((page.events.len(), page.lost, page.has_ended), (ROOM, 9, true));
+        assert_eq!((page.events.len(), page.used.len(), page.lost, page.has_ended), (ROOM, ROOM, 10, true));
         assert!(rest.is_empty());
         assert_eq!(page.events.last(), Some(&heard(0)));
     }
@@ -127,10 +142,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         let page = runtime.block_on(async {
-            let (page, ()) = tokio::join!(board.read(), async { writer.post(&mut vec![heard(1)]) });
+            let (page, ()) = tokio::join!(board.read(), async { writer.post(&mut vec![], &[ticket(1)]) });
             page
         });
 
-        assert_eq!(page.events, [heard(1)]);
+        assert_eq!(page, page_of(vec![], vec![ticket(1)]));
     }
 }

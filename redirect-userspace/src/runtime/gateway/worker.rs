@@ -128,7 +128,7 @@ pub(super) enum Order {
     Supersede(Arc<[Arc<[u8]>]>),
     /// An operator wants clients to go elsewhere.
     Redirect(Redirect, oneshot::Sender<Redirected>),
-    /// Tickets were used with another worker.
+    /// Tickets were used with another worker, or on another node.
     TicketsUsed(Arc<[Arc<UsedTicket>]>),
     /// How many SAs are meant.
     Count(Selection, oneshot::Sender<u64>),
@@ -348,7 +348,6 @@ impl Turn {
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
-            self.parts.board.post(&mut self.heard);
             self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
@@ -360,10 +359,12 @@ impl Turn {
             let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
             self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
         }
-        if !self.used.is_empty() {
-            let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
+        let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
+        if !tickets.is_empty() {
             self.parts.others.iter().for_each(|other| other.order(Order::TicketsUsed(Arc::clone(&tickets))));
         }
+        // Other nodes hear of it by the core.
+        self.parts.board.post(&mut self.heard, &tickets);
     }
 
     /// How long nothing needs to be done.

@@ -24,8 +24,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub use self::agent::Agent;
 pub use self::node::Node;
 pub use self::settings::{GROUP, Pace, Settings};
+use super::gateway::Place;
 use super::netns::Switch;
-use super::topology::{Client, Site, bpf_object, client, furnish};
+use super::topology::{Client, Site, bpf_object, client, furnish, place};
 use super::{Lab, gateway, strongswan, wait};
 
 /// Who serves the clients that are sent to a node.
@@ -135,6 +136,15 @@ impl Nodes {
         }
         self.wait_settled(SETTLING)?;
         Ok(())
+    }
+
+    /// A place on the wire for a client that the test makes itself.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn place(&self, number: u8) -> Result<Place> {
+        place(&self.lab, &self.switch, number)
     }
 
     /// The node of a name.
