@@ -31,9 +31,7 @@ fn with(plan: Plan, client: Option<Ppks>, gateway: Option<Ppks>) -> Plan {
 fn said(mut pair: Pair) -> (Pair, Vec<Vec<NotifyType>>) {
     pair.initiate();
     pair.settle();
-    let is_about = |kind: &NotifyType| {
-        matches!(kind, NotifyType::UsePpk | NotifyType::PpkIdentity | NotifyType::NoPpkAuth)
-    };
+    let is_about = |kind: &NotifyType| matches!(kind, UsePpk | PpkIdentity | NoPpkAuth);
     let said = pair
         .sent
         .iter()

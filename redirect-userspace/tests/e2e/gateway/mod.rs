@@ -15,6 +15,7 @@ mod libreswan;
 mod load;
 mod mobike;
 mod nat;
+mod quantum;
 mod refusal;
 mod rekey;
 mod reload;

@@ -274,7 +274,7 @@ fn rda_11_a_redirect_in_the_middle_of_eap_is_not_followed() {
 fn a_key_from_before_is_named_in_the_last_request_and_confirmed_in_the_last_response() {
     use crate::ike::config::{Ppk, Ppks};
     let ppks = |id: &str, fill, is_required| {
-        let secret = crate::secret::Secret::new(vec![fill; 32]);
+        let secret = Secret::new(vec![fill; 32]);
         Some(Ppks { keys: vec![Arc::new(Ppk { id: id.as_bytes().into(), secret })], is_required })
     };
     let with = |client, gateway| {
@@ -321,13 +321,13 @@ fn a_key_from_before_is_named_in_the_last_request_and_confirmed_in_the_last_resp
 // test of RFC 9242 §3.3.2
 #[test]
 fn both_proofs_of_the_gateway_cover_further_key_exchanges() {
-    let mut plan = crate::ike::tests::further::hybrid(plan(), crate::ike::tests::further::HYBRID);
+    let mut plan = further::hybrid(plan(), further::HYBRID);
     plan.provider = Provider::Real;
     let mut pair = plan.build();
     pair.establish();
     assert_one_of_each(&mut pair, "hybrid");
-    let plan = || crate::ike::tests::further::hybrid(plan_real(), crate::ike::tests::further::HYBRID);
-    crate::ike::tests::loss::each(plan, |_pair| {}, Pair::initiate, assert_one_of_each);
+    let plan = || further::hybrid(plan_real(), further::HYBRID);
+    loss::each(plan, |_pair| {}, Pair::initiate, assert_one_of_each);
 }
 
 fn plan_real() -> Plan {
