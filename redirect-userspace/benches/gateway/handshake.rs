@@ -40,7 +40,16 @@ impl Suite {
         ike: "aes128gcm16-prfsha256-x25519",
         esp: "aes128gcm16",
     };
+    /// The same, with ML-KEM-768 after it.
+    const HYBRID: Self = Self {
+        name: "PSK, X25519, ML-KEM-768",
+        ike: "aes128gcm16-prfsha256-x25519-ke1_mlkem768",
+        ..Self::PSK
+    };
 }
+
+/// What a handshake may cost with a further key exchange, over one without, and should.
+const HYBRID_COST: (f64, f64) = (1.4, 1.3);
 
 /// Handshakes before those that count: caches are filled, and memory is there.
 const WARM_UP: u64 = 100;
@@ -95,6 +104,21 @@ fn compare(report: &mut Report, effort: Effort, suites: &[(Suite, f64, f64)]) ->
             report.info(&format!("  one of {name}"), suite.name, "us", costs);
         }
     }
+    hybrid(report, effort, &stage)
+}
+
+/// What one more key exchange, in a round trip of its own, adds to our own handshakes.
+fn hybrid(report: &mut Report, effort: Effort, stage: &Stage) -> Result<()> {
+    let suites = [Suite::HYBRID, Suite::PSK];
+    let mut costs = suites.map(|_| Samples::new());
+    for _ in 0..effort.of(9, 2) {
+        for (suite, costs) in suites.into_iter().zip(&mut costs) {
+            costs.push(turn(stage, Kind::Idle, suite, effort.of(500, 100))? * 1e6);
+        }
+    }
+    let [with, without] = &costs;
+    let ((must, aim), nothing) = (HYBRID_COST, Samples::one(0.0));
+    report.ratio("hybrid over classic", Suite::HYBRID.name, "us", with, without, &nothing, must, aim);
     Ok(())
 }
 

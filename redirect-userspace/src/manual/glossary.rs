@@ -55,6 +55,9 @@
 //! | *liveness check* | `RFC 7296 §2.4`. Not a *keepalive*: that is the NAT one (`RFC 3948 §2.3`) |
 //! | *profile*, *connection* | how those are dealt with who come to our gateway; to whom it goes itself |
 //! | *dial* | a connection on its way: which remote or redirect target is next, and when |
+//! | *further key exchange* | one after that of IKE_SA_INIT or CREATE_CHILD_SA (`RFC 9370`); in code *additional* where it is a transform |
+//! | *draft* | what is agreed upon for an SA while its further key exchanges are done; *pending* while the peer is to go on with it |
+//! | *PPK* | a key that both sides have had before, mixed into theirs (`RFC 8784`) |
 //! | *half-open* | IKE_SA_INIT is answered, IKE_AUTH is not complete |
 //! | *rekey*, *reauthenticate* | new keys for an SA; a new SA with a new proof of identity |
 //! | *PAD* | Peer Authorization Database (`RFC 4301 §4.4.3`): whom the client accepts as the gateway |

@@ -407,6 +407,8 @@ mod tests {
             ),
             format!("`patience` | {} | {} |", ends(&ike::PATIENCE), text(retransmission.patience)),
             format!("| `psk`, `psk-file` | 1 to {} octets |", ike::MAX_PSK),
+            format!("| `[[ike.ppk]]` `id` | 1 to {} octets |", ike::MAX_PPK_ID),
+            format!("`secret`, `secret-file` | {} to {} octets |", ike::PPK.start(), ike::PPK.end()),
             format!("| `dpd` | {}, false | `\"30s\"` |", ends(&ike::DPD)),
             format!(
                 "| `rekey-ike`, `rekey-child` | {}, false | {}, {} |",
@@ -437,7 +439,8 @@ mod tests {
         ] {
             assert!(README.contains(&row), "{row}");
         }
-        for proposal in ike::IKE_PROPOSALS.iter().chain(&ike::ESP_PROPOSALS) {
+        let defaults = ike::IKE_PROPOSALS.iter().chain(&ike::HYBRID_PROPOSALS).chain(&ike::ESP_PROPOSALS);
+        for proposal in defaults {
             assert!(README.contains(&format!("`{proposal}`")), "{proposal}");
         }
     }

@@ -14,6 +14,7 @@ mod files;
 mod limits;
 mod peer;
 mod pool;
+mod ppk;
 mod radius;
 mod selector;
 
@@ -36,7 +37,7 @@ use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::gateway::unicast;
 use crate::ike::authn::eap::mschapv2::Users;
-use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::config::{Encapsulation, Name, Ppk, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
@@ -47,6 +48,7 @@ pub use self::limits::{
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
 pub use self::pool::AddressPool;
+pub use self::ppk::{MAX_PPK_ID, PPK};
 pub use self::radius::{
     MAX_RADIUS_SECRET, MAX_RADIUS_SERVERS, RADIUS_DEAD_TIME, RADIUS_INTERIM, RADIUS_RETRIES, RADIUS_TIMEOUT,
 };
@@ -54,6 +56,11 @@ pub use self::radius::{
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
     ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048"];
+/// What IKE SAs of peers may be protected with besides, unless the file says: we offer none of it.
+pub const HYBRID_PROPOSALS: [&str; 2] = [
+    "aes256gcm16-prfsha384-prfsha256-ecp384-x25519-ke1_mlkem1024-ke1_mlkem768",
+    "aes128gcm16-prfsha256-x25519-ecp256-ke1_mlkem768",
+];
 /// What Child SAs are protected with unless the file says.
 pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
 /// Most proposals of a list.
@@ -140,6 +147,8 @@ struct Reading<'p> {
     files: Files,
     /// `[[ike.radius]]`, and whether one of them is to let clients in.
     radius: (Arc<crate::radius::config::Settings>, bool),
+    /// `[[ike.ppk]]`
+    ppks: Vec<Arc<Ppk>>,
     fingerprint: Fingerprint,
 }
 
@@ -181,10 +190,21 @@ pub(super) fn ike(
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
-    let users = Arc::new(Users::new([]));
+    let (users, ppks) = (Arc::new(Users::new([])), Vec::new());
     let radius = (Arc::default(), false);
-    let mut reading =
-        Reading { problems, text, now, redirect_auth, tickets, client, users, files, radius, fingerprint };
+    let mut reading = Reading {
+        problems,
+        text,
+        now,
+        redirect_auth,
+        tickets,
+        client,
+        users,
+        files,
+        radius,
+        ppks,
+        fingerprint,
+    };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
@@ -198,6 +218,9 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let engine = engine(section, reading.problems);
     let named = engine.as_ref().map(|engine| &*engine.listen).unwrap_or_default();
     let additional = additional(section, named, reading.problems);
+    // Whoever says what he wants has said everything.
+    let others: &[&str] = if section.has("ike-proposals") { &[] } else { &HYBRID_PROPOSALS };
+    let acceptable = others.iter().filter_map(|text| text.parse().ok()).collect();
     let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
     let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
     let limits = limits(section, reading.problems);
@@ -208,6 +231,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let legacy = section.flag("legacy-sha1", reading.problems);
     let pools = Pools::new(section, reading);
     reading.users = eap::users(section, reading);
+    reading.ppks = ppk::keys(section, reading);
     let peers = Peers::new(section, &pools, reading);
     if !section.has("profile") && !section.has("connection") {
         let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";
@@ -215,6 +239,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     }
     let settings = Settings {
         ike_proposals: ike_proposals?,
+        acceptable,
         esp_proposals: esp_proposals?,
         profiles: peers.profiles,
         connections: peers.connections,

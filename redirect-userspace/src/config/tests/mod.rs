@@ -13,6 +13,7 @@ mod elected;
 mod files;
 mod gateway;
 mod mobike;
+mod ppk;
 mod radius;
 mod reconnect;
 

@@ -143,6 +143,7 @@ fn plain(name: Name) -> Profile {
         redirect_auth: false,
         resumes: false,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod libreswan;
 mod load;
 mod mobike;
 mod nat;
+mod quantum;
 mod radius;
 mod refusal;
 mod rekey;
