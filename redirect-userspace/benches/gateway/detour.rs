@@ -3,6 +3,7 @@
 //! One client at a time goes to a gateway, by its address and by the VIP, taking turns. The wire is a veth
 //! pair: what a round trip takes is measured and shown beside.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ struct Told {
     done: u64,
     failed: u64,
     latency_ms: Latencies,
+    redirected_to: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]
@@ -51,8 +53,8 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
     for _ in 0..effort.of(15, 3) {
         let count = effort.of(300, 50);
-        let straight = clients(&place, key, at, count)?;
-        let redirected = clients(&place, key, VIP4.into(), count)?;
+        let straight = clients(&place, key, at, false, count)?;
+        let redirected = clients(&place, key, VIP4.into(), true, count)?;
         direct.push(straight.p50 * 1e3);
         added.push(redirected.p50 - straight.p50);
         tail.push(redirected.p99 - straight.p99);
@@ -74,7 +76,7 @@ fn beyond(added: &Samples, trip: f64) -> Samples {
 }
 
 /// So many clients, one after the other, each of which leaves again.
-fn clients(place: &Place, key: &str, gateway: IpAddr, count: u64) -> Result<Latencies> {
+fn clients(place: &Place, key: &str, gateway: IpAddr, is_redirected: bool, count: u64) -> Result<Latencies> {
     let program = release_binary("redirectctl");
     let program =
         program.canonicalize().with_context(|| format!("{}: cargo xtask build", program.display()))?;
@@ -91,7 +93,12 @@ fn clients(place: &Place, key: &str, gateway: IpAddr, count: u64) -> Result<Late
     ]);
     command.args(["--local", &place.address4.to_string(), "--network", "10.99.0.0/16", "--psk-file", key]);
     command.args(["--count", &count.to_string()]);
-    let Told { done, failed, latency_ms } = serde_json::from_str(&output(&mut command)?)?;
+    let Told { done, failed, latency_ms, redirected_to } = serde_json::from_str(&output(&mut command)?)?;
     ensure!(done == count && failed == 0, "{done} of {count} tunnels through {gateway}");
+    let expected = if is_redirected { count } else { 0 };
+    ensure!(
+        redirected_to.values().sum::<u64>() == expected,
+        "redirects through {gateway}: {redirected_to:?}"
+    );
     Ok(latency_ms)
 }

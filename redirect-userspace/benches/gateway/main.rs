@@ -18,6 +18,7 @@
 )]
 
 mod detour;
+mod drain;
 mod flood;
 mod growth;
 mod handshake;
@@ -50,7 +51,7 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("handshake", handshake::run),
     ("eap", handshake::eap),
     ("growth", growth::run),
@@ -58,6 +59,7 @@ const PARTS: [(&str, Part); 7] = [
     ("tunnel", tunnel::run),
     ("flood", flood::run),
     ("detour", detour::run),
+    ("drain", drain::run),
 ];
 
 fn main() -> Result<()> {

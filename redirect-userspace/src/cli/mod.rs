@@ -148,6 +148,8 @@ pub struct Show {
 /// What can be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Noun {
+    /// Certificates, lists of revoked ones and OCSP responses: until when they are good.
+    Certificates,
     /// The members, their loads and their part of the table.
     Cluster {
         /// With what each load is made of.

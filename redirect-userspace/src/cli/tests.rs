@@ -443,6 +443,7 @@ fn answer(request: Request) -> Answer {
         }
         Request::Reload => Answer::Reload(ReloadView { reloaded: true }),
         Request::ReportSessions { .. } => Answer::Report(ReportView { reported: true }),
+        Request::ShowCertificates => Answer::Certificates(snapshot.certificates.to_vec()),
         Request::ShowCluster => Answer::Cluster(snapshot.cluster),
         Request::ShowDrain => Answer::DrainStatus(DrainStatus { draining: true, ..DrainStatus::default() }),
         Request::ShowEvents { .. } => Answer::Events(vec![fixtures::event(1)]),

@@ -16,7 +16,7 @@ use crate::config::cluster::cluster;
 use crate::config::drain::drain;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::hsrp::Groups;
-use crate::config::ike::ike;
+use crate::config::ike::{Files, ike};
 use crate::config::reader::{At, Section};
 use crate::config::reconnect::reconnect;
 use crate::config::{
@@ -37,7 +37,7 @@ pub(super) fn load(path: &Path, now: UnixTime) -> Result<Config, ConfigErrors> {
     };
     let mut problems = Problems::with_mode(mode);
     match str::from_utf8(&octets) {
-        Ok(text) => check(path, text, now, problems),
+        Ok(text) => check(path, text, (now, Files::default()), problems),
         Err(error) => {
             let valid = error.valid_up_to();
             problems.add(&(valid..valid), "not UTF-8 text");
@@ -57,17 +57,29 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
 
 /// Checks the content of a file.
 pub(super) fn parse(path: &Path, text: &str, now: UnixTime) -> Result<Config, ConfigErrors> {
-    check(path, text, now, Problems::default())
+    check(path, text, (now, Files::default()), Problems::default())
 }
 
-fn check(path: &Path, text: &str, now: UnixTime, mut problems: Problems) -> Result<Config, ConfigErrors> {
+/// Checks the content of a file again, which was right before, with what is in other files now.
+pub(super) fn reread(path: &Path, text: &str, now: UnixTime, files: Files) -> Result<Config, ConfigErrors> {
+    check(path, text, (now, files), Problems::default())
+}
+
+fn check(
+    path: &Path,
+    text: &str,
+    (now, files): (UnixTime, Files),
+    mut problems: Problems,
+) -> Result<Config, ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let end = text.len();
         problems.add(&error.span().unwrap_or(end..end), one_line(error.message()));
     }
     // What is left after a syntax error means little: complaints about it would mislead.
-    let config = if errors.is_empty() { config(table.get_ref(), text, now, &mut problems) } else { None };
+    let config =
+        if errors.is_empty() { config(table.get_ref(), text, (now, files), &mut problems) } else { None };
+    let config = config.map(|config| Config { ike: config.ike.map(|ike| ike.of(path, text)), ..config });
     problems.finish(config, path, text)
 }
 
@@ -75,7 +87,12 @@ fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problems) -> Option<Config> {
+fn config(
+    table: &DeTable<'_>,
+    text: &str,
+    (now, files): (UnixTime, Files),
+    problems: &mut Problems,
+) -> Option<Config> {
     let mut root = Section::root(table);
     let node = node(&mut root, problems);
     let runtime = runtime(&mut root, problems);
@@ -92,7 +109,7 @@ fn config(table: &DeTable<'_>, text: &str, now: UnixTime, problems: &mut Problem
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
     let reconnect = reconnect(&mut root, &node, &cluster, (text, now), problems);
     let name = node.node.as_ref().map_or("", |node| node.name.as_str());
-    let ike = ike(&mut root, (&redirect, reconnect), name, (text, now), problems);
+    let ike = ike(&mut root, (&redirect, reconnect), name, (text, now, files), problems);
     root.finish(problems);
     Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
 }

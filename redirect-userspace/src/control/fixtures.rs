@@ -22,7 +22,20 @@ pub(crate) fn snapshot() -> Snapshot {
     ] {
         counters.insert(reason.name().to_owned(), packets);
     }
+    let certificate = |kind: &str, owner: &str, file: &str, until: &str, left_s| CertificateView {
+        kind: kind.to_owned(),
+        file: format!("/etc/redirectd/{file}"),
+        owner: owner.to_owned(),
+        until: until.to_owned(),
+        left_s,
+    };
     Snapshot {
+        certificates: [
+            certificate("own", "CN=vpn.example.net", "vpn.crt", "2027-01-22T08:00:00.000Z", 604_800),
+            certificate("ca", "CN=VPN CA", "ca.crt", "2027-01-16T08:00:00.000Z", 86_400),
+            certificate("crl", "CN=VPN CA", "ca.crl", "2027-01-15T07:59:00.000Z", -60),
+        ]
+        .into(),
         drain: DrainStatus::default(),
         at: UnixTime::from_epoch(Duration::from_secs(1_800_000_000)),
         redirect: RedirectView {

@@ -19,6 +19,7 @@
 //!   for at most [`DEADLINE`] and [`MAX_REQUEST`] octets of memory for what it asks.
 //! - The names below are an interface: fields and variants may be added, none is renamed.
 
+mod certificates;
 pub mod client;
 mod figures;
 mod radius;
@@ -36,6 +37,7 @@ use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use self::certificates::CertificateView;
 pub use self::figures::{Durations, IkeFigures, RadiusFigures};
 pub use self::radius::{RadiusServerView, RadiusView};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
@@ -77,6 +79,8 @@ pub struct Snapshot {
     pub ike: Option<IkeFigures>,
     /// How far this node has come in losing its clients.
     pub drain: DrainStatus,
+    /// What is good until a time: certificates, lists of revoked ones, OCSP responses.
+    pub certificates: Arc<[CertificateView]>,
 }
 
 /// Where the newest snapshot is read.

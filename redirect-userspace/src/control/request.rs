@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL, RadiusView,
-    RedirectView, RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery, SaSelector,
-    StandbyView, StartView, VersionView,
+    CertificateView, ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL,
+    RadiusView, RedirectView, RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery,
+    SaSelector, StandbyView, StartView, VersionView,
 };
 use crate::gateway::GatewayName;
 use crate::ike::config::Name;
@@ -78,6 +78,8 @@ pub enum Request {
         /// Milliseconds for which that stands: 1 to [`MAX_VALID`](super::MAX_VALID).
         valid_ms: u64,
     },
+    /// What is good until a time: certificates, lists of revoked ones, OCSP responses.
+    ShowCertificates,
     /// The cluster as this node sees it.
     ShowCluster,
     /// What happened, oldest first.
@@ -134,6 +136,8 @@ pub enum Response<T> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
+    /// To [`Request::ShowCertificates`].
+    Certificates(Vec<CertificateView>),
     /// To [`Request::ClearSa`].
     Clear(ClearView),
     /// To [`Request::ShowCluster`].

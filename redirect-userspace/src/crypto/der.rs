@@ -24,6 +24,7 @@ pub(super) mod tag {
     pub(in crate::crypto) const OCTET_STRING: u8 = 0x04;
     pub(in crate::crypto) const NULL: u8 = 0x05;
     pub(in crate::crypto) const OID: u8 = 0x06;
+    pub(in crate::crypto) const ENUMERATED: u8 = 0x0a;
     pub(in crate::crypto) const UTF8_STRING: u8 = 0x0c;
     pub(in crate::crypto) const PRINTABLE_STRING: u8 = 0x13;
     pub(in crate::crypto) const TELETEX_STRING: u8 = 0x14;

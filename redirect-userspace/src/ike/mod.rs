@@ -28,6 +28,7 @@ pub mod identity;
 mod io;
 mod lease;
 mod message;
+pub mod paper;
 pub mod pool;
 pub mod proposal;
 pub mod redirect;

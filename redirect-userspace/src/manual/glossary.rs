@@ -89,6 +89,9 @@
 //! | `member-up`, `member-down` | it is offered to clients; it is not, with the reason |
 //! | `table-published` | a table is in force: its generation, and how many slots lead elsewhere now |
 //! | `reloaded`, `reload-failed` | a new configuration is in force; it was refused, and why |
+//! | `credentials-reloaded`, `credentials-refused` | files with certificates, keys, lists or responses have changed and are in use; what is in one cannot be used, and why: the old one stays |
+//! | `certificate-expires` | a certificate of ours or of a CA is good for 30 days, 7 days or a day still, or has expired |
+//! | `revocation-outdated` | a list of revoked certificates, or the OCSP response that we show, is out of date |
 //!
 //! Of standby groups:
 //!

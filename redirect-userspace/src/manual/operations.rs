@@ -33,8 +33,9 @@
 //! gateways of a cluster have the same `local-id` and certificates for it (*one identity*), and
 //! pools that do not overlap: two gateways would give two clients the same address. Route each pool
 //! to its gateway. Profiles are tried in their order, by the identity and the way it is proved: put
-//! the special ones first. Check a new certificate with `redirectctl check FILE` before the reload;
-//! one that expires keeps SAs from being made, and the daemon from being started.
+//! the special ones first. New certificates, keys and lists are taken when their files change, if they
+//! can be used: `show events` says so. One that expires keeps SAs from being made, and the daemon from
+//! being started; `certificate-expires` says so a month, a week and a day before.
 //!
 //! **Rights.** `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON` for XDP. `CAP_NET_BIND_SERVICE` for the
 //! userspace mode. The control socket has mode 0660: its group may read the state, reload, drain
@@ -51,6 +52,7 @@
 //! | Who is connected? | `show sa`, `show sa detail identity ID`; `redirectd_ike_sas` |
 //! | Why does a client not get in? | `show events`: `sa-refused` with what was offered and what wanted; `redirectd_ike_handshakes_total` |
 //! | Why is a client out again? | `show events`: `sa-closed` with the reason |
+//! | When does a certificate expire? | `show certificates`, with lists and OCSP responses; `redirectd_certificate_left_seconds`; `certificate-expires` 30, 7 and 1 days before |
 //! | What happened at night? | `show events` (the last 256), the log |
 //! | What does the program really use? | `bpftool map dump pinned …`: the README has examples |
 //!

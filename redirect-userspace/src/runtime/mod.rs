@@ -38,6 +38,7 @@ mod gateway;
 mod guard;
 mod hooks;
 pub mod load;
+mod papers;
 mod paths;
 mod plan;
 mod sample;

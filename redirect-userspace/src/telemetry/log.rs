@@ -11,7 +11,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::clb::or_none;
 use super::elected::list;
-use super::{Elected, Event, Severity};
+use super::papers::list as list_files;
+use super::{Elected, Event, Papers, Severity};
 use crate::clb::Event as ClbEvent;
 use crate::hsrp::Event as HsrpEvent;
 
@@ -147,6 +148,7 @@ pub fn write(event: &Event) {
         }
         Event::MemberRemoved { gateway } => line!(event, "gateway left", "gateway" = gateway.as_str()),
         Event::MemberUp { gateway } => line!(event, "gateway is offered", "gateway" = gateway.as_str()),
+        Event::Papers(event) => write_papers(event),
         Event::ReloadFailed { why } => line!(event, "configuration refused", "why" = why),
         Event::Reloaded => line!(event, "new configuration in force"),
         Event::Standby { group, event: what } => write_standby(event, group.as_str(), what),
@@ -155,6 +157,31 @@ pub fn write(event: &Event) {
         Event::TablePublished { generation, moved } => {
             line!(event, "table in force", "generation" = generation, "moved" = moved);
         }
+    }
+}
+
+fn write_papers(event: &Papers) {
+    match event {
+        Papers::Expires { kind, file, owner, left } => {
+            let (file, left_s) = (file.display().to_string(), left.as_secs());
+            let (kind, owner) = (kind.name(), &**owner);
+            line!(
+                event,
+                "certificate expires",
+                "kind" = kind,
+                "file" = file,
+                "owner" = owner,
+                "left-s" = left_s
+            );
+        }
+        Papers::Outdated { kind, file, owner } => {
+            let (kind, file, owner) = (kind.name(), file.display().to_string(), &**owner);
+            line!(event, "revocation out of date", "kind" = kind, "file" = file, "owner" = owner);
+        }
+        Papers::Refused { file, why } => {
+            line!(event, "changed file not taken", "file" = file.display().to_string(), "why" = why);
+        }
+        Papers::Taken { files } => line!(event, "changed files in use", "files" = list_files(files)),
     }
 }
 

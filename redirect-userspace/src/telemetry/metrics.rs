@@ -5,7 +5,7 @@
 //! - A scrape reads the snapshot and nothing else: no BPF map, no lock of the core.
 //! - Every reason and every gateway is there from the first scrape on, zero included, so that a
 //!   rate never misses its first step.
-//! - Labels are reasons, names of groups, members and interfaces: nothing a client can make more
+//! - Labels are reasons, names of groups, members, interfaces and files: nothing a client can make more
 //!   of. Series of a member end with its membership, and no more than [`MAX_MEMBERS`] are shown.
 
 use std::fmt;
@@ -23,7 +23,9 @@ use prometheus_client::registry::Registry;
 use common::reason::Reason;
 
 use crate::cluster::MAX_MEMBERS;
-use crate::control::{GatewayView, RedirectView, Role, Snapshot, Snapshots, StandbyState, StandbyView};
+use crate::control::{
+    CertificateView, GatewayView, RedirectView, Role, Snapshot, Snapshots, StandbyState, StandbyView,
+};
 use crate::telemetry::ike;
 use crate::time::UnixTime;
 
@@ -71,7 +73,7 @@ impl Collector for FromSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The reference is not kept: while it lives, the core cannot publish.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { at, redirect, cluster, llg: _, standby, ike, drain } = &*snapshot;
+        let Snapshot { at, redirect, cluster, llg: _, standby, ike, drain, certificates } = &*snapshot;
         fast_path(&mut encoder, redirect)?;
         gauges(
             &mut encoder,
@@ -89,7 +91,8 @@ impl Collector for FromSnapshot {
             "1 while this node is to lose its clients",
             i64::from(drain.draining),
         )?;
-        ike.iter().try_for_each(|figures| ike::metrics::encode(&mut encoder, figures))
+        ike.iter().try_for_each(|figures| ike::metrics::encode(&mut encoder, figures))?;
+        papers(&mut encoder, certificates)
     }
 }
 
@@ -155,6 +158,17 @@ fn members(encoder: &mut DescriptorEncoder<'_>, at: UnixTime, members: &[&Gatewa
             let heard = at.since_epoch().checked_sub(Duration::from_millis(member.last_seen_ms?))?;
             Some(([("gateway", member.name.as_str())], heard.as_secs_f64()))
         }),
+    )
+}
+
+fn papers(encoder: &mut DescriptorEncoder<'_>, certificates: &[CertificateView]) -> fmt::Result {
+    gauges(
+        encoder,
+        "certificate_left_seconds",
+        "For how long certificates, lists of revoked ones and OCSP responses are good; negative afterwards",
+        certificates
+            .iter()
+            .map(|it| ([("kind", &*it.kind), ("owner", &*it.owner), ("file", &*it.file)], it.left_s)),
     )
 }
 
@@ -346,6 +360,20 @@ mod tests {
         }
         let results = page.matches("redirectd_ike_handshakes_total{").count();
         assert_eq!(results, 1 + crate::ike::Failure::ALL.len());
+    }
+
+    #[test]
+    fn what_expires_has_the_time_that_is_left() {
+        let (_core, metrics) = published(fixtures::snapshot());
+
+        let page = metrics.encode().unwrap();
+
+        for line in [
+            r#"redirectd_certificate_left_seconds{kind="own",owner="CN=vpn.example.net",file="/etc/redirectd/vpn.crt"} 604800"#,
+            r#"redirectd_certificate_left_seconds{kind="crl",owner="CN=VPN CA",file="/etc/redirectd/ca.crl"} -60"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod ike;
 pub mod journal;
 pub mod log;
 pub mod metrics;
+mod papers;
 mod radius;
 mod standby;
 
@@ -37,6 +38,7 @@ use crate::time::UnixTime;
 
 pub use self::elected::Elected;
 use self::log::write as write_line;
+pub use self::papers::Papers;
 use journal::Journal;
 
 /// Something that happened in the daemon.
@@ -136,6 +138,8 @@ pub enum Event {
         /// The gateway.
         gateway: GatewayName,
     },
+    /// Something happened to certificates, keys, lists of revoked certificates and OCSP responses.
+    Papers(Papers),
     /// The configuration was refused; the one before stays in force.
     ReloadFailed {
         /// What is wrong with it.
@@ -273,6 +277,7 @@ impl Event {
             Self::MemberDown { .. } => "member-down",
             Self::MemberRemoved { .. } => "member-removed",
             Self::MemberUp { .. } => "member-up",
+            Self::Papers(event) => event.name(),
             Self::ReloadFailed { .. } => "reload-failed",
             Self::Reloaded => "reloaded",
             Self::Standby { event, .. } => standby::name(event),
@@ -312,6 +317,7 @@ impl Event {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
             },
+            Self::Papers(event) => event.severity(),
             Self::Standby { event, .. } => standby::severity(event),
             Self::Stopped { reason } => match reason {
                 StopReason::Signal => Severity::Info,
@@ -356,6 +362,7 @@ impl Event {
             Self::MemberAdded { gateway } | Self::MemberRemoved { gateway } | Self::MemberUp { gateway } => {
                 vec![("gateway", gateway.to_string())]
             }
+            Self::Papers(event) => event.fields(),
             Self::ReloadFailed { why } => vec![("why", why.clone())],
             Self::Standby { group, event } => standby::fields(group, event),
             Self::Started { version } => vec![("version", (*version).to_owned())],
@@ -399,6 +406,7 @@ impl fmt::Display for Event {
             Self::MemberDown { gateway, reason } => write!(f, "{gateway} is not offered: {}", reason.name()),
             Self::MemberRemoved { gateway } => write!(f, "{gateway} left"),
             Self::MemberUp { gateway } => write!(f, "{gateway} is offered"),
+            Self::Papers(event) => event.fmt(f),
             Self::ReloadFailed { why } => write!(f, "configuration refused: {why}"),
             Self::Reloaded => f.write_str("the new configuration is in force"),
             Self::Standby { group, event } => standby::display(group, event, f),
@@ -479,6 +487,7 @@ pub(crate) mod fixtures {
         events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
         events.extend(ike::fixtures::events().into_iter().map(Event::Ike));
         events.extend(radius::fixtures::events().into_iter().map(Event::Radius));
+        events.extend(papers::fixtures::events().into_iter().map(Event::Papers));
         let group = || "group1".parse().unwrap();
         events.extend(
             standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),
@@ -561,6 +570,9 @@ mod tests {
                 ("radius-server-dead", Severity::Error),
                 ("radius-discarded", Severity::Warn),
                 ("radius-failed", Severity::Warn),
+                ("certificate-expires", Severity::Warn),
+                ("revocation-outdated", Severity::Warn),
+                ("credentials-refused", Severity::Error),
                 ("hsrp-different-vip", Severity::Warn),
                 ("hsrp-discarded", Severity::Warn),
                 ("hsrp-duplicate-address", Severity::Warn),

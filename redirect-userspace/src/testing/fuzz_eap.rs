@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::crypto::mschap::NtHash;
+use crate::crypto::mschap::{AUTHENTICATOR_LENGTH, CHALLENGE_LENGTH, NtHash, RESPONSE_LENGTH};
 use crate::ike::authn::eap::mschapv2::packet::Packet;
 use crate::ike::authn::eap::mschapv2::{Password, Passwords, Users};
 use crate::ike::authn::eap::{
     Budget, Client, Credentials, Guesses, Heard, Maker, MethodContext, Reply, Server, identity, packet,
 };
-use crate::ike::wire::{Eap, EapCode};
+use crate::ike::wire::{Eap, EapCode, EapType};
 use crate::rng::Rng;
 use crate::time::Now;
 
@@ -38,6 +38,47 @@ pub fn eap_packets(octets: &[u8]) {
     if let Ok(packet) = Packet::of_server(octets) {
         assert_eq!(Packet::of_server(&packet.encode()).as_ref(), Ok(&packet), "what is said comes back");
     }
+}
+
+/// What a fuzzer of EAP packets starts from: one packet of each kind, whole, and what is inside those of
+/// MSCHAPv2.
+#[must_use]
+pub fn eap_seeds() -> Vec<Vec<u8>> {
+    let (challenge, response) = ([7; CHALLENGE_LENGTH], [8; RESPONSE_LENGTH]);
+    let of_server = [
+        Packet::Challenge { id: 1, challenge, name: b"gateway".into() },
+        Packet::Success { id: 1, authenticator: [9; AUTHENTICATOR_LENGTH] },
+        Packet::Failure { id: 1, error: 691 },
+    ];
+    let of_client = [
+        Packet::Response { id: 1, challenge, response, name: "alice".into() },
+        Packet::SuccessSeen,
+        Packet::FailureSeen,
+    ];
+    // EAP-TLS: a start; a message whole, with its length, and as a fragment; and a confirmation.
+    let tls: [&[u8]; 5] = [
+        &[0x20],
+        &[0x00, 0x16, 0x03, 0x03, 0x00, 0x01, 0x00],
+        &[0x80, 0, 0, 0, 6, 0x16, 0x03, 0x03, 0x00, 0x01, 0x00],
+        &[0xc0, 0, 0, 0, 12, 0x16, 0x03, 0x03, 0x00, 0x07, 0x00],
+        &[0x00],
+    ];
+    let bare = of_server.iter().chain(&of_client).map(Packet::encode);
+    let mut packets: Vec<Option<Vec<u8>>> = vec![
+        packet::request(1, EapType::Identity, b""),
+        packet::request(1, EapType::Identity, b"Who are you?"),
+        packet::response(1, EapType::Identity, b"alice@example.net"),
+        packet::request(2, EapType::Notification, b"The password ends soon."),
+        packet::response(2, EapType::Notification, b""),
+        packet::response(3, EapType::Nak, &[26, 13]),
+        Some(packet::success(4)),
+        Some(packet::failure(5)),
+    ];
+    packets.extend(of_server.iter().map(|it| packet::request(6, EapType::MschapV2, &it.encode())));
+    packets.extend(of_client.iter().map(|it| packet::response(6, EapType::MschapV2, &it.encode())));
+    packets.extend(tls.iter().map(|data| packet::request(7, EapType::Tls, data)));
+    packets.extend(tls.iter().map(|data| packet::response(7, EapType::Tls, data)));
+    packets.into_iter().flatten().chain(bare).collect()
 }
 
 /// A client and a gateway between whom every packet may be changed: octets of `script` say which and
@@ -114,6 +155,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn seeds_are_what_they_should_be_whole_cut_and_changed() {
+        let seeds = eap_seeds();
+
+        let whole = seeds.iter().filter(|seed| Eap::decode(seed).is_ok()).count();
+        let inside =
+            seeds.iter().filter(|seed| Packet::of_server(seed).is_ok() || Packet::of_client(seed).is_ok());
+        assert!(whole >= 24 && inside.count() >= 6, "{whole}");
+        for seed in seeds {
+            for length in 0..=seed.len() {
+                eap_packets(&seed[..length]);
+            }
+            for at in 0..seed.len() {
+                for flip in [0x01, 0x02, 0x10, 0x80, 0xff] {
+                    let mut changed = seed.clone();
+                    changed[at] ^= flip;
+                    eap_packets(&changed);
+                }
+            }
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]

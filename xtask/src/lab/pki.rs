@@ -79,7 +79,7 @@ impl Pki {
         let pki = Self { directory: lab.directory().join(name) };
         fs::create_dir_all(&pki.directory)
             .with_context(|| format!("creating {}", pki.directory.display()))?;
-        for ca in [ROOT, ISSUER] {
+        for ca in [ROOT, ISSUER, DEEPER] {
             fs::create_dir_all(pki.path(&format!("{ca}.new"))).context("creating a CA's directory")?;
             pki.write(&format!("{ca}.index"), "")?;
             pki.write(&format!("{ca}.number"), "01\n")?;
@@ -97,6 +97,9 @@ impl Pki {
         pki.key(ISSUER, Key::P256)?;
         pki.request(ISSUER, &subject("Laboratory issuing CA"))?;
         pki.sign(ROOT, ISSUER, "authority", Validity::Current)?;
+        pki.key(DEEPER, Key::P256)?;
+        pki.request(DEEPER, &subject("Laboratory deeper CA"))?;
+        pki.sign(ISSUER, DEEPER, "authority", Validity::Current)?;
         Ok(pki)
     }
 
@@ -112,6 +115,12 @@ impl Pki {
         self.path("issuer.crt")
     }
 
+    /// Certificate of a CA below the one that issues certificates.
+    #[must_use]
+    pub fn deeper(&self) -> PathBuf {
+        self.path("deeper.crt")
+    }
+
     /// Issues a certificate for a name with these alternative names, as OpenSSL writes them:
     /// `DNS:vpn.example.net`, `email:alice@example.net`, `IP:10.50.0.11`.
     ///
@@ -119,6 +128,26 @@ impl Pki {
     ///
     /// When `openssl` fails.
     pub fn issue(&self, name: &str, key: Key, names: &[&str], validity: Validity) -> Result<Credential> {
+        self.issue_by(ISSUER, name, key, names, validity)
+    }
+
+    /// The same, by the CA below: three CAs are above what it issues, two of them in its chain.
+    ///
+    /// # Errors
+    ///
+    /// When `openssl` fails.
+    pub fn issue_deeper(&self, name: &str, key: Key, names: &[&str]) -> Result<Credential> {
+        self.issue_by(DEEPER, name, key, names, Validity::Current)
+    }
+
+    fn issue_by(
+        &self,
+        ca: &str,
+        name: &str,
+        key: Key,
+        names: &[&str],
+        validity: Validity,
+    ) -> Result<Credential> {
         let extensions = self.write(
             &format!("{name}.cnf"),
             &format!(
@@ -129,9 +158,11 @@ impl Pki {
         )?;
         self.key(name, key)?;
         self.request(name, &format!("/O=Laboratory/CN={name}"))?;
-        self.sign(ISSUER, name, &format!("@{}", extensions.display()), validity)?;
+        self.sign(ca, name, &format!("@{}", extensions.display()), validity)?;
         let certificate = self.path(&format!("{name}.crt"));
-        let chain: String = [&certificate, &self.issuer()].into_iter().map(read).collect::<Result<_>>()?;
+        let deeper = (ca == DEEPER).then(|| self.deeper());
+        let chain = [certificate.clone()].into_iter().chain(deeper).chain([self.issuer()]);
+        let chain: String = chain.map(|file| read(&file)).collect::<Result<_>>()?;
         Ok(Credential {
             certificate,
             chain: self.write(&format!("{name}.chain"), &chain)?,
@@ -147,6 +178,24 @@ impl Pki {
     pub fn revoke(&self, credential: &Credential) -> Result<()> {
         output(self.ca_command(ISSUER).arg("-revoke").arg(&credential.certificate))?;
         Ok(())
+    }
+
+    /// What the issuing CA says about a certificate of it, in an OCSP response for a week, written anew.
+    ///
+    /// # Errors
+    ///
+    /// When `openssl` fails.
+    pub fn status(&self, credential: &Credential) -> Result<PathBuf> {
+        let path = credential.certificate.with_extension("ocsp");
+        let (request, response) = (path.with_extension("ocsp.request"), path.with_extension("ocsp.new"));
+        let (issuer, key, index) = (self.issuer(), self.path("issuer.key"), self.path("issuer.index"));
+        let mut ask = self.openssl(&["ocsp", "-no_nonce", "-issuer"]);
+        output(ask.arg(&issuer).arg("-cert").arg(&credential.certificate).arg("-reqout").arg(&request))?;
+        let mut answer = self.openssl(&["ocsp", "-ndays", "7", "-index"]);
+        answer.arg(index).arg("-CA").arg(&issuer).arg("-rsigner").arg(&issuer).arg("-rkey").arg(key);
+        output(answer.arg("-reqin").arg(request).arg("-respout").arg(&response))?;
+        fs::rename(&response, &path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path)
     }
 
     /// The lists of what both CAs have revoked, written anew.
@@ -256,9 +305,10 @@ keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
 [list]
 authorityKeyIdentifier = keyid
-{}{}",
+{}{}{}",
         ca(ROOT),
         ca(ISSUER),
+        ca(DEEPER),
     )
 }
 
@@ -267,3 +317,5 @@ const CONFIG: &str = "openssl.cnf";
 const ROOT: &str = "root";
 /// The CA that issues certificates.
 const ISSUER: &str = "issuer";
+/// The CA below that one.
+const DEEPER: &str = "deeper";

@@ -1,5 +1,6 @@
 //! Dispatch of `show <noun>`: one request, then a table or the daemon's JSON as it came.
 
+pub(super) mod certificates;
 pub(super) mod cluster;
 pub(super) mod events;
 pub(super) mod llg;
@@ -19,8 +20,8 @@ use super::print::{Console, Exit};
 use super::table::label;
 use super::{ClusterForm, Noun, SaForm, Show, StandbyForm, ops};
 use crate::control::{
-    ClusterView, DrainStatus, EventEntry, LlgView, RadiusView, RedirectView, Request, SaSelector,
-    StandbyView, VersionView, client, client::AskError,
+    CertificateView, ClusterView, DrainStatus, EventEntry, LlgView, RadiusView, RedirectView, Request,
+    SaSelector, StandbyView, VersionView, client, client::AskError,
 };
 
 /// Asks and shows.
@@ -30,6 +31,9 @@ pub(super) fn run(show: &Show, socket: &Path, console: &mut Console<'_>) -> Resu
     let text = match noun {
         Noun::Sa(sas) if show.json => return sa_json(socket, &sas.selector(), sas.all, console),
         _ if show.json => json(socket, noun),
+        Noun::Certificates => {
+            ask(socket, noun).map(|list: Vec<CertificateView>| certificates::render(&list, width))
+        }
         Noun::Cluster { form } => ask(socket, noun)
             .map(|view: ClusterView| cluster::render(&view, *form == Some(ClusterForm::Detail), width)),
         Noun::Events { .. } => {
@@ -83,6 +87,7 @@ fn sa_json(socket: &Path, select: &SaSelector, all: bool, console: &mut Console<
 
 fn request(noun: &Noun) -> Request {
     match noun {
+        Noun::Certificates => Request::ShowCertificates,
         Noun::Cluster { .. } => Request::ShowCluster,
         Noun::Events { since } => Request::ShowEvents { since: *since },
         Noun::Drain => Request::ShowDrain,

@@ -74,10 +74,10 @@ pub(super) fn authentication(
         [Some(Method::PublicKey | Method::Eap(EapKind::Tls)), _] => credential(section, reading),
         [Some(Method::Psk | Method::Eap(EapKind::MschapV2 | EapKind::Radius)), _] => {
             let needs = "needs `local-auth = \"pubkey\"`";
-            section.refuse(&["certificate", "private-key"], needs, reading.problems);
+            section.refuse(&["certificate", "private-key", "ocsp-response"], needs, reading.problems);
             None
         }
-        [None, _] => known(section, &["certificate", "private-key"]),
+        [None, _] => known(section, &["certificate", "private-key", "ocsp-response"]),
     };
     let trust = match methods {
         [_, Some(Method::PublicKey | Method::Eap(EapKind::Tls))] => trust(section, reading),

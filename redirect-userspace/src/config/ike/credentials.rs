@@ -1,16 +1,19 @@
-//! Certificates, private keys, CAs and lists of revoked certificates: read, and judged as a peer
-//! would.
+//! Certificates, private keys, CAs, lists of revoked certificates and OCSP responses: read, and judged as
+//! a peer would.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
+use super::files::Access;
 use crate::config::file::absolute;
-use crate::config::key::{private, public};
 use crate::config::reader::{At, Section};
 use crate::crypto::sign::PrivateKey;
-use crate::crypto::x509::{Certificate, Revocation, TrustStore, dn_to_text};
+use crate::crypto::x509::{Certificate, ListDates, MAX_RESPONSE, Revocation, Staple, TrustStore, dn_to_text};
 use crate::ike::config::Credential;
+use crate::ike::paper::{Paper, PaperKind};
+use crate::secret::Secret;
+use crate::time::UnixTime;
 
 /// Most octets of a file with certificates.
 const MAX_CERTIFICATES: usize = 1024 * 1024;
@@ -19,7 +22,7 @@ const MAX_PRIVATE_KEY: usize = 16 * 1024;
 /// Most octets of a file with lists of revoked certificates.
 const MAX_CRLS: usize = 32 * 1024 * 1024;
 
-/// `certificate` and `private-key`; the place is that of the certificate.
+/// `certificate`, `private-key` and `ocsp-response`; the place is that of the certificate.
 pub(super) fn credential(
     section: &mut Section<'_>,
     reading: &mut Reading<'_>,
@@ -28,9 +31,15 @@ pub(super) fn credential(
         let file = section.string(key, reading.problems);
         section.required(key, file, reading.problems)
     });
+    let response = section.string("ocsp-response", reading.problems);
     let chain = certificate.as_ref().and_then(|file| certificates(file, reading));
     let private = key.as_ref().and_then(|file| private_key(file, reading));
     let (certificate, key, chain, private) = (certificate?, key?, chain?, private?);
+    reading.files.pair(Path::new(certificate.value), Path::new(key.value));
+    for (position, one) in chain.iter().enumerate() {
+        let kind = if position == 0 { PaperKind::Own } else { PaperKind::Chain };
+        reading.files.paper(paper(kind, &certificate, one.subject(), one.validity().1));
+    }
     let own = chain.first()?;
     let mut is_right = are_valid(&certificate, &chain, reading);
     if !own.is_for_ike() {
@@ -50,7 +59,46 @@ pub(super) fn credential(
             is_right = false;
         }
     }
+    let chain = match &response {
+        Some(file) => stapled(file, chain, reading)?,
+        None => chain,
+    };
     is_right.then(|| At { value: Arc::new(Credential { chain, key: private }), span: certificate.span })
+}
+
+/// The chain, with what the CA says about the first certificate of it.
+fn stapled(
+    file: &At<&str>,
+    mut chain: Vec<Certificate>,
+    reading: &mut Reading<'_>,
+) -> Option<Vec<Certificate>> {
+    let octets = open(file, "file with an OCSP response", MAX_RESPONSE, reading)?;
+    let own = chain.first()?;
+    let issuer = chain.iter().skip(1).find(|ca| ca.subject() == own.issuer());
+    match Staple::read(octets.expose(), own, issuer, reading.now) {
+        Ok(staple) => {
+            reading.files.paper(paper(PaperKind::Ocsp, file, own.issuer(), staple.until()));
+            let own = chain.remove(0).with_staple(staple);
+            chain.insert(0, own);
+            Some(chain)
+        }
+        Err(error) => {
+            let message = format!("{:?}: the OCSP response: {error}", file.value);
+            if reading.files.is_unchanged(Path::new(file.value)) {
+                // The certificate is new, and the response to it is not there yet.
+                reading.files.refuse(Path::new(file.value), message);
+                return Some(chain);
+            }
+            reading.problems.add(&file.span, message);
+            None
+        }
+    }
+}
+
+/// Something that is good until a time, whose owner is given in DER.
+fn paper(kind: PaperKind, file: &At<&str>, owner: &[u8], until: UnixTime) -> Paper {
+    let owner = dn_to_text(owner).unwrap_or_default().into();
+    Paper { kind, file: file.value.into(), owner, until }
 }
 
 /// `ca`, `crl` and `revocation`
@@ -62,13 +110,9 @@ pub(super) fn trust(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Opt
         reading.problems.add(&value.span(), "`ca` needs at least one file");
     }
     let crls = section.string_or_strings("crl", reading.problems);
-    let words = [("relaxed", Revocation::Relaxed), ("strict", Revocation::Strict)];
+    let words =
+        [("relaxed", Revocation::Relaxed), ("ifuri", Revocation::IfUri), ("strict", Revocation::Strict)];
     let revocation = section.word("revocation", &words, reading.problems);
-    if let Some(At { value: Revocation::Strict, span }) = &revocation
-        && crls.is_empty()
-    {
-        reading.problems.add(span, "\"strict\" needs `crl`: without a list no certificate is believed");
-    }
     let mut store = TrustStore::new(revocation.map(|word| word.value).unwrap_or_default());
     let mut is_right = is_any;
     for file in &cas {
@@ -85,6 +129,7 @@ fn add_anchors(store: &mut TrustStore, file: &At<&str>, reading: &mut Reading<'_
     let mut is_right = are_valid(file, &list, reading);
     for certificate in list {
         let subject = dn_to_text(certificate.subject()).unwrap_or_default();
+        reading.files.paper(paper(PaperKind::Ca, file, certificate.subject(), certificate.validity().1));
         if let Err(error) = store.add_anchor(certificate) {
             reading.problems.add(&file.span, format!("{:?}: {subject}: {error}", file.value));
             is_right = false;
@@ -97,8 +142,13 @@ fn add_crls(store: &mut TrustStore, file: &At<&str>, reading: &mut Reading<'_>) 
     let Some(octets) = open(file, "file with lists of revoked certificates", MAX_CRLS, reading) else {
         return false;
     };
-    match store.add_crls_from_pem(&octets) {
-        Ok(()) => true,
+    match store.add_crls_from_pem(octets.expose()) {
+        Ok(lists) => {
+            for ListDates { issuer, next_update } in lists {
+                reading.files.paper(paper(PaperKind::Crl, file, &issuer, next_update));
+            }
+            true
+        }
         Err(error) => {
             reading.problems.add(&file.span, format!("{:?}: {error}", file.value));
             false
@@ -109,7 +159,7 @@ fn add_crls(store: &mut TrustStore, file: &At<&str>, reading: &mut Reading<'_>) 
 /// All certificates of a file.
 fn certificates(file: &At<&str>, reading: &mut Reading<'_>) -> Option<Vec<Certificate>> {
     let octets = open(file, "file with certificates", MAX_CERTIFICATES, reading)?;
-    match Certificate::list_from_pem(&octets) {
+    match Certificate::list_from_pem(octets.expose()) {
         Ok(list) => Some(list),
         Err(error) => {
             reading.problems.add(&file.span, format!("{:?}: {error}", file.value));
@@ -118,8 +168,11 @@ fn certificates(file: &At<&str>, reading: &mut Reading<'_>) -> Option<Vec<Certif
     }
 }
 
-/// Whether all of them are valid now.
+/// Whether all of them are valid now; of what was in use already that is not asked again.
 fn are_valid(file: &At<&str>, list: &[Certificate], reading: &mut Reading<'_>) -> bool {
+    if reading.files.is_unchanged(Path::new(file.value)) {
+        return true;
+    }
     let mut is_right = true;
     for certificate in list {
         let (from, _until) = certificate.validity();
@@ -137,21 +190,20 @@ fn are_valid(file: &At<&str>, list: &[Certificate], reading: &mut Reading<'_>) -
 
 fn private_key(file: &At<&str>, reading: &mut Reading<'_>) -> Option<PrivateKey> {
     let path = absolute(file, reading.problems)?;
-    let key = private("file with a private key", &path, MAX_PRIVATE_KEY)
-        .map_err(|error| error.to_string())
-        .and_then(|content| {
-            reading.fingerprint.add(content.expose());
-            PrivateKey::from_pem(content.expose()).map_err(|error| error.to_string())
-        });
+    let key = reading.files.content(Access::Private, "file with a private key", &path, MAX_PRIVATE_KEY);
+    let key = key.map_err(|error| error.to_string()).and_then(|content| {
+        reading.fingerprint.add(content.expose());
+        PrivateKey::from_pem(content.expose()).map_err(|error| error.to_string())
+    });
     key.map_err(|error| reading.problems.add(&file.span, format!("{:?}: {error}", file.value))).ok()
 }
 
 /// The content of a file that anybody may read.
-fn open(file: &At<&str>, what: &'static str, most: usize, reading: &mut Reading<'_>) -> Option<Vec<u8>> {
+fn open(file: &At<&str>, what: &'static str, most: usize, reading: &mut Reading<'_>) -> Option<Arc<Secret>> {
     let path: PathBuf = absolute(file, reading.problems)?;
-    match public(what, &path, most) {
+    match reading.files.content(Access::Public, what, &path, most) {
         Ok(octets) => {
-            reading.fingerprint.add(&octets);
+            reading.fingerprint.add(octets.expose());
             Some(octets)
         }
         Err(error) => {

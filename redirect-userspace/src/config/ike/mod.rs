@@ -10,6 +10,7 @@
 mod authentication;
 mod credentials;
 mod eap;
+mod files;
 mod limits;
 mod peer;
 mod pool;
@@ -22,6 +23,8 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub(super) use self::files::Files;
+use self::files::Kept;
 use self::limits::{Times, limits, retransmission, times, tun};
 use self::peer::Peers;
 use self::pool::Pools;
@@ -37,6 +40,7 @@ use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
+pub use self::files::Reread;
 pub use self::limits::{
     CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_PREFIX, HALF_OPEN_PER_SOURCE,
     HALF_OPEN_TIMEOUT, NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
@@ -72,6 +76,7 @@ pub struct Ike {
     pub radius: Arc<crate::radius::config::Settings>,
     /// What changes only with a restart.
     pub engine: Engine,
+    kept: Kept,
     fingerprint: Fingerprint,
 }
 
@@ -134,6 +139,7 @@ struct Reading<'p> {
     users: Arc<Users>,
     /// `[[ike.radius]]`, and whether one of them is to let clients in.
     radius: (Arc<crate::radius::config::Settings>, bool),
+    files: Files,
     fingerprint: Fingerprint,
 }
 
@@ -162,7 +168,7 @@ pub(super) fn ike(
     root: &mut Section<'_>,
     (redirect, reconnect): (&Redirect, Option<Reconnect>),
     node: &str,
-    (text, now): (&str, UnixTime),
+    (text, now, files): (&str, UnixTime, Files),
     problems: &mut Problems,
 ) -> Option<Ike> {
     let mut section = root.section("ike", problems);
@@ -178,7 +184,7 @@ pub(super) fn ike(
     let users = Arc::new(Users::new([]));
     let radius = (Arc::default(), false);
     let mut reading =
-        Reading { problems, text, now, redirect_auth, tickets, client, users, radius, fingerprint };
+        Reading { problems, text, now, redirect_auth, tickets, client, users, radius, files, fingerprint };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
@@ -230,7 +236,8 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let radius = Arc::clone(&reading.radius.0);
     let read = format!("{settings:?} {pools:?} {start:?} {engine:?} {radius:?}");
     reading.fingerprint.add(read.as_bytes());
-    Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, fingerprint: reading.fingerprint })
+    let (kept, fingerprint) = (std::mem::take(&mut reading.files).finish(), reading.fingerprint);
+    Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, kept, fingerprint })
 }
 
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {

@@ -655,11 +655,12 @@ fn credentials_that_do_not_fit_are_named_with_the_reason() {
             "crl = \"/pki/none\"\n",
             &["13:7: \"/pki/none\": cannot be read: No such file or directory (os error 2)"],
         ),
+        // Peers may bring along what must be known.
+        ("revocation = \"strict\"\n", &[]),
         (
-            "revocation = \"strict\"\n",
-            &["13:14: \"strict\" needs `crl`: without a list no certificate is believed"],
+            "revocation = \"soft\"\n",
+            &["13:14: `revocation` is \"relaxed\", \"ifuri\" or \"strict\", not \"soft\""],
         ),
-        ("revocation = \"soft\"\n", &["13:14: `revocation` is \"relaxed\" or \"strict\", not \"soft\""]),
     ] {
         let rest = rest.replace("/pki/", &format!("{}/", pki.0.path().display()));
         assert_eq!(pki.mistakes(["ca", "ca"], &rest), expected, "{rest}");
@@ -773,4 +774,73 @@ fn clients_get_in_by_eap_tls_where_the_gateway_has_a_certificate() {
             .iter()
             .any(|mistake| mistake.contains("\"eap-tls\" needs `local-auth = \"pubkey\"`"))
     );
+}
+
+/// A connection that proves itself by EAP-TLS, with a line of its own for each key: `name` in line 6,
+/// `remote` 7, `remote-id` 8, `local-auth` 9, `remote-auth` 10, `certificate` 11, `private-key` 12, `ca` 13.
+fn tls_connection(pki: &Pki, [from, to]: [&str; 2], rest: &str) -> String {
+    let text = "[[ike.connection]]\nname = \"hq\"\nremote = [\"10.50.0.5\"]\nremote-id = \"gw.example.net\"\n\
+                local-auth = \"eap-tls\"\nremote-auth = \"pubkey\"\ncertificate = \"/pki/vpn.crt\"\n\
+                private-key = \"/pki/vpn.key\"\nca = \"/pki/ca.crt\"\n";
+    assert!(text.contains(from), "{from}");
+    let text = format!("{}{rest}", text.replacen(from, to, 1));
+    after_start(&text.replace("/pki/", &format!("{}/", pki.0.path().display())))
+}
+
+#[test]
+fn a_connection_proves_itself_by_eap_tls_with_its_certificate() {
+    let pki = Pki::new();
+    for (rest, identity, is_alone) in [
+        ("", "vpn.example.net", false),
+        ("eap-only = true\n", "vpn.example.net", true),
+        ("eap-identity = \"@example.net\"\n", "@example.net", false),
+    ] {
+        let ike = ike(&tls_connection(&pki, ["ca", "ca"], rest));
+        let [connection] = &ike.settings.connections[..] else { panic!("one connection") };
+        let LocalProof::Eap(credentials) = &connection.profile.authentication.local else { panic!("EAP") };
+        assert_eq!((&*credentials.identity, credentials.stands_alone), (identity, is_alone));
+        assert_eq!(credentials.maker.kind(), crate::ike::wire::EapType::Tls);
+        assert!(credentials.maker.may_stand_alone());
+        assert!(matches!(connection.profile.authentication.remote, RemoteProof::Certificate(_)));
+    }
+}
+
+#[test]
+fn a_connection_by_eap_tls_needs_a_certificate_and_a_ca_and_no_password() {
+    let pki = Pki::new();
+    let directory = format!("{}/", pki.0.path().display());
+    let check = |change: [&str; 2], rest: &str| {
+        let mistakes = mistakes(&tls_connection(&pki, change, rest));
+        mistakes.into_iter().map(|mistake| mistake.replace(&directory, "/pki/")).collect::<Vec<_>>()
+    };
+
+    assert_eq!(check(["ca", "ca"], ""), [""; 0]);
+    for (change, rest, expected) in [
+        (["certificate = \"/pki/vpn.crt\"\n", ""], "", "5:1: `certificate` in [[ike.connection]] is missing"),
+        (["private-key = \"/pki/vpn.key\"\n", ""], "", "5:1: `private-key` in [[ike.connection]] is missing"),
+        (["ca = \"/pki/ca.crt\"\n", ""], "", "5:1: `ca` in [[ike.connection]] is missing"),
+        (
+            ["/pki/vpn.key", "/pki/signer.key"],
+            "",
+            "12:15: \"/pki/signer.key\": not the key of the certificate",
+        ),
+        (
+            ["remote-auth = \"pubkey\"", "remote-auth = \"psk\""],
+            "psk = \"x\"\n",
+            "10:15: \"eap-tls\" needs `remote-auth = \"pubkey\"`",
+        ),
+        (
+            ["ca", "ca"],
+            "password = \"x\"\n",
+            "14:1: `password` in [[ike.connection]] needs `local-auth = \"eap-mschapv2\"`",
+        ),
+        (
+            ["ca", "ca"],
+            "eap-tls-identity = \"any\"\n",
+            "14:1: unknown key `eap-tls-identity` in [[ike.connection]]",
+        ),
+    ] {
+        let mistakes = check(change, rest);
+        assert!(mistakes.iter().any(|mistake| mistake == expected), "{expected}: {mistakes:?}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::ike::following::Allowed;
 
 mod eap;
 mod elected;
+mod files;
 mod gateway;
 mod mobike;
 mod radius;

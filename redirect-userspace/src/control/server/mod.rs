@@ -331,12 +331,14 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
             ask(sources, limits, report).await?;
             Answer::Report(ReportView { reported: true })
         }
+        Request::ShowCertificates => Answer::Certificates(newest().await.certificates.to_vec()),
         Request::ShowCluster => Answer::Cluster(newest().await.cluster.clone()),
         Request::ShowDrain => Answer::DrainStatus(newest().await.drain.clone()),
         Request::ShowEvents { since } => Answer::Events(sources.events.entries(since)),
         Request::ShowLlg => Answer::Llg(newest().await.llg.clone()),
         Request::ShowOverview => {
-            let Snapshot { at: _, redirect, cluster, llg: _, standby, ike: _, drain: _ } = &*newest().await;
+            let newest = newest().await;
+            let Snapshot { redirect, cluster, standby, .. } = &*newest;
             Answer::Overview(Overview {
                 redirect: redirect.clone(),
                 cluster: cluster.clone(),

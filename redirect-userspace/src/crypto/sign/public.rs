@@ -59,7 +59,6 @@ impl PublicKey {
         self.form
     }
 
-    #[cfg(any(test, feature = "testing"))]
     pub(in crate::crypto) const fn octets(&self) -> &[u8] {
         &self.octets
     }

@@ -40,8 +40,8 @@ sign() { # NAME KEY OPTIONS
 } > signatures
 
 # A root, a CA below it, two gateways below that, and the CA's list of revoked certificates, which
-# names the second. All are valid from 2026-01-01 to 2036-01-01.
-for name in root ca gateway revoked; do
+# names the second; and a responder that speaks for the CA. All are valid from 2026-01-01 to 2036-01-01.
+for name in root ca gateway revoked responder; do
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$scratch/$name.key"
 done
 cat > "$scratch/config" <<END
@@ -83,6 +83,13 @@ extendedKeyUsage = serverAuth, 1.3.6.1.5.5.7.3.17
 subjectAltName = DNS:gw1.example.com, DNS:*.vpn.example.com, email:ops@example.com, IP:192.0.2.1, IP:2001:db8::1
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
+[responder]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = OCSPSigning
+noCheck = ignored
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 END
 : > "$scratch/index"
 echo 01 > "$scratch/serial"
@@ -102,3 +109,16 @@ cp "$scratch/gateway.key" gateway-key.pem
 openssl ca -config "$scratch/config" -revoke revoked.pem -cert ca.pem -keyfile "$scratch/ca.key" 2>/dev/null
 openssl ca -config "$scratch/config" -gencrl -crl_lastupdate 20260101000000Z -crl_nextupdate 20360101000000Z \
     -cert ca.pem -keyfile "$scratch/ca.key" -out ca-crl.pem 2>/dev/null
+
+# What the CA, and its responder, say about the gateways, until after 2035.
+issue responder '/C=CH/O=Test/CN=Responder' responder ca
+say() { # ABOUT SIGNER FILE
+    signer_key=$scratch/$2.key
+    openssl ocsp -issuer ca.pem -cert "$1.pem" -no_nonce -reqout "$scratch/request" >/dev/null
+    openssl ocsp -index "$scratch/index" -CA ca.pem -rsigner "$2.pem" -rkey "$signer_key" -ndays 3300 \
+        -reqin "$scratch/request" -respout "$3" >/dev/null 2>&1
+}
+say gateway ca gateway-ocsp.der
+say gateway responder gateway-ocsp-delegated.der
+say revoked ca revoked-ocsp.der
+rm responder.pem

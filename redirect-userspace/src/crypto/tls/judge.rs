@@ -31,13 +31,16 @@ impl Judge {
         &self,
         first: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
+        staple: &[u8],
         now: pki_types::UnixTime,
     ) -> Result<(), Error> {
         let now = UnixTime::from_epoch(std::time::Duration::from_secs(now.as_secs()));
         let others: Vec<&[u8]> = others.iter().map(|certificate| &**certificate).collect();
+        // Without one, the library says so by an empty one.
+        let staples: &[&[u8]] = if staple.is_empty() { &[] } else { &[staple] };
         let result = match Certificate::from_der(first) {
             Err(error) => Err((TlsError::Malformed(error), CertificateError::BadEncoding)),
-            Ok(first) => match self.trust.validate(&first, &others, now) {
+            Ok(first) => match self.trust.validate_stapled(&first, &others, staples, now) {
                 Err(error) => Err((TlsError::Chain(error), alert(error))),
                 Ok(()) if !(self.expected)(&first) => {
                     let refused = TlsError::SomebodyElse(subject(&first));
@@ -64,6 +67,7 @@ const fn alert(error: ChainError) -> CertificateError {
         ChainError::NoRevocationInformation | ChainError::CrlExpired | ChainError::CrlSignature => {
             CertificateError::UnknownRevocationStatus
         }
+        ChainError::Ocsp(_) => CertificateError::InvalidOcspResponse,
         ChainError::Usage | ChainError::CaAsEndEntity => CertificateError::InvalidPurpose,
         ChainError::CriticalExtension => CertificateError::UnhandledCriticalExtension,
         ChainError::Signature => CertificateError::BadSignature,
@@ -98,7 +102,7 @@ impl ClientCertVerifier for Judge {
         intermediates: &[CertificateDer<'_>],
         now: pki_types::UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.believe(end_entity, intermediates, now).map(|()| ClientCertVerified::assertion())
+        self.believe(end_entity, intermediates, &[], now).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -130,10 +134,10 @@ impl ServerCertVerifier for Judge {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: pki_types::UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.believe(end_entity, intermediates, now).map(|()| ServerCertVerified::assertion())
+        self.believe(end_entity, intermediates, ocsp_response, now).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -38,7 +38,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use super::sign::PrivateKey;
-use super::x509::{Certificate, ChainError, TrustStore};
+use super::x509::{Certificate, ChainError, Staple, TrustStore};
 use crate::codec::DecodeError;
 use crate::time::UnixTime;
 use judge::Judge;
@@ -84,6 +84,7 @@ impl Versions {
 pub struct Party {
     provider: Arc<CryptoProvider>,
     own: Arc<CertifiedKey>,
+    staple: Option<Staple>,
     trust: Arc<TrustStore>,
     versions: Versions,
 }
@@ -96,11 +97,13 @@ impl Party {
         let is_sent = |(position, certificate): &(usize, &Certificate)| {
             *position == 0 || certificate.subject() != certificate.issuer()
         };
+        let staple = own.chain().first().and_then(Certificate::staple).cloned();
         let chain = own.chain().iter().enumerate().filter(is_sent);
         let chain = chain.map(|(_, certificate)| CertificateDer::from(certificate.der().to_vec())).collect();
         Self {
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             own: Arc::new(CertifiedKey::new(chain, Arc::new(Key(own)))),
+            staple,
             trust,
             versions,
         }
@@ -117,7 +120,7 @@ impl Party {
             .with_protocol_versions(self.versions.list())
             .map_err(|error| TlsError::library(&error))?
             .with_client_cert_verifier(judge);
-        let mut config = config.with_cert_resolver(self.resolver());
+        let mut config = config.with_cert_resolver(self.resolver(now));
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let connection =
@@ -137,7 +140,7 @@ impl Party {
             .map_err(|error| TlsError::library(&error))?
             .dangerous()
             .with_custom_certificate_verifier(judge);
-        let mut config = config.with_client_cert_resolver(self.resolver());
+        let mut config = config.with_client_cert_resolver(self.resolver(now));
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
         // The library wants a name; who is expected is for the judge.
@@ -147,8 +150,17 @@ impl Party {
         Ok(Session { connection: connection.into(), refused })
     }
 
-    fn resolver(&self) -> Arc<SingleCertAndKey> {
-        Arc::new(SingleCertAndKey::from(Arc::clone(&self.own)))
+    /// What is shown: with what the CA says about it, while that counts, which the library sends to those
+    /// who ask.
+    // RFC 9190 §5.4
+    fn resolver(&self, now: UnixTime) -> Arc<SingleCertAndKey> {
+        let own = match self.staple.as_ref().filter(|staple| staple.is_current(now)) {
+            None => Arc::clone(&self.own),
+            Some(staple) => {
+                Arc::new(CertifiedKey { ocsp: Some(staple.der().to_vec()), ..CertifiedKey::clone(&self.own) })
+            }
+        };
+        Arc::new(SingleCertAndKey::from(own))
     }
 
     fn judge(&self, expected: Expected) -> (Arc<Judge>, Arc<OnceLock<TlsError>>) {

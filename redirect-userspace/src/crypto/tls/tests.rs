@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::crypto::x509::OcspError;
 use crate::crypto::x509::Revocation;
 use crate::crypto::x509::builder::{KeyKind, Owner, Recipe};
+use crate::crypto::x509::responder::Answer;
 
 /// 2030-01-01.
 const NOW: UnixTime = UnixTime::from_epoch(Duration::from_secs(1_893_456_000));
@@ -68,6 +70,63 @@ fn both_sides_know_each_other_and_the_same_keys() {
             assert_ne!(keys, client.export::<128>(b"other", Some(&[13])).unwrap());
         }
     }
+}
+
+// test of RFC 9190 §5.4
+#[test]
+fn a_server_shows_what_its_ca_says_about_it_while_that_counts() {
+    let root = Recipe::ca("root").issue(None);
+    let gateway = Recipe::gateway("gw.example.net").issue(Some(&root));
+    let alice = Recipe::gateway("alice.example.net").issue(Some(&root));
+    let mut strict = TrustStore::new(Revocation::Strict);
+    strict.add_anchor(root.certificate()).unwrap();
+    let strict = Arc::new(strict);
+    let old = Answer::good(2).valid("20260101000000Z", Some("20270101000000Z"));
+    let good = Answer::good(2);
+    let nothing = TlsError::Chain(ChainError::NoRevocationInformation);
+    for versions in [Versions::Only12, Versions::Only13] {
+        for (answer, expected) in
+            [(Some(&good), Ok(())), (Some(&old), Err(nothing.clone())), (None, Err(nothing.clone()))]
+        {
+            let own = gateway.certificate();
+            let own = match answer.map(|answer| Staple::read(&answer.sign(&root), &own, None, NOW)) {
+                None => own,
+                Some(staple) => own.with_staple(staple.unwrap()),
+            };
+            let mut trust = TrustStore::new(Revocation::Relaxed);
+            trust.add_anchor(root.certificate()).unwrap();
+            let held = Held(vec![own], gateway.key());
+            let server = Party::new(Arc::new(held), Arc::new(trust), versions);
+            let held = Held(vec![alice.certificate()], alice.key());
+            let client = Party::new(Arc::new(held), Arc::clone(&strict), versions);
+            let mut server = server.server(anybody(), NOW).unwrap();
+            let mut client = client.client(anybody(), NOW).unwrap();
+
+            assert_eq!(carry(&mut client, &mut server), expected, "{versions:?} {answer:?}");
+        }
+    }
+    // What is wrong with a response that is shown all the same is what the operator reads.
+    let trust = Judge {
+        trust: strict,
+        expected: anybody(),
+        hints: Vec::new(),
+        algorithms: rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms,
+        refused: Arc::new(OnceLock::new()),
+    };
+    let shown = CertificateDer::from(gateway.der.clone());
+    let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
+    let now = pki_types::UnixTime::since_unix_epoch(NOW.since_epoch());
+    let stale = old.sign(&root);
+    let result = rustls::client::danger::ServerCertVerifier::verify_server_cert(
+        &trust,
+        &shown,
+        &[],
+        &name,
+        &stale,
+        now,
+    );
+    assert!(result.is_err());
+    assert_eq!(trust.refused.get(), Some(&TlsError::Chain(ChainError::Ocsp(OcspError::Outdated))));
 }
 
 #[test]

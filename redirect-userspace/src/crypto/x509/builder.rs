@@ -132,20 +132,33 @@ impl Recipe {
             der: vec![],
         };
         let signer = issuer.unwrap_or(&owner);
-        let extensions: Vec<&[u8]> = self.extensions.iter().map(Vec::as_slice).collect();
-        let body = sequence(&[
-            &element(tag::constructed(0), &[&element(tag::INTEGER, &[&[2]])]),
-            &integer(self.serial),
-            signer.kind.identifier(),
-            &signer.subject,
-            &sequence(&self.validity.map(time).each_ref().map(Vec::as_slice)),
-            &owner.subject,
-            &owner.spki,
-            &element(tag::constructed(3), &[&sequence(&extensions)]),
-        ]);
-        owner.der = signer.signed(&body);
+        let certificate =
+            certificate(&owner.subject, &owner.spki, (self.serial, self.validity), &self.extensions, signer);
+        owner.der = certificate;
         owner
     }
+}
+
+/// A certificate for whoever has this name and key.
+fn certificate(
+    subject: &[u8],
+    spki: &[u8],
+    (serial, validity): (u32, [&str; 2]),
+    extensions: &[Vec<u8>],
+    signer: &Owner,
+) -> Vec<u8> {
+    let extensions: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
+    let body = sequence(&[
+        &element(tag::constructed(0), &[&element(tag::INTEGER, &[&[2]])]),
+        &integer(serial),
+        signer.kind.identifier(),
+        &signer.subject,
+        &sequence(&validity.map(time).each_ref().map(Vec::as_slice)),
+        subject,
+        spki,
+        &element(tag::constructed(3), &[&sequence(&extensions)]),
+    ]);
+    signer.signed(&body)
 }
 
 impl KeyKind {
@@ -214,6 +227,25 @@ impl Owner {
         PrivateKey::from_pkcs8(&self.pkcs8).unwrap()
     }
 
+    /// The certificate of a CA for the same name and key, from another issuer.
+    #[must_use]
+    pub fn cross(&self, issuer: &Self) -> Vec<u8> {
+        let Recipe { serial, validity, extensions, .. } = Recipe::ca("again");
+        certificate(&self.subject, &self.spki, (serial, validity), &extensions, issuer)
+    }
+
+    /// The certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem("CERTIFICATE", &self.der)
+    }
+
+    /// The private key, in PEM.
+    #[must_use]
+    pub fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.pkcs8)
+    }
+
     /// The SubjectPublicKeyInfo.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
@@ -223,6 +255,12 @@ impl Owner {
     /// A list of revoked serial numbers that the owner signed.
     #[must_use]
     pub fn crl(&self, revoked: &[u32], next_update: &str) -> Vec<u8> {
+        self.crl_from(FROM, next_update, revoked)
+    }
+
+    /// The same, made at another time.
+    #[must_use]
+    pub fn crl_from(&self, this_update: &str, next_update: &str, revoked: &[u32]) -> Vec<u8> {
         let entries: Vec<Vec<u8>> =
             revoked.iter().map(|serial| sequence(&[&integer(*serial), &time(FROM)])).collect();
         let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
@@ -233,7 +271,7 @@ impl Owner {
             &integer(1),
             self.kind.identifier(),
             &self.subject,
-            &time(FROM),
+            &time(this_update),
             &time(next_update),
             &entries,
             &element(tag::constructed(0), &[&sequence(&[&number])]),
@@ -241,9 +279,19 @@ impl Owner {
         self.signed(&body)
     }
 
+    /// The distinguished name.
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
     fn signed(&self, body: &[u8]) -> Vec<u8> {
+        self.signed_with(body, &[])
+    }
+
+    /// A body, how it is signed, the signature, and something after that.
+    pub(super) fn signed_with(&self, body: &[u8], after: &[u8]) -> Vec<u8> {
         let signature = self.key.sign(self.kind.scheme(), body).unwrap();
-        sequence(&[body, self.kind.identifier(), &bit_string(&signature)])
+        sequence(&[body, self.kind.identifier(), &bit_string(&signature), after])
     }
 }
 
@@ -321,6 +369,27 @@ pub fn extension(oid: &[u8], is_critical: bool, value: &[u8]) -> Vec<u8> {
     sequence(&[&element(tag::OID, &[oid]), &critical, &element(tag::OCTET_STRING, &[value])])
 }
 
+/// Octets in PEM.
+// RFC 4648 §4, RFC 7468 §2.
+#[must_use]
+pub fn pem(label: &str, octets: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in octets.chunks(48) {
+        for group in line.chunks(3) {
+            let octets = group.iter().copied().chain([0; 2]).take(3);
+            let bits = octets.fold(0, |bits, octet| bits << 8 | usize::from(octet));
+            for (position, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+                let digit = DIGITS.get(bits >> shift & 0x3f).copied().unwrap();
+                text.push(if position <= group.len() { digit.into() } else { '=' });
+            }
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
 /// A distinguished name: that of the text, or one of a CN only.
 #[must_use]
 pub fn subject(text: &str) -> Vec<u8> {
@@ -341,16 +410,16 @@ fn time(generalized: &str) -> Vec<u8> {
 }
 
 /// A number that is not negative; a zero octet before it keeps it so.
-fn integer(number: u32) -> Vec<u8> {
+pub(super) fn integer(number: u32) -> Vec<u8> {
     let octets: Vec<u8> = number.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
     let zero: &[u8] = if octets.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
     element(tag::INTEGER, &[zero, &octets])
 }
 
-fn bit_string(octets: &[u8]) -> Vec<u8> {
+pub(super) fn bit_string(octets: &[u8]) -> Vec<u8> {
     element(tag::BIT_STRING, &[&[0], octets])
 }
 
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     element(tag::SEQUENCE, parts)
 }

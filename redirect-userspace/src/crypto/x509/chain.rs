@@ -1,4 +1,9 @@
 //! Whom to believe: trust anchors, lists of revoked certificates, and the chain between.
+//!
+//! What is revoked is refused, whoever says so: a list, or an OCSP response that the peer has brought
+//! along. Where it must be known that a certificate is not revoked, either will do, for each certificate
+//! below the anchor by itself. A list about a part of what its CA has issued counts only where lists
+//! cover the whole way.
 
 #![forbid(unsafe_code)]
 
@@ -8,20 +13,25 @@ use pki_types::pem::SectionKind;
 use pki_types::{CertificateDer, TrustAnchor};
 use webpki::{
     ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator,
-    KeyPurposeId, KeyPurposeIdIter, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptionsBuilder,
+    KeyPurposeId, KeyPurposeIdIter, RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder,
     UnknownStatusPolicy, VerifiedPath, anchor_from_trusted_cert,
 };
 
+use super::crl::{Crl, ListDates};
+use super::ocsp::{OcspError, OcspResponse, Status};
 use super::{Certificate, IKE_PURPOSES, KEY_HASH_LENGTH, NotPem, pem_sections};
 use crate::time::UnixTime;
 
-/// What is made of lists of revoked certificates.
+/// What must be known about whether certificates are revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Revocation {
-    /// What a list names is refused; what no list speaks of is not, and old lists still count.
+    /// What is known to be revoked is refused, by old lists as well; nothing need be known.
     #[default]
     Relaxed,
-    /// Each certificate below the anchor needs a list of its issuer's that is not out of date.
+    /// Each certificate below the anchor that says where its CA tells what it has revoked needs a list
+    /// or an OCSP response that is not out of date.
+    IfUri,
+    /// Each certificate below the anchor does.
     Strict,
 }
 
@@ -29,7 +39,8 @@ pub enum Revocation {
 #[derive(Default)]
 pub struct TrustStore {
     anchors: Vec<Anchor>,
-    crls: Vec<CertRevocationList<'static>>,
+    /// The newest first: of several of one CA webpki looks at the first.
+    crls: Vec<Crl>,
     revocation: Revocation,
 }
 
@@ -62,38 +73,47 @@ impl TrustStore {
         Ok(())
     }
 
-    /// Takes a CA's list of revoked certificates, in DER. Its signature is checked when a chain
-    /// leads to the CA.
+    /// Takes a CA's list of revoked certificates, in DER, and says whose it is, if that can be read. Its
+    /// signature is checked when a chain leads to the CA.
     ///
     /// # Errors
     ///
     /// [`CrlError::Malformed`]
-    pub fn add_crl(&mut self, octets: &[u8]) -> Result<(), CrlError> {
-        match OwnedCertRevocationList::from_der(octets) {
-            Ok(crl) => {
-                self.crls.push(crl.into());
-                Ok(())
-            }
-            Err(_why) => Err(CrlError::Malformed),
-        }
+    pub fn add_crl(&mut self, octets: &[u8]) -> Result<Option<ListDates>, CrlError> {
+        let crl = Crl::read(octets)?;
+        let dates = crl.dates();
+        let place = self.crls.partition_point(|other| other.this_update() >= crl.this_update());
+        self.crls.insert(place, crl);
+        Ok(dates)
     }
 
-    /// Takes all lists of a PEM file.
+    /// Takes all lists of a PEM file, and says whose they are.
     ///
     /// # Errors
     ///
     /// [`CrlError`]
-    pub fn add_crls_from_pem(&mut self, text: &[u8]) -> Result<(), CrlError> {
+    pub fn add_crls_from_pem(&mut self, text: &[u8]) -> Result<Vec<ListDates>, CrlError> {
         let sections = pem_sections(text, SectionKind::Crl).map_err(|NotPem| CrlError::Pem)?;
         if sections.is_empty() {
             return Err(CrlError::Missing);
         }
-        sections.iter().try_for_each(|octets| self.add_crl(octets))
+        let dates = sections.iter().map(|octets| self.add_crl(octets)).collect::<Result<Vec<_>, _>>()?;
+        Ok(dates.into_iter().flatten().collect())
     }
 
     /// The CAs.
     pub fn anchors(&self) -> impl Iterator<Item = &Certificate> {
         self.anchors.iter().map(|anchor| &anchor.certificate)
+    }
+
+    /// Whether something must be known about whether certificates are revoked: then it is worth asking
+    /// peers for it.
+    #[must_use]
+    pub const fn wants_status(&self) -> bool {
+        match self.revocation {
+            Revocation::Relaxed => false,
+            Revocation::IfUri | Revocation::Strict => true,
+        }
     }
 
     /// How a CERTREQ names the CAs.
@@ -116,6 +136,21 @@ impl TrustStore {
         others: &[&[u8]],
         now: UnixTime,
     ) -> Result<(), ChainError> {
+        self.validate_stapled(end_entity, others, &[], now)
+    }
+
+    /// The same, with the OCSP responses that the peer has brought along, in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`]
+    pub fn validate_stapled(
+        &self,
+        end_entity: &Certificate,
+        others: &[&[u8]],
+        staples: &[&[u8]],
+        now: UnixTime,
+    ) -> Result<(), ChainError> {
         if !end_entity.is_for_ike() {
             return Err(ChainError::Usage);
         }
@@ -125,10 +160,9 @@ impl TrustStore {
         // An anchor is a name and a key to webpki; that it expires is our business.
         let (valid, outdated): (Vec<&Anchor>, Vec<&Anchor>) =
             self.anchors.iter().partition(|anchor| anchor.certificate.is_valid_at(now));
-        match self.search(end_entity, &others, &valid, now) {
-            Err(ChainError::UnknownCa) if self.search(end_entity, &others, &outdated, now).is_ok() => {
-                Err(ChainError::AnchorExpired)
-            }
+        let search = |anchors: &[&Anchor]| self.search(end_entity, (&others, staples), anchors, now);
+        match search(&valid) {
+            Err(ChainError::UnknownCa) if search(&outdated).is_ok() => Err(ChainError::AnchorExpired),
             result => result,
         }
     }
@@ -136,43 +170,145 @@ impl TrustStore {
     fn search(
         &self,
         end_entity: &Certificate,
-        others: &[CertificateDer<'_>],
+        (others, staples): (&[CertificateDer<'_>], &[&[u8]]),
         anchors: &[&Anchor],
         now: UnixTime,
     ) -> Result<(), ChainError> {
-        let anchors: Vec<TrustAnchor<'_>> = anchors.iter().map(|anchor| anchor.trusted.clone()).collect();
-        let crls: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
-        let revocation = match (RevocationOptionsBuilder::new(&crls), self.revocation) {
-            (Ok(options), Revocation::Relaxed) => Some(
-                options
-                    .with_depth(RevocationCheckDepth::Chain)
-                    .with_status_policy(UnknownStatusPolicy::Allow)
-                    .with_expiration_policy(ExpirationPolicy::Ignore)
-                    .build(),
-            ),
-            (Ok(options), Revocation::Strict) => Some(
-                options
-                    .with_depth(RevocationCheckDepth::Chain)
-                    .with_status_policy(UnknownStatusPolicy::Deny)
-                    .with_expiration_policy(ExpirationPolicy::Enforce)
-                    .build(),
-            ),
-            (Err(_none), Revocation::Relaxed) => None,
-            (Err(_none), Revocation::Strict) => return Err(ChainError::NoRevocationInformation),
-        };
+        let trusted: Vec<TrustAnchor<'_>> = anchors.iter().map(|anchor| anchor.trusted.clone()).collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().map(Crl::list).collect();
         let certificate = EndEntityCert::try_from(&end_entity.der).map_err(|error| refusal(&error))?;
-        certificate
-            .verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                &anchors,
-                others,
-                pki_types::UnixTime::since_unix_epoch(now.since_epoch()),
-                Purpose,
-                revocation,
-                Some(&issuers_may_sign),
-            )
-            .map_err(|error| refusal(&error))?;
-        Ok(())
+        let verify = |revocation: Option<RevocationOptions<'_>>| {
+            certificate
+                .verify_for_usage(
+                    ALL_VERIFICATION_ALGS,
+                    &trusted,
+                    others,
+                    pki_types::UnixTime::since_unix_epoch(now.since_epoch()),
+                    Purpose,
+                    revocation,
+                    Some(&issuers_may_sign),
+                )
+                .map_err(|error| refusal(&error))
+        };
+        let relaxed = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .with_expiration_policy(ExpirationPolicy::Ignore)
+                .build()
+        });
+        let path = verify(relaxed)?;
+        if !self.wants_status() && staples.is_empty() {
+            return Ok(());
+        }
+        let Unknown { is_any, staple } = self.unknown(&Way::of(end_entity, &path, anchors)?, staples, now)?;
+        if !is_any {
+            return Ok(());
+        }
+        if let Some(error) = staple {
+            return Err(ChainError::Ocsp(error));
+        }
+        // By lists alone, those about a part of what a CA has issued among them; or why not.
+        let Ok(strict) = RevocationOptionsBuilder::new(&lists) else {
+            return Err(ChainError::NoRevocationInformation);
+        };
+        let strict = strict
+            .with_depth(RevocationCheckDepth::Chain)
+            .with_status_policy(UnknownStatusPolicy::Deny)
+            .with_expiration_policy(ExpirationPolicy::Enforce);
+        verify(Some(strict.build())).map(|_path| ())
+    }
+
+    /// What must be known of the certificates on a way that is believed, and is not. That none is on a
+    /// list is known already.
+    fn unknown(&self, way: &Way<'_>, staples: &[&[u8]], now: UnixTime) -> Result<Unknown, ChainError> {
+        let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().map(Crl::list).collect();
+        let (mut good, mut staple) = (Vec::new(), None);
+        for octets in staples.iter().take(MAX_STAPLES) {
+            match judge(octets, way, &lists, now) {
+                Ok(position) => good.push(position),
+                Err(OcspError::Revoked) => return Err(ChainError::Revoked),
+                Err(why) => {
+                    staple.get_or_insert(why);
+                }
+            }
+        }
+        let is_needed = |certificate: &Certificate| match self.revocation {
+            Revocation::Relaxed => false,
+            Revocation::IfUri => certificate.names_status(),
+            Revocation::Strict => true,
+        };
+        let is_listed = |certificate: &Certificate| {
+            let mut own = self.crls.iter().filter(|crl| crl.is_by(certificate.issuer())).peekable();
+            let newest = own.peek().is_some_and(|crl| crl.is_current_and_whole(now));
+            // With parts among them, webpki may have looked at another one than the newest.
+            newest && own.all(Crl::is_whole)
+        };
+        let is_any = way.links().enumerate().any(|(position, (certificate, _))| {
+            !good.contains(&position) && is_needed(certificate) && !is_listed(certificate)
+        });
+        Ok(Unknown { is_any, staple })
+    }
+}
+
+/// Which certificate of a way an OCSP response says is good.
+fn judge(
+    octets: &[u8],
+    way: &Way<'_>,
+    lists: &[&CertRevocationList<'_>],
+    now: UnixTime,
+) -> Result<usize, OcspError> {
+    let response = OcspResponse::read(octets)?;
+    for (position, (certificate, issuer)) in way.links().enumerate() {
+        // A CA speaks for what it has issued itself: that is one of them.
+        match response.judge(certificate, issuer, lists, now) {
+            Err(OcspError::OtherCertificate) => {}
+            Ok(Status::Good) => return Ok(position),
+            Ok(Status::Revoked) => return Err(OcspError::Revoked),
+            Ok(Status::Unknown) => return Err(OcspError::Unknown),
+            Err(why) => return Err(why),
+        }
+    }
+    Err(OcspError::OtherCertificate)
+}
+
+/// What is not known and must be.
+struct Unknown {
+    /// Whether there is anything.
+    is_any: bool,
+    /// What was wrong with an OCSP response that might have said it.
+    staple: Option<OcspError>,
+}
+
+/// The certificates of a way that is believed, from the end entity to the anchor.
+struct Way<'a> {
+    end_entity: &'a Certificate,
+    between: Vec<Certificate>,
+    anchor: &'a Certificate,
+}
+
+impl<'a> Way<'a> {
+    fn of(
+        end_entity: &'a Certificate,
+        path: &VerifiedPath<'_>,
+        anchors: &[&'a Anchor],
+    ) -> Result<Self, ChainError> {
+        let between =
+            path.intermediate_certificates().map(|certificate| Certificate::from_der(&certificate.der()));
+        let between = between.collect::<Result<_, _>>().map_err(|_why| ChainError::Malformed)?;
+        let found = path.anchor();
+        let is_it = |anchor: &&&Anchor| {
+            anchor.trusted.subject == found.subject
+                && anchor.trusted.subject_public_key_info == found.subject_public_key_info
+        };
+        let anchor = anchors.iter().find(is_it).ok_or(ChainError::Malformed)?;
+        Ok(Self { end_entity, between, anchor: &anchor.certificate })
+    }
+
+    /// Each certificate below the anchor with the one above it.
+    fn links(&self) -> impl Iterator<Item = (&Certificate, &Certificate)> {
+        let below = std::iter::once(self.end_entity).chain(&self.between);
+        below.zip(self.between.iter().chain([self.anchor]))
     }
 }
 
@@ -270,6 +406,9 @@ pub enum ChainError {
     /// The list that speaks of it is not signed by its CA, or by one that may not.
     #[error("the list of revoked certificates is not signed by its CA")]
     CrlSignature,
+    /// The OCSP response that speaks of it, or should, says nothing.
+    #[error("nothing is known about revocation: the OCSP response: {0}")]
+    Ocsp(OcspError),
     /// It leads to no CA that is trusted.
     #[error("no trusted CA issued it")]
     UnknownCa,
@@ -332,3 +471,5 @@ pub enum CrlError {
 
 /// More certificates than any real chain has are not looked at.
 const MAX_OTHERS: usize = 8;
+/// More OCSP responses than such a chain needs are not looked at.
+pub const MAX_STAPLES: usize = 4;

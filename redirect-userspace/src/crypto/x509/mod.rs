@@ -5,15 +5,22 @@
 //!
 //! # References
 //!
-//! `RFC 5280`, `RFC 4945 §5.1.3` (the profile of IKE), `RFC 7296 §3.6` and `§3.7` (CERT, CERTREQ).
+//! `RFC 5280`, `RFC 4945 §5.1.3` (the profile of IKE), `RFC 7296 §3.6` and `§3.7` (CERT, CERTREQ),
+//! `RFC 6960` (OCSP).
 
 #![forbid(unsafe_code)]
 
 #[cfg(any(test, feature = "testing"))]
 pub mod builder;
 mod chain;
+mod crl;
 mod dn;
 mod name;
+mod ocsp;
+#[cfg(any(test, feature = "testing"))]
+pub mod responder;
+
+use std::sync::Arc;
 
 use pki_types::CertificateDer;
 use pki_types::pem::{PemObject as _, SectionKind};
@@ -23,9 +30,11 @@ use super::digest;
 use super::sign::{PublicKey, PublicKeyError};
 use crate::codec::DecodeError;
 use crate::time::UnixTime;
-pub use chain::{AnchorError, ChainError, CrlError, Revocation, TrustStore};
+pub use chain::{AnchorError, ChainError, CrlError, MAX_STAPLES, Revocation, TrustStore};
+pub use crl::ListDates;
 pub use dn::{DnPattern, DnTextError, canonical_dn, dn_from_text, dn_to_text, has_common_name, is_same_dn};
 pub use name::{AltName, Identity, is_dns_match};
+pub use ocsp::{MAX_RESPONSE, OcspError, Staple};
 
 /// Octets of the hash by which a CERTREQ names a CA: SHA-1 of its SubjectPublicKeyInfo.
 pub const KEY_HASH_LENGTH: usize = digest::SHA1_LENGTH;
@@ -34,6 +43,7 @@ pub const KEY_HASH_LENGTH: usize = digest::SHA1_LENGTH;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     der: CertificateDer<'static>,
+    serial: Box<[u8]>,
     issuer: Box<[u8]>,
     subject: Box<[u8]>,
     alt_names: Vec<AltName>,
@@ -42,6 +52,8 @@ pub struct Certificate {
     public_key: Result<PublicKey, PublicKeyError>,
     key_hash: [u8; KEY_HASH_LENGTH],
     extensions: Extensions,
+    /// What its CA has said about it, if it is ours and that is to be shown.
+    staple: Option<Arc<Staple>>,
 }
 
 /// The extensions that say what a key is for.
@@ -53,6 +65,8 @@ struct Extensions {
     key_usage: Option<KeyUsage>,
     /// ExtendedKeyUsage, if it is there, allows authentication in IKE.
     is_for_ike: Option<bool>,
+    /// It says where its CA tells what it has revoked: lists, or an OCSP responder.
+    names_status: bool,
 }
 
 /// Which uses `RFC 5280 §4.2.1.3` a KeyUsage allows, of those that matter here.
@@ -81,7 +95,7 @@ impl Certificate {
         certificate.finish("Certificate")?;
 
         signed.optional(tag::constructed(0), "version")?;
-        signed.expect(tag::INTEGER, "serial number")?;
+        let serial = signed.expect(tag::INTEGER, "serial number")?;
         signed.sequence("signature algorithm")?;
         let issuer = name(&mut signed, "issuer")?;
         let mut validity = signed.sequence("validity")?;
@@ -99,6 +113,7 @@ impl Certificate {
 
         Ok(Self {
             der: CertificateDer::from(octets.to_vec()),
+            serial: serial.into(),
             issuer: issuer.into(),
             subject: subject.into(),
             alt_names,
@@ -107,6 +122,7 @@ impl Certificate {
             public_key: PublicKey::from_spki(key.whole),
             key_hash: digest::sha1(&[key.whole]),
             extensions,
+            staple: None,
         })
     }
 
@@ -128,6 +144,23 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The same certificate, with what its CA has said about it.
+    #[must_use]
+    pub fn with_staple(self, staple: Staple) -> Self {
+        Self { staple: Some(Arc::new(staple)), ..self }
+    }
+
+    /// What its CA has said about it, to be shown beside it.
+    #[must_use]
+    pub fn staple(&self) -> Option<&Staple> {
+        self.staple.as_deref()
+    }
+
+    /// The serial number, as it is in the DER.
+    const fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// The distinguished name of the owner, in DER.
@@ -188,6 +221,11 @@ impl Certificate {
     pub fn is_for_ike(&self) -> bool {
         self.extensions.key_usage.is_none_or(|usage| usage.signature)
             && self.extensions.is_for_ike != Some(false)
+    }
+
+    /// Whether it says where its CA tells what it has revoked.
+    const fn names_status(&self) -> bool {
+        self.extensions.names_status
     }
 
     /// Whether KeyUsage, where it is there, lets its owner sign certificates.
@@ -261,6 +299,14 @@ fn read_extensions(
                     alt_names.extend(AltName::read(tag, body)?);
                 }
             }
+            OID_CRL_DISTRIBUTION_POINTS => extensions.names_status = true,
+            OID_AUTHORITY_INFO_ACCESS => {
+                let mut descriptions = value.sequence("authorityInfoAccess")?;
+                while !descriptions.is_empty() {
+                    let mut description = descriptions.sequence("accessDescription")?;
+                    extensions.names_status |= description.expect(tag::OID, "accessMethod")? == OID_AD_OCSP;
+                }
+            }
             _ => {}
         }
     }
@@ -309,6 +355,12 @@ const OID_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const OID_SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 /// 2.5.29.19
 const OID_BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+/// 2.5.29.31
+const OID_CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
+/// id-pe-authorityInfoAccess: 1.3.6.1.5.5.7.1.1
+const OID_AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01];
+/// id-ad-ocsp: 1.3.6.1.5.5.7.48.1
+const OID_AD_OCSP: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
 /// 2.5.29.37
 const OID_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 

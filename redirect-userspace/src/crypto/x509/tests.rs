@@ -486,3 +486,45 @@ fn whatever_octets_come_they_are_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn cas_that_issue_each_other_lead_nowhere_and_looking_ends() {
+    // Two CAs, each with a certificate of the other, and each with one of itself.
+    let one = Recipe::ca("one").issue(None);
+    let two = Recipe::ca("two").issue(Some(&one));
+    let circle = [&one, &two];
+    let cross: Vec<Vec<u8>> =
+        circle.iter().flat_map(|issuer| circle.iter().map(|owner| owner.cross(issuer))).collect();
+    let gateway = Recipe::gateway("gw.example.com").issue(Some(&two));
+    let others: Vec<&[u8]> = cross.iter().map(Vec::as_slice).collect();
+    let stranger = Recipe::ca("stranger").issue(None);
+
+    let refused = store(&[&stranger]).validate(&gateway.certificate(), &others, NOW);
+
+    assert!(matches!(refused, Err(ChainError::UnknownCa | ChainError::TooComplex)), "{refused:?}");
+    assert_eq!(store(&[&one]).validate(&gateway.certificate(), &others, NOW), Ok(()));
+}
+
+#[test]
+fn a_list_that_was_changed_or_cut_says_nothing() {
+    let [root, ca, gateway] = chain();
+    let list = ca.crl(&[2], UNTIL);
+
+    for length in 0..list.len() {
+        assert_eq!(store(&[&root]).add_crl(&list[..length]), Err(CrlError::Malformed), "{length}");
+    }
+    // With another name it is another CA's, of which nobody has heard.
+    let name = ca.certificate().subject().to_vec();
+    let start = list.windows(name.len()).position(|part| part == name).unwrap();
+    for position in 0..list.len() {
+        let mut changed = list.clone();
+        changed[position] ^= 1;
+        let mut store = store(&[&root]);
+        if store.add_crl(&changed).is_ok() {
+            let result = store.validate(&gateway.certificate(), &[&ca.der], NOW);
+            let is_in_name = (start..start + name.len()).contains(&position);
+            assert_eq!(result.is_ok(), is_in_name, "{position}: {result:?}");
+            assert_ne!(result, Err(ChainError::Revoked), "{position}");
+        }
+    }
+}

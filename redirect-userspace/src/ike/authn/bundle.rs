@@ -2,12 +2,12 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §3.6`.
+//! `RFC 7296 §3.6`, `RFC 4806 §3.2` (OCSP responses among them).
 
 use std::fmt::{Display, Formatter};
 
 use crate::codec::DecodeError;
-use crate::crypto::x509::Certificate;
+use crate::crypto::x509::{Certificate, MAX_STAPLES};
 use crate::ike::wire::{Cert, CertEncoding};
 
 /// Certificates of a peer, none of which is believed yet.
@@ -17,6 +17,8 @@ pub(super) struct Bundle<'a> {
     pub(super) first: Certificate,
     /// Those that may lead from it to a CA, in DER.
     pub(super) others: Vec<&'a [u8]>,
+    /// What CAs have said about them, in DER.
+    pub(super) staples: Vec<&'a [u8]>,
     /// What was not looked at.
     pub(super) ignored: Ignored,
 }
@@ -26,21 +28,32 @@ impl<'a> Bundle<'a> {
     // RFC 7296 §3.6: the first one has the key that signed, the others come in any order.
     pub(super) fn read(payloads: &'a [Cert<'a>]) -> Result<Self, (BundleError, Ignored)> {
         let mut ignored = Ignored::default();
-        let (mut octets, mut taken) = (0_usize, Vec::new());
+        let (mut octets, mut taken, mut staples) = (0_usize, Vec::new(), Vec::new());
         for payload in payloads {
             octets = octets.saturating_add(payload.data.len());
-            if payload.encoding != CertEncoding::X509Signature {
-                ignored.note(payload.encoding);
-            } else if taken.len() >= MAX_CERTIFICATES || octets > MAX_OCTETS {
+            let (list, most) = match payload.encoding {
+                CertEncoding::X509Signature => (&mut taken, MAX_CERTIFICATES),
+                CertEncoding::Ocsp => (&mut staples, MAX_STAPLES),
+                CertEncoding::Pkcs7
+                | CertEncoding::Crl
+                | CertEncoding::HashUrl
+                | CertEncoding::HashUrlBundle
+                | CertEncoding::RawPublicKey
+                | CertEncoding::Unknown(_) => {
+                    ignored.note(payload.encoding);
+                    continue;
+                }
+            };
+            if list.len() >= most || octets > MAX_OCTETS {
                 ignored.surplus = ignored.surplus.saturating_add(1);
             } else {
-                taken.push(&*payload.data);
+                list.push(&*payload.data);
             }
         }
         let mut taken = taken.into_iter();
         let Some(first) = taken.next() else { return Err((BundleError::Missing, ignored)) };
         match Certificate::from_der(first) {
-            Ok(first) => Ok(Self { first, others: taken.collect(), ignored }),
+            Ok(first) => Ok(Self { first, others: taken.collect(), staples, ignored }),
             Err(error) => Err((BundleError::Malformed(error), ignored)),
         }
     }
@@ -59,9 +72,9 @@ pub(super) enum BundleError {
 /// the one that is missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// In encodings that are not X.509 certificates.
+    /// In encodings that are neither X.509 certificates nor OCSP responses.
     encodings: Vec<CertEncoding>,
-    /// Certificates beyond the limits.
+    /// Certificates and responses beyond the limits.
     surplus: usize,
 }
 

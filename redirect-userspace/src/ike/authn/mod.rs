@@ -41,7 +41,7 @@ pub use bundle::Ignored;
 pub use cert::{ProofError, SignError, announced, announcement};
 use eap::proof::Passed;
 pub use octets::SignedOctets;
-pub use own::{certificates, own_id, request, suits};
+pub use own::{asks_for_status, certificates, own_id, request, status_request, statuses, suits};
 use refusal::MAX_NAMED;
 pub use refusal::{CertificateError, Means, Miss, Refusal};
 
@@ -183,7 +183,7 @@ impl Authenticator<'_> {
             error,
             ignored,
         };
-        let Bundle { first, others, ignored } =
+        let Bundle { first, others, staples, ignored } =
             Bundle::read(certificates).map_err(|(error, ignored)| refuse(error.into(), ignored))?;
         let Some(identity) = in_certificates(&peer.id) else {
             return Err(refuse(CertificateError::Kind(peer.id.kind()), ignored));
@@ -199,11 +199,13 @@ impl Authenticator<'_> {
         let mut errors = Vec::new();
         for profile in candidates {
             match &profile.authentication.remote {
-                RemoteProof::Certificate(store) => match store.validate(&first, &others, self.now) {
-                    Ok(()) => return Ok(peer.authenticated(profile, Some(PeerCertificate::new(&first)))),
-                    Err(error) if errors.len() <= MAX_NAMED => errors.push((profile.name.clone(), error)),
-                    Err(_one_of_many) => {}
-                },
+                RemoteProof::Certificate(store) => {
+                    match store.validate_stapled(&first, &others, &staples, self.now) {
+                        Ok(()) => return Ok(peer.authenticated(profile, Some(PeerCertificate::new(&first)))),
+                        Err(error) if errors.len() <= MAX_NAMED => errors.push((profile.name.clone(), error)),
+                        Err(_one_of_many) => {}
+                    }
+                }
                 RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => {}
             }
         }

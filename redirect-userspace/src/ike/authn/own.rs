@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §2.15` (IDr that the initiator asks for), `§3.5` to `§3.7`; `RFC 4945 §3.1`.
+//! `RFC 7296 §2.15` (IDr that the initiator asks for), `§3.5` to `§3.7`; `RFC 4945 §3.1`; `RFC 4806`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use super::bundle::MAX_CERTIFICATES;
 use crate::crypto::x509::{AltName, Certificate, is_same_dn};
 use crate::ike::config::{Authentication, Credential, LocalProof, Profile, RemoteProof};
 use crate::ike::identity::{Claim, in_certificates, is_same, parse};
-use crate::ike::wire::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest, Id};
+use crate::ike::wire::{AUTHORITY_LENGTH, Cert, CertEncoding, CertRequest, Chain, Id, PayloadType};
+use crate::time::UnixTime;
 
 /// Who we say we are: what is configured; else what the peer `asked` for, if we are that too; else
 /// our certificate's subject or its first name; else `local`, our address.
@@ -99,6 +100,39 @@ pub fn certificates(local: &LocalProof) -> Vec<Cert<'_>> {
             data: certificate.der().into(),
         })
         .collect()
+}
+
+/// The CERT payloads with what CAs have said about our certificates, as far as that counts at this time.
+/// They are for peers that [ask](asks_for_status) for them.
+#[must_use]
+pub fn statuses(local: &LocalProof, now: UnixTime) -> Vec<Cert<'_>> {
+    let chain: &[Certificate] = match local {
+        LocalProof::Certificate(credential) => &credential.chain,
+        LocalProof::SharedKey(_) | LocalProof::Eap(_) => &[],
+    };
+    let staples = chain.iter().filter_map(Certificate::staple).filter(|staple| staple.is_current(now));
+    staples.map(|staple| Cert { encoding: CertEncoding::Ocsp, data: staple.der().into() }).collect()
+}
+
+/// Whether somebody asks for OCSP responses. Which responders are trusted does not matter: there is one
+/// response, that of the CA or of whom the CA trusts.
+// RFC 4806 §3.1.1: hashes are of use for responders that are trusted without the CA's word.
+#[must_use]
+pub fn asks_for_status(message: &Chain<'_>) -> bool {
+    let requests = message.iter().filter(|payload| payload.kind == PayloadType::CertRequest);
+    let mut requests = requests.filter_map(|payload| CertRequest::decode(payload.body).ok());
+    requests.any(|request| request.encoding == CertEncoding::Ocsp)
+}
+
+/// The CERTREQ for OCSP responses, if one of these profiles must know whether certificates are revoked.
+#[must_use]
+pub fn status_request<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Option<CertRequest<'static>> {
+    let mut remotes = profiles.into_iter().map(|profile| &profile.authentication.remote);
+    let is_needed = remotes.any(|remote| match remote {
+        RemoteProof::Certificate(store) => store.wants_status(),
+        RemoteProof::SharedKey(_) | RemoteProof::Eap(_) => false,
+    });
+    is_needed.then(CertRequest::ocsp)
 }
 
 /// The CERTREQ that names the CAs which these profiles believe; `None` when peers of none of them

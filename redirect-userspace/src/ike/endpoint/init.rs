@@ -272,13 +272,14 @@ impl Endpoint {
         let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
         let header = names.header(ExchangeType::IkeSaInit, Direction::Response, MessageId::FIRST);
         let public = KePayload { method: chosen.key_exchange, data: half.public().into() };
-        let request_for = authn::request(settings.profiles.iter().map(AsRef::as_ref));
+        let profiles = || settings.profiles.iter().map(AsRef::as_ref);
+        let requests = [authn::request(profiles()), authn::status_request(profiles())];
         let response = encode_message(Vec::new(), &header, |chain| {
             chain.push(&Payload::Sa(choice.answer(ProposalSpi::Ike(None))))?;
             chain.push(&Payload::KeyExchange(public))?;
             crate::ike::sa::established::nonce(chain, &nr)?;
             natt::announce(chain, spi_i, names.spi_r, path, settings.encapsulation, ctx.rng)?;
-            if let Some(request_for) = request_for {
+            for request_for in requests.into_iter().flatten() {
                 chain.push(&Payload::CertRequest(request_for))?;
             }
             abilities(chain)?;

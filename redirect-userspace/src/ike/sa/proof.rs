@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`.
+//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 4806`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::ike::config::Profile;
 use crate::ike::identity::Shown;
 use crate::ike::sa::payloads::required;
 use crate::ike::wire::{
-    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, OriginalRole, Payload, PayloadType,
-    RawPayload,
+    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, Message, OriginalRole, Payload,
+    PayloadType, RawPayload,
 };
 use crate::time::UnixTime;
 
@@ -81,6 +81,8 @@ pub(crate) struct Claimant<'a> {
     certificates: Vec<Cert<'a>>,
     /// Whom an initiator asks for.
     asked: Option<Id<'a>>,
+    /// Whether it asks for OCSP responses.
+    asks_for_status: bool,
 }
 
 impl<'a> Claimant<'a> {
@@ -106,6 +108,7 @@ impl<'a> Claimant<'a> {
             auth: required(chain, PayloadType::Auth, Auth::decode)?,
             certificates: all(chain, PayloadType::Cert, Cert::decode)?,
             asked: None,
+            asks_for_status: authn::asks_for_status(chain),
         })
     }
 }
@@ -194,8 +197,8 @@ pub(crate) struct Introduction<'a> {
     side: OriginalRole,
     pub(crate) id: Id<'static>,
     certificates: Vec<Cert<'a>>,
-    /// Whose certificates would convince us.
-    request: Option<CertRequest<'static>>,
+    /// Whose certificates would convince us, and whether we must know that they are not revoked.
+    requests: Vec<CertRequest<'static>>,
     /// The proof; with EAP, a client has none yet, and a gateway may not.
     auth: Option<Auth<'static>>,
     /// Whether everything but the proof was said before.
@@ -211,13 +214,25 @@ impl<'a> Introduction<'a> {
         profile: &'a Profile,
         claimant: &Claimant<'_>,
     ) -> Result<Self, AuthnRefusal> {
-        Self::new(exchange, profile, OriginalRole::Responder, claimant.asked.as_ref(), None)
+        let ours =
+            Self::new(exchange, profile, OriginalRole::Responder, claimant.asked.as_ref(), Vec::new())?;
+        Ok(if claimant.asks_for_status { ours.with_statuses(exchange, profile) } else { ours })
     }
 
     /// The initiator's.
     pub(crate) fn begin(exchange: &Exchange<'_>, profile: &'a Profile) -> Result<Self, AuthnRefusal> {
-        let request = authn::request([profile]);
-        Self::new(exchange, profile, OriginalRole::Initiator, None, request)
+        let ours = Self::new(exchange, profile, OriginalRole::Initiator, None, requests(profile))?;
+        let is_asked = Message::decode(exchange.response)
+            .is_ok_and(|response| authn::asks_for_status(&response.payloads));
+        Ok(if is_asked { ours.with_statuses(exchange, profile) } else { ours })
+    }
+
+    /// With what CAs have said about our certificates, for a peer that has asked for it.
+    pub(crate) fn with_statuses(mut self, exchange: &Exchange<'_>, profile: &'a Profile) -> Self {
+        if !self.certificates.is_empty() {
+            self.certificates.extend(authn::statuses(&profile.authentication.local, exchange.now));
+        }
+        self
     }
 
     /// That of a side which goes on with a session: who it was in it.
@@ -233,7 +248,8 @@ impl<'a> Introduction<'a> {
         let auth = resumed::prove(exchange.key(side), &octets, reading);
         let shown = Shown(&id).to_string().into();
         // RFC 5723 §4.3.3: without certificates.
-        Self { side, id, certificates: Vec::new(), request: None, auth: Some(auth), is_known: false, shown }
+        let (certificates, requests) = (Vec::new(), Vec::new());
+        Self { side, id, certificates, requests, auth: Some(auth), is_known: false, shown }
     }
 
     fn new(
@@ -241,7 +257,7 @@ impl<'a> Introduction<'a> {
         profile: &'a Profile,
         side: OriginalRole,
         asked: Option<&Id<'_>>,
-        request: Option<CertRequest<'static>>,
+        requests: Vec<CertRequest<'static>>,
     ) -> Result<Self, AuthnRefusal> {
         let authentication = &profile.authentication;
         let id = authn::own_id(authentication, asked, exchange.local);
@@ -251,7 +267,7 @@ impl<'a> Introduction<'a> {
         let auth = exchange.authenticator().prove(&authentication.local, &octets)?;
         let shown = Shown(&id).to_string().into();
         let certificates = authn::certificates(&authentication.local);
-        Ok(Self { side, id, certificates, request, auth: Some(auth), is_known: false, shown })
+        Ok(Self { side, id, certificates, requests, auth: Some(auth), is_known: false, shown })
     }
 
     /// The gateway's, to a client that wants EAP. With `is_bare` it proves nothing yet (`RFC 5998 §3`).
@@ -262,21 +278,21 @@ impl<'a> Introduction<'a> {
         is_bare: bool,
     ) -> Result<Self, AuthnRefusal> {
         if !is_bare {
-            return Self::new(exchange, profile, OriginalRole::Responder, asked, None);
+            return Self::new(exchange, profile, OriginalRole::Responder, asked, Vec::new());
         }
         let id = authn::own_id(&profile.authentication, asked, exchange.local);
-        Ok(Self::unproved(OriginalRole::Responder, id, None))
+        Ok(Self::unproved(OriginalRole::Responder, id, Vec::new()))
     }
 
     /// The client's that wants EAP.
     pub(crate) fn ask_for_eap(exchange: &Exchange<'_>, profile: &'a Profile) -> Self {
         let id = authn::own_id(&profile.authentication, None, exchange.local);
-        Self::unproved(OriginalRole::Initiator, id, authn::request([profile]))
+        Self::unproved(OriginalRole::Initiator, id, requests(profile))
     }
 
-    fn unproved(side: OriginalRole, id: Id<'static>, request: Option<CertRequest<'static>>) -> Self {
+    fn unproved(side: OriginalRole, id: Id<'static>, requests: Vec<CertRequest<'static>>) -> Self {
         let shown = Shown(&id).to_string().into();
-        Self { side, id, certificates: Vec::new(), request, auth: None, is_known: false, shown }
+        Self { side, id, certificates: Vec::new(), requests, auth: None, is_known: false, shown }
     }
 
     /// Either side's after EAP: the proof alone.
@@ -290,7 +306,7 @@ impl<'a> Introduction<'a> {
         id.encode(&mut body);
         let octets = exchange.octets(side, body.as_slice());
         let auth = eap::proof::prove(exchange.provider, keys, exchange.key(side), &octets);
-        Self { auth: Some(auth), is_known: true, ..Self::unproved(side, id, None) }
+        Self { auth: Some(auth), is_known: true, ..Self::unproved(side, id, Vec::new()) }
     }
 
     /// Whether certificates go with it.
@@ -310,9 +326,14 @@ impl<'a> Introduction<'a> {
         for certificate in self.certificates {
             chain.push(&Payload::Cert(certificate))?;
         }
-        if let Some(request) = self.request {
+        for request in self.requests {
             chain.push(&Payload::CertRequest(request))?;
         }
         self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))
     }
+}
+
+/// What we ask the gateway of a connection for.
+fn requests(profile: &Profile) -> Vec<CertRequest<'static>> {
+    [authn::request([profile]), authn::status_request([profile])].into_iter().flatten().collect()
 }

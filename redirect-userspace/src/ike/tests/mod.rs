@@ -3,6 +3,7 @@
 //! Letters with numbers name cases of the conformance table (`COL-02`).
 
 mod auth;
+mod certificates;
 mod child;
 mod client;
 mod collisions;

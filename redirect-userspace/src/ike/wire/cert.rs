@@ -88,6 +88,12 @@ impl<'a> CertRequest<'a> {
         CertRequest { encoding: CertEncoding::X509Signature, data: authorities.concat().into() }
     }
 
+    /// Asks for OCSP responses, of whatever responder (`RFC 4806 §3.1`).
+    #[must_use]
+    pub const fn ocsp() -> CertRequest<'static> {
+        CertRequest { encoding: CertEncoding::Ocsp, data: Cow::Borrowed(&[]) }
+    }
+
     /// The authorities, by the SHA-1 of their public keys. None for other encodings than
     /// certificates.
     pub fn authorities(&self) -> impl Iterator<Item = &[u8; AUTHORITY_LENGTH]> {

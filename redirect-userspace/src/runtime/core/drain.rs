@@ -119,11 +119,11 @@ impl Core {
                 let cluster = self.cluster.snapshot(self.clock.now());
                 self.aim(&cluster);
                 if let Some(gateway) = &self.gateway {
-                    gateway.command(&Command::Drain(Drain {
-                        pace: settings.pace(gateway.workers()),
+                    gateway.drain(|own, all| Drain {
+                        pace: settings.pace(own, all),
                         grace: settings.grace,
                         deadline: Some(settings.deadline),
-                    }));
+                    });
                 }
             }
             (false, Some(_)) => {

@@ -30,6 +30,7 @@ use self::drain::Draining;
 use self::elected::{Elections, spoken};
 use self::gate::Gate;
 use self::leaving::Elsewhere;
+use self::papers::Tending;
 
 mod aim;
 mod drain;
@@ -37,6 +38,7 @@ mod elected;
 mod gate;
 mod interfaces;
 mod leaving;
+mod papers;
 mod reload;
 mod tickets;
 
@@ -46,6 +48,9 @@ const BEATS_PER_REFRESH: u32 = 2;
 const BEATS_PER_INSPECTION: u32 = 10;
 /// Beats between two samples of this node's load: half a second evens out single bursts.
 const BEATS_PER_SAMPLE: u32 = 5;
+
+/// Beats between two looks at certificates and the files that they are in.
+const BEATS_PER_LOOK: u32 = 10;
 
 /// Guards that may end one after the other before the daemon gives up: something then keeps them
 /// from working that a restart may mend.
@@ -74,6 +79,7 @@ pub(super) struct Core {
     aim: Aim,
     elsewhere: Elsewhere,
     gate: Gate,
+    papers: Tending,
     /// While this node loses its clients.
     draining: Option<Draining>,
     /// Whether the operator drains a node that is in no elected cluster.
@@ -124,6 +130,7 @@ impl Core {
             aim: Aim::new(multiplier),
             elsewhere: Elsewhere::default(),
             gate,
+            papers: Tending::default(),
             draining: None,
             is_drained_alone: false,
             is_stopping: false,
@@ -163,6 +170,7 @@ impl Core {
         self.entrust().await;
         // Only now: whoever takes over is ready to answer.
         self.tend()?;
+        self.tend_papers().await;
         self.elect()?;
         self.refresh()
     }
@@ -250,6 +258,9 @@ impl Core {
         if beats.is_multiple_of(BEATS_PER_INSPECTION) {
             self.inspect().await?;
         }
+        if beats.is_multiple_of(BEATS_PER_LOOK) {
+            self.tend_papers().await;
+        }
         if beats.is_multiple_of(BEATS_PER_REFRESH) {
             self.refresh()?;
         }
@@ -316,6 +327,7 @@ impl Core {
             standby: self.standby_views(),
             ike: self.ike_figures()?,
             drain: self.drain_status(),
+            certificates: Arc::clone(&self.papers.shown),
         };
         self.aim(&cluster);
         self.snapshots.send_replace(Arc::new(snapshot));

@@ -93,6 +93,7 @@ impl Core {
         self.listen_if_needed()?;
         self.arm()?;
         self.entrust().await;
+        self.tend_papers().await;
         self.elect()?;
         self.refresh()
     }

@@ -35,8 +35,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT,
-    Path, Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
+    Command, CookieKeys, Drain, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases,
+    NAT_T_PORT, Path, Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -372,9 +372,13 @@ impl Gateway {
         async move { count.await > 0 }
     }
 
-    /// How many workers there are.
-    pub(super) fn workers(&self) -> u32 {
-        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
+    /// Has every worker lose its clients, as fits how many of all of them it has.
+    pub(super) fn drain(&self, order: impl Fn(usize, usize) -> Drain) {
+        let own: Vec<usize> = self.workers.iter().map(|worker| worker.figures().counts.established).collect();
+        let all = own.iter().sum();
+        for (worker, own) in self.workers.iter().zip(own) {
+            worker.order(Order::Command(Command::Drain(order(own, all))));
+        }
     }
 
     /// IKE SAs and Child SAs, for the load report.

@@ -4,6 +4,7 @@
 //! (`foreign`): if those fail, it is the laboratory.
 
 mod algorithms;
+mod certificates;
 mod decoder;
 mod eap;
 mod ends;

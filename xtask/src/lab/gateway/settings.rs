@@ -74,8 +74,12 @@ pub struct Connection {
     pub user: Option<(String, String)>,
     /// The certificate that it has by EAP-TLS, if it is no user with a password.
     pub tls: Option<Credential>,
+    /// The certificate that it has without EAP, in the place of the laboratory's key.
+    pub own: Option<Credential>,
     /// The CA by which the gateway proves who it is, in the place of the laboratory's key.
     pub ca: Option<PathBuf>,
+    /// More keys, as they are.
+    pub extra: String,
 }
 
 impl Connection {
@@ -93,7 +97,9 @@ impl Connection {
             dpd: None,
             user: None,
             tls: None,
+            own: None,
             ca: None,
+            extra: String::new(),
         }
     }
 }
@@ -119,6 +125,8 @@ pub struct Profile {
     pub dpd: Option<Duration>,
     /// When the gateway asks for new keys: of IKE SAs, and of Child SAs.
     pub rekey: Option<(Duration, Duration)>,
+    /// More keys, as they are.
+    pub extra: String,
 }
 
 /// How the gateway proves who it is.
@@ -193,6 +201,7 @@ impl Profile {
             local_ts: Vec::new(),
             dpd: None,
             rekey: None,
+            extra: String::new(),
         }
     }
 
@@ -270,7 +279,9 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
         dpd,
         user,
         tls,
+        own,
         ca,
+        extra,
     } = connection;
     let start = if *is_automatic { "auto" } else { "manual" };
     writeln!(
@@ -279,7 +290,12 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
          remote-id = {remote_ids:?}"
     )?;
     match (user, tls) {
-        (None, None) => writeln!(text, "local-auth = \"psk\"")?,
+        (None, None) => match own {
+            None => writeln!(text, "local-auth = \"psk\"")?,
+            Some(Credential { chain, key, .. }) => {
+                writeln!(text, "local-auth = \"pubkey\"\ncertificate = {chain:?}\nprivate-key = {key:?}")?;
+            }
+        },
         (None, Some(Credential { chain, key, .. })) => {
             writeln!(text, "local-auth = \"eap-tls\"\ncertificate = {chain:?}\nprivate-key = {key:?}")?;
         }
@@ -291,7 +307,7 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
         None => writeln!(text, "remote-auth = \"psk\"")?,
         Some(ca) => writeln!(text, "remote-auth = \"pubkey\"\nca = {ca:?}")?,
     }
-    if user.is_none() && tls.is_none() || ca.is_none() {
+    if user.is_none() && tls.is_none() && own.is_none() || ca.is_none() {
         writeln!(text, "psk = {SHARED_KEY:?}")?;
     }
     writeln!(text, "request = [\"ipv4\", \"ipv6\"]\nremote-ts = {inside:?}\nstart = {start:?}")?;
@@ -301,6 +317,7 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
     if let Some(dpd) = dpd {
         writeln!(text, "dpd = \"{}ms\"", dpd.as_millis())?;
     }
+    text.push_str(extra);
     Ok(())
 }
 
@@ -355,6 +372,7 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
             child.as_millis()
         )?;
     }
+    text.push_str(&profile.extra);
     if let RemoteProof::Radius(servers) = &profile.remote {
         for RadiusServer { server, accounting, secret, timeout } in servers {
             writeln!(text, "\n[[ike.radius]]\nserver = \"{server}\"\nsecret = {secret:?}")?;

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use self::relay::Relay;
 use crate::gateway::GatewayAddress;
 use crate::ike::aaa::Grants;
+use crate::ike::authn::asks_for_status;
 use crate::ike::authn::eap::proof::{Admission, Passed, admit, named_by};
 use crate::ike::authn::eap::{self, By, EapError, Gate, MethodError, Msk, Reply, Server};
 use crate::ike::config::Profile;
@@ -375,7 +376,10 @@ impl AnsweredEap {
                 let asked = payloads::optional(&chain, PayloadType::IdR, Id::decode).map_err(unreadable)?;
                 let exchange = self.answered.exchange(ctx)?;
                 let is_bare = self.may_be_bare(&chain);
-                Some(Introduction::welcome(&exchange, &profile, asked.as_ref(), is_bare).map_err(refused)?)
+                let ours =
+                    Introduction::welcome(&exchange, &profile, asked.as_ref(), is_bare).map_err(refused)?;
+                let is_asked = asks_for_status(&chain);
+                Some(if is_asked { ours.with_statuses(&exchange, &profile) } else { ours })
             }
         };
         let eap = Eap::new(packet).map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
