@@ -51,7 +51,7 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("handshake", handshake::run),
     ("eap", handshake::eap),
     ("growth", growth::run),

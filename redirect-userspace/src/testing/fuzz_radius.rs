@@ -41,10 +41,9 @@ pub fn attributes(octets: &[u8]) {
 
     client.step(Now::default(), Input::Datagram { socket: SocketId(0), octets: &answer }, &mut out);
 
-    let mut verdicts = out.drain().filter_map(|output| match output {
-        Output::Answer { verdict, .. } => Some(*verdict),
-        _ => None,
-    });
+    let mut verdicts = out
+        .drain()
+        .filter_map(|output| if let Output::Answer { verdict, .. } = output { Some(*verdict) } else { None });
     match verdicts.next() {
         // It is no packet, so that the question still waits.
         None => assert!(client.deadline().is_some(), "the question is lost"),
@@ -57,7 +56,7 @@ pub fn attributes(octets: &[u8]) {
         Some(Verdict::Reject { packet }) => {
             assert!(packet.first().is_none_or(|code| *code == 4), "{packet:?}");
         }
-        Some(Verdict::Unreachable) => panic!("the server has answered"),
+        Some(verdict @ Verdict::Unreachable) => assert_ne!(verdict, Verdict::Unreachable, "it has answered"),
     }
     assert!(verdicts.next().is_none(), "answered twice");
 }
@@ -86,10 +85,9 @@ fn asked() -> (Client, Outbox<Output>, Vec<u8>) {
         session: "s".into(),
     };
     client.step(Now::default(), Input::Ask(Box::new(question)), &mut out);
-    let sent = out.drain().find_map(|output| match output {
-        Output::Send { octets, .. } => Some(octets),
-        _ => None,
-    });
+    let sent = out
+        .drain()
+        .find_map(|output| if let Output::Send { octets, .. } = output { Some(octets) } else { None });
     (client, out, sent.unwrap_or_default())
 }
 

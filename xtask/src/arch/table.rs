@@ -110,7 +110,8 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("clb", &[BASE, &["crypto"]]),
     pure("ike", &[BASE, &["crypto"]]),
     pure("ike::wire", &[BASE]),
-    pure("radius", &[BASE]),
+    // Its tests read published octets.
+    pure("radius", &[BASE, &["crypto::hex"]]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
     outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS, IKE_SYNTAX]),
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
@@ -179,6 +180,7 @@ pub(crate) const LAYERS: &[Layer] = &[
             SNAPSHOTS,
             &[
                 "radius::Counters",
+                "radius::DeathCause",
                 "radius::Discard",
                 "radius::Outcome",
                 "radius::Role",

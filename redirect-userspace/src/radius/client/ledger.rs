@@ -139,11 +139,8 @@ impl Ledger {
     fn failed(&mut self, hands: &mut Hands<'_>, number: u64, why: Outcome) {
         let Some(entry) = self.records.get(&number) else { return };
         let at = hands.now.mono + PAUSE;
-        let may_come = match why {
-            Outcome::Unanswered | Outcome::Overflow => at < entry.made_at + KEPT,
-            // Trying again does not make it shorter.
-            _ => false,
-        };
+        // Trying again does not make one shorter that is too long.
+        let may_come = matches!(why, Outcome::Unanswered | Outcome::Overflow) && at < entry.made_at + KEPT;
         // The next one says more, and says it at once.
         let is_outdated =
             entry.is_interim && self.sessions.get(&entry.session).is_some_and(|line| line.len() > 1);

@@ -311,7 +311,13 @@ impl Client {
         let read = match packet.code {
             Code::AccessChallenge => challenge(packet).map(Answered::Challenge),
             Code::AccessAccept => accept(packet, request, &config.secret).map(Answered::Accept),
-            _ => rejection(packet).map(Answered::Rejection),
+            // Nothing else answers a question.
+            Code::AccessReject
+            | Code::AccessRequest
+            | Code::AccountingRequest
+            | Code::AccountingResponse
+            | Code::StatusServer
+            | Code::Other(_) => rejection(packet).map(Answered::Rejection),
         };
         let verdict = match read {
             Ok(Answered::Challenge(challenge)) => {

@@ -311,9 +311,8 @@ impl Pool {
         let packet = Packet::decode(datagram).map_err(|_unlike| Discard::Malformed)?;
         let waits = remote.sockets.iter().find(|it| it.id == socket);
         let number = waits.and_then(|it| it.request(packet.identifier)).ok_or(Discard::NoRequest)?;
-        let (request, sent) = match self.requests.get(&number) {
-            Some(request @ Request { sent: Some(sent), .. }) => (request, sent),
-            Some(_) | None => return Err(Discard::NoRequest),
+        let Some(request @ Request { sent: Some(sent), .. }) = self.requests.get(&number) else {
+            return Err(Discard::NoRequest);
         };
         let asked = request.unsent.code();
         if !is_answer(self.role, asked, packet.code) {

@@ -279,10 +279,10 @@ fn a_server_whose_answers_are_not_authentic_is_dead_for_that_reason() {
     rig.hear(sent.socket, &answer(2, &sent, &[(79, SUCCESS)], Making { secret: b"other", ..WELL })).nothing();
     while rig.wait_for_something().verdicts.is_empty() {}
 
-    let cause = rig.events.iter().find_map(|event| match event {
-        Event::ServerDead { cause, .. } => Some(*cause),
-        _ => None,
-    });
+    let cause = rig
+        .events
+        .iter()
+        .find_map(|event| if let Event::ServerDead { cause, .. } = event { Some(*cause) } else { None });
     assert_eq!(cause, Some(DeathCause::NotAuthentic));
 }
 
@@ -403,10 +403,10 @@ fn a_flood_of_bad_datagrams_is_told_of_now_and_then() {
 
     assert_eq!(rig.events.len(), 1);
     let told = |rig: &Rig| {
-        let counts = rig.events.iter().filter_map(|event| match event {
-            Event::Discarded { count, .. } => Some(*count),
-            _ => None,
-        });
+        let counts = rig
+            .events
+            .iter()
+            .filter_map(|event| if let Event::Discarded { count, .. } = event { Some(*count) } else { None });
         counts.collect::<Vec<_>>()
     };
     while told(&rig).len() < 2 {
