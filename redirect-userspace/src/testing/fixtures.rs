@@ -177,7 +177,10 @@ fn redirected(list: &mut List) {
         let hybrid = packet.with_payloads(Payload::hybrid());
         list.add("additional key exchanges", Reason::Redirected, &hybrid);
     }
-    let large = with(v4(), |p| p.payloads[1] = Payload::ke(36, 1_184));
+    let mut payloads = Payload::strongswan();
+    payloads.retain(|payload| payload.kind != Payload::ke(36, 0).kind);
+    payloads.insert(1, Payload::ke(36, 1_184));
+    let large = v4().with_payloads(payloads);
     list.add("a KEM as the key exchange", Reason::Redirected, &large);
     let yes = Reason::Redirected;
     list.add("a strongSwan client over IPv4", yes, &v4());

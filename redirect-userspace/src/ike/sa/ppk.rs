@@ -40,15 +40,15 @@ impl<'a> Named<'a> {
     fn read(chain: &Chain<'a>) -> Result<Self, Refusal> {
         let named = chain.notify(NotifyType::PpkIdentity);
         let named = named.ok_or_else(|| refusal("USE_PPK, and no PPK_IDENTITY"))?;
-        let id = match named.content().map_err(unreadable)? {
-            NotifyContent::PpkIdentity { kind: PpkIdType::Fixed, id } => Some(id),
-            _ => None,
+        let named = named.content().map_err(unreadable)?;
+        let id = if let NotifyContent::PpkIdentity { kind: PpkIdType::Fixed, id } = named {
+            Some(id)
+        } else {
+            None
         };
-        let without = match chain.notify(NotifyType::NoPpkAuth).map(|notify| notify.content()) {
-            Some(Ok(NotifyContent::NoPpkAuth(data))) => Some(data.0),
-            Some(Ok(_)) | None => None,
-            Some(Err(error)) => return Err(unreadable(error)),
-        };
+        let without = chain.notify(NotifyType::NoPpkAuth).map(|notify| notify.content());
+        let without = without.transpose().map_err(unreadable)?;
+        let without = if let Some(NotifyContent::NoPpkAuth(data)) = without { Some(data.0) } else { None };
         Ok(Self { id, without })
     }
 

@@ -186,7 +186,8 @@ fn cross(plan: Plan, order: usize, acts: [fn(&mut Pair, End); 2]) -> Pair {
 // COL-02 COL-12
 #[test]
 fn two_who_begin_at_once_agree_whoever_hears_first() {
-    let all: [[fn(&mut Pair, End); 2]; 4] = [
+    type Act = fn(&mut Pair, End);
+    let all: [[Act; 2]; 4] = [
         [rekey_child, rekey_child],
         [rekey_ike, rekey_ike],
         [rekey_child, rekey_ike],
@@ -256,7 +257,7 @@ fn what_is_linked_to_nothing_is_told_so_and_changes_nothing() {
                 if let Payload::Notify(notify) = payload
                     && notify.kind == NotifyType::AdditionalKeyExchange
                 {
-                    *notify = Notify { data: b"12345678", ..notify.clone() };
+                    *notify = Notify { data: b"12345678", ..*notify };
                 }
             }
         });
