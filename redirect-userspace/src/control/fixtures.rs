@@ -62,6 +62,10 @@ pub(crate) fn snapshot() -> Snapshot {
                 redirects("gw2", &["10.50.0.12", "fd50::12"], 1234),
                 redirects("gw3", &["gw3.vpn.example.net"], 617),
             ],
+            dataplane: Some(DataplaneView {
+                name: "userspace".to_owned(),
+                reason: Some("the kernel has no ESP".to_owned()),
+            }),
         },
         cluster: ClusterView {
             role: Role::None,

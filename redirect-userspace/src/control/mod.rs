@@ -107,6 +107,20 @@ pub struct RedirectView {
     pub counters: BTreeMap<String, u64>,
     /// Redirects by gateway.
     pub gateways: Vec<GatewayRedirects>,
+    /// Who carries the packets of this node's own Child SAs, if it is a gateway.
+    #[serde(default)]
+    pub dataplane: Option<DataplaneView>,
+}
+
+/// Who carries the packets of Child SAs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DataplaneView {
+    /// `kernel`, `userspace` or `none`.
+    pub name: String,
+    /// Why it is not what would be better, where that was tried.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// The program at one interface.

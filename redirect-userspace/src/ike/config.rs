@@ -310,6 +310,26 @@ pub struct Lifetimes {
     pub child: Option<Duration>,
     /// What an SA has beyond, before it is deleted.
     pub grace: Duration,
+    /// How much a Child SA carries in each direction until it is rekeyed.
+    pub volume: Volume,
+}
+
+/// How much a Child SA carries in each direction until it is rekeyed; a quarter more, and it carries
+/// nothing any longer if the kernel carries for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Octets; `None` = any number.
+    pub bytes: Option<u64>,
+    /// Packets; `None` = any number.
+    pub packets: Option<u64>,
+}
+
+impl Volume {
+    /// Whether so much is as much as it should carry.
+    #[must_use]
+    pub fn is_reached(&self, bytes: u64, packets: u64) -> bool {
+        self.bytes.is_some_and(|most| bytes >= most) || self.packets.is_some_and(|most| packets >= most)
+    }
 }
 
 impl Default for Lifetimes {
@@ -318,6 +338,7 @@ impl Default for Lifetimes {
             ike: Some(Duration::from_secs(4 * 3_600)),
             child: Some(Duration::from_secs(3_600)),
             grace: Duration::from_secs(600),
+            volume: Volume::default(),
         }
     }
 }

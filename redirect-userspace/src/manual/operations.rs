@@ -349,6 +349,7 @@ mod tests {
         let ends = |range: &RangeInclusive<Duration>| {
             format!("{} to {}", DurationText(*range.start()), DurationText(*range.end()))
         };
+        let volume = |range: &RangeInclusive<u64>| format!("{} to {}", range.start(), range.end());
         let numbers = |range: &RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
         let text = |duration: Duration| format!("`\"{}\"`", DurationText(duration));
         let limits = Limits::default();
@@ -416,6 +417,8 @@ mod tests {
                 rekey(lifetimes.ike),
                 rekey(lifetimes.child)
             ),
+            format!("| `rekey-bytes` | {} |", volume(&ike::REKEY_BYTES)),
+            format!("| `rekey-packets` | {} |", volume(&ike::REKEY_PACKETS)),
             format!("| `rekey-grace` | {} | {} |", ends(&ike::REKEY_GRACE), text(lifetimes.grace)),
             format!("`secret`, `secret-file` | 1 to {} octets |", ike::MAX_RADIUS_SECRET),
             format!(

@@ -9,6 +9,7 @@ pub mod fuzz_hsrp;
 pub mod fuzz_ike;
 pub mod fuzz_radius;
 pub mod fuzz_ticket;
+pub mod fuzz_xfrm;
 pub mod gate;
 pub mod packets;
 pub mod pair;

@@ -26,6 +26,17 @@ pub struct ShowRedirect {
     pub counters: BTreeMap<String, u64>,
     /// Redirects by gateway.
     pub gateways: Vec<Redirects>,
+    /// Who carries packets, if the node is a gateway.
+    pub dataplane: Option<Carrier>,
+}
+
+/// Who carries packets of Child SAs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Carrier {
+    /// `kernel`, `userspace` or `none`.
+    pub name: String,
+    /// Why nobody better does.
+    pub reason: Option<String>,
 }
 
 /// An interface the fast path is on.

@@ -46,7 +46,7 @@ pub use self::limits::{
     CHILDREN, COOKIE_THRESHOLD, FRAGMENT_SIZE, HALF_OPEN, HALF_OPEN_PER_PREFIX, HALF_OPEN_PER_SOURCE,
     HALF_OPEN_TIMEOUT, NAT_KEEPALIVE, PATIENCE, RETRANSMISSION, SAS, TUN_MTU,
 };
-pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_GRACE};
+pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_BYTES, REKEY_GRACE, REKEY_PACKETS};
 pub use self::pool::AddressPool;
 pub use self::ppk::{MAX_PPK_ID, PPK};
 pub use self::radius::{
@@ -104,7 +104,7 @@ pub struct Engine {
     pub dataplane: Dataplane,
     /// How many endpoints share the work; `None` = one for each processor.
     pub workers: Option<NonZeroU16>,
-    /// Where packets of Child SAs enter and leave the kernel, if the daemon carries them.
+    /// Where packets of Child SAs enter and leave the kernel, or its ESP.
     pub tun: Tun,
 }
 
@@ -114,13 +114,15 @@ pub enum Dataplane {
     /// Whoever does it best of those that are there.
     #[default]
     Auto,
+    /// The kernel, through an xfrm interface.
+    Kernel,
     /// The daemon, through a TUN interface.
     Userspace,
     /// Nobody: SAs are negotiated and carry nothing, for tests of IKE itself.
     None,
 }
 
-/// The interface of the userspace data plane.
+/// The interface of the data plane: a TUN interface of the daemon, or an xfrm interface of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tun {
     /// Its name.
@@ -268,20 +270,17 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {
     let listen = listen(section, problems);
     let words = [
-        ("auto", Some(Dataplane::Auto)),
-        ("kernel", None),
-        ("userspace", Some(Dataplane::Userspace)),
-        ("none", Some(Dataplane::None)),
+        ("auto", Dataplane::Auto),
+        ("kernel", Dataplane::Kernel),
+        ("userspace", Dataplane::Userspace),
+        ("none", Dataplane::None),
     ];
     let dataplane = section.word("dataplane", &words, problems);
-    if let Some(At { value: None, span }) = &dataplane {
-        problems.add(span, "dataplane \"kernel\" is not available yet: use \"auto\" or \"userspace\"");
-    }
     let workers = section.number("workers", 1..=MAX_WORKERS, problems);
     let tun = tun(section, problems);
     Some(Engine {
         listen: listen?,
-        dataplane: dataplane.and_then(|word| word.value).unwrap_or_default(),
+        dataplane: dataplane.map(|word| word.value).unwrap_or_default(),
         workers: workers.and_then(|workers| NonZeroU16::new(workers.value)),
         tun: tun?,
     })

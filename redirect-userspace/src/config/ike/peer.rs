@@ -17,6 +17,7 @@ use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
     Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Ppks, Profile, RemoteProof, Upkeep,
+    Volume,
 };
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
@@ -26,6 +27,10 @@ use crate::ike::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
 pub const DPD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 /// `rekey-ike` and `rekey-child`
 pub const REKEY: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
+/// `rekey-bytes`: fewer would be an exchange for every few packets.
+pub const REKEY_BYTES: RangeInclusive<u64> = 100_000..=1_000_000_000_000_000;
+/// `rekey-packets`
+pub const REKEY_PACKETS: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
 /// `rekey-grace`
 pub const REKEY_GRACE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3_600);
 /// Most octets of a PSK.
@@ -207,6 +212,8 @@ fn own(
     let ike = section.duration_or_false("rekey-ike", REKEY, problems);
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
+    let bytes = section.number("rekey-bytes", REKEY_BYTES, problems);
+    let packets = section.number("rekey-packets", REKEY_PACKETS, problems);
     let reconnect = section.flag("reconnect", problems);
     let mobike = section.flag("mobike", problems);
     let ppk = ppk::used(section, side, reading);
@@ -219,6 +226,10 @@ fn own(
             ike: ike.map_or(default.ike, |ike| ike.value),
             child: child.map_or(default.child, |child| child.value),
             grace: grace.map_or(default.grace, |grace| grace.value),
+            volume: Volume {
+                bytes: bytes.map(|bytes| bytes.value),
+                packets: packets.map(|packets| packets.value),
+            },
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
         mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },

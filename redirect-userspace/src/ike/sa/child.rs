@@ -428,6 +428,7 @@ impl Made {
             // other side goes on with the old one until that is deleted.
             is_outbound: self.is_initiator || self.replaces.is_none(),
             own_addresses,
+            volume: lifetimes.volume,
             session: None,
         };
         let child = Child {

@@ -22,6 +22,7 @@ mod ppk;
 mod redirect;
 mod rekey;
 mod resume;
+mod worn;
 
 use crate::crypto::Provider;
 use crate::ike::wire::{

@@ -320,6 +320,7 @@ impl Core {
                 disarmed_reason: self.armed.err().map(|reason| reason.name().to_owned()),
                 counters: RedirectView::counters(&self.counters.packets),
                 gateways: cluster.gateways.iter().map(GatewayRedirects::from).collect(),
+                dataplane: self.gateway.as_ref().map(Gateway::dataplane),
             },
             cluster: self.cluster_view(&cluster),
             llg: LlgView::from(&cluster),

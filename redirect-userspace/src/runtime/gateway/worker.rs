@@ -8,6 +8,7 @@
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,9 +27,10 @@ use super::locate::Locator;
 use super::news::Board;
 use super::radius::Radius;
 use crate::control::{SaPage, SaQuery};
-use crate::dataplane::DataPlane;
+use crate::dataplane::kernel::Kernel;
 use crate::dataplane::none::Nobody;
-use crate::dataplane::userspace::{News, Userspace};
+use crate::dataplane::userspace::Userspace;
+use crate::dataplane::{DataPlane, News};
 use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
@@ -175,6 +177,8 @@ pub(super) enum Plane {
     None(Nobody),
     /// This thread.
     Userspace(Box<Userspace>),
+    /// The kernel.
+    Kernel(Box<Kernel>),
 }
 
 impl Plane {
@@ -182,6 +186,25 @@ impl Plane {
         match self {
             Self::None(nobody) => nobody,
             Self::Userspace(userspace) => &mut **userspace,
+            Self::Kernel(kernel) => &mut **kernel,
+        }
+    }
+
+    /// What IKE wants to know since it asked last.
+    fn news(&mut self) -> Vec<News> {
+        match self {
+            Self::None(_) => Vec::new(),
+            Self::Userspace(userspace) => userspace.news().collect(),
+            Self::Kernel(kernel) => kernel.news().collect(),
+        }
+    }
+
+    /// What tells that there is something to do.
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::None(_) => None,
+            Self::Userspace(userspace) => Some(userspace.queue().as_fd()),
+            Self::Kernel(kernel) => Some(kernel.as_fd()),
         }
     }
 
@@ -189,6 +212,7 @@ impl Plane {
         let usage = match self {
             Self::None(nobody) => nobody.usage(spi),
             Self::Userspace(userspace) => userspace.usage(spi),
+            Self::Kernel(kernel) => kernel.usage(spi),
         };
         usage.unwrap_or_default()
     }
@@ -204,8 +228,8 @@ impl Worker {
         for (number, port) in (0..).zip(&parts.ports) {
             epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
         }
-        if let Plane::Userspace(plane) = &parts.plane {
-            epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
+        if let Some(plane) = parts.plane.watched() {
+            epoll.add(plane, EpollEvent::new(watch, TUNNELS)).context("watching the data plane")?;
         }
         epoll.add(parts.radius.sockets(), EpollEvent::new(watch, SERVERS)).context("watching RADIUS")?;
         if let Some(changes) = &parts.changes {
@@ -338,8 +362,8 @@ impl Turn {
             for number in waiting {
                 self.receive(now, number);
             }
-            if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
-                plane.send(&self.parts.ports);
+            if has_packets {
+                self.serve_tunnels(now);
             }
             if is_ready(CHANGES) && self.parts.changes.as_ref().is_some_and(Changes::take) {
                 self.step(now, Input::RoutesChanged);
@@ -364,6 +388,18 @@ impl Turn {
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
         self.parts.radius.finish();
+    }
+
+    /// Carries what waits for tunnels, or hears what the kernel says of them.
+    fn serve_tunnels(&mut self, now: Now) {
+        match &mut self.parts.plane {
+            Plane::None(_) => {}
+            Plane::Userspace(plane) => plane.send(&self.parts.ports),
+            Plane::Kernel(plane) => {
+                plane.listen(now);
+                self.tell(now);
+            }
+        }
     }
 
     /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
@@ -455,12 +491,12 @@ impl Turn {
 
     /// Tells IKE what the data plane has seen.
     fn tell(&mut self, now: Now) {
-        let Plane::Userspace(plane) = &mut self.parts.plane else { return };
-        let news: Vec<News> = plane.news().collect();
-        for news in news {
+        for news in self.parts.plane.news() {
             match news {
                 News::Moved(inbound, path) => self.step(now, Input::Moved { inbound, path }),
                 News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
+                News::Worn(inbound) => self.step(now, Input::Worn { inbound, is_spent: false }),
+                News::Spent(inbound) => self.step(now, Input::Worn { inbound, is_spent: true }),
             }
         }
     }
@@ -610,7 +646,7 @@ impl Turn {
 const BELL: u64 = u64::MAX;
 /// The number of the sockets to RADIUS servers.
 const SERVERS: u64 = u64::MAX - 3;
-/// The TUN queue's number.
+/// The data plane's number.
 const TUNNELS: u64 = u64::MAX - 1;
 /// The number of what becomes of addresses and routes.
 const CHANGES: u64 = u64::MAX - 2;

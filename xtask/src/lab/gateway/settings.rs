@@ -22,7 +22,7 @@ pub struct Settings {
     pub fragment_size: Option<u16>,
     /// Threads that SAs are spread over.
     pub workers: Option<u16>,
-    /// `userspace`, or `none` for IKE alone.
+    /// `userspace`, `kernel`, or `none` for IKE alone.
     pub dataplane: Option<String>,
     /// Addresses that clients are told of.
     pub mobike_addresses: Vec<String>,

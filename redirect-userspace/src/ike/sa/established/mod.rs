@@ -177,7 +177,7 @@ impl Established {
     pub(crate) fn new(ctx: &mut Context<'_>, fresh: Fresh) -> Self {
         let Fresh { channel, derivation, suite, peer, path, nat } = fresh;
         let now = ctx.now.mono;
-        let Lifetimes { ike, grace, child: _ } = peer.profile().lifetimes;
+        let Lifetimes { ike, grace, child: _, volume: _ } = peer.profile().lifetimes;
         Self {
             channel,
             derivation,

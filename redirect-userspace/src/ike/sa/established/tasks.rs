@@ -186,6 +186,12 @@ impl Doing {
 impl Established {
     /// Something is wanted. What is wanted already is not wanted twice.
     pub(super) fn want(&mut self, task: Task) {
+        // Nor is anything replaced twice that is being replaced.
+        if let (Task::RekeyChild { inbound, wanted: Wanted::First }, Some(doing)) = (&task, &self.doing)
+            && matches!(&**doing, Doing::RekeyChild { old, .. } if old == inbound)
+        {
+            return;
+        }
         // What has something reserved is never more than the peer has answers.
         let is_kept = self.tasks.len() < MAX_TASKS || task.reserved().is_some();
         if is_kept && !self.tasks.contains(&task) {

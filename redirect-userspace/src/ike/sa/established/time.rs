@@ -126,6 +126,28 @@ impl Established {
         self.next_task(ctx, names, effects);
     }
 
+    /// A Child SA has carried as much as it should, or all that it may. Said of one that is being
+    /// replaced already, or was, it changes nothing.
+    pub(crate) fn worn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        inbound: ChildSpi,
+        is_spent: bool,
+        effects: &mut Effects,
+    ) {
+        let is_active = self.child(inbound).is_some_and(|child| child.stage == ChildStage::Active);
+        if self.stage != Stage::Active || !is_active {
+            return;
+        }
+        if is_spent {
+            self.want(Task::DeleteChild { inbound, reason: CloseReason::Expired });
+        } else {
+            self.want(Task::RekeyChild { inbound, wanted: Wanted::First });
+        }
+        self.next_task(ctx, names, effects);
+    }
+
     fn children_due(&mut self, ctx: &mut Context<'_>, names: Names, now: Instant) {
         let mut expired: Vec<ChildSpi> = Vec::new();
         let mut rekeyed: Vec<ChildSpi> = Vec::new();
