@@ -71,6 +71,9 @@ enum Verb {
     },
     /// Run a command as root in a virtual machine with Debian's 6.1 kernel and this file system.
     Vm {
+        /// How many seconds it may take, start-up included.
+        #[arg(long, default_value_t = vm::DEADLINE.as_secs())]
+        deadline: u64,
         /// The command and its arguments.
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
@@ -100,7 +103,9 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Check => check::run()?,
         Verb::Arch => check::imports()?,
         Verb::Bench { name } => bench::run(name.as_deref())?,
-        Verb::Vm { command } => return run::in_virtual_machine(&command),
+        Verb::Vm { deadline, command } => {
+            return run::in_virtual_machine(&command, Duration::from_secs(deadline));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,8 +29,8 @@ pub(crate) fn demonstration(time: Option<Duration>, gateways: Gateways) -> Resul
 }
 
 /// Runs a command in the virtual machine, and ends as it did.
-pub(crate) fn in_virtual_machine(command: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn in_virtual_machine(command: &[OsString], deadline: Duration) -> Result<ExitCode> {
     setup::ensure(&[Group::Vm])?;
-    let outcome = vm::run(&paths::root(), command, vm::DEADLINE)?;
+    let outcome = vm::run(&paths::root(), command, deadline)?;
     Ok(u8::try_from(outcome.code).map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -22,6 +22,7 @@
 mod certificates;
 pub mod client;
 mod figures;
+mod radius;
 mod request;
 mod sa;
 pub mod server;
@@ -37,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::certificates::CertificateView;
-pub use self::figures::{Durations, IkeFigures};
+pub use self::figures::{Durations, IkeFigures, RadiusFigures};
+pub use self::radius::{RadiusServerView, RadiusView};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
 pub use self::sa::{
     ChildView, ClearView, MAX_PAGE, MAX_PAGE_WEIGHT, Method, SaPage, SaPageView, SaQuery, SaReport, SaRole,
@@ -105,6 +107,20 @@ pub struct RedirectView {
     pub counters: BTreeMap<String, u64>,
     /// Redirects by gateway.
     pub gateways: Vec<GatewayRedirects>,
+    /// Who carries the packets of this node's own Child SAs, if it is a gateway.
+    #[serde(default)]
+    pub dataplane: Option<DataplaneView>,
+}
+
+/// Who carries the packets of Child SAs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DataplaneView {
+    /// `kernel`, `userspace` or `none`.
+    pub name: String,
+    /// Why it is not what would be better, where that was tried.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// The program at one interface.

@@ -8,13 +8,17 @@
 
 pub mod bulk;
 pub mod esp;
+pub mod kernel;
 pub mod none;
 pub mod packet;
 pub mod replay;
 pub mod userspace;
 
+mod held;
+mod inside;
+
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Outer, Usage};
+use crate::ike::{InstallChild, Outer, Path, Usage};
 
 /// Who carries the packets of Child SAs. There is one for each worker; what one of them is told
 /// holds for its own SAs, whoever sends or receives their packets.
@@ -42,6 +46,19 @@ pub trait DataPlane {
 
     /// How much it has carried.
     fn usage(&self, inbound: ChildSpi) -> Option<Usage>;
+}
+
+/// Something that IKE wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An authentic packet came from elsewhere.
+    Moved(ChildSpi, Path),
+    /// An authentic packet came.
+    Alive(ChildSpi),
+    /// It has carried as much as it should.
+    Worn(ChildSpi),
+    /// It has carried as much as it may, and carries nothing more.
+    Spent(ChildSpi),
 }
 
 /// Why a Child SA cannot work.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aaa::{AaaAnswer, AaaRequest, Account, Conversation};
-use super::config::{Name, Settings};
+use super::config::{Name, Settings, Volume};
 use super::event::Event;
 use super::redirect::Targets;
 use super::ticket::{Origin, TicketId};
@@ -141,6 +141,13 @@ pub enum Input<'a> {
     Alive {
         /// The SA, by the SPI that leads to us.
         inbound: ChildSpi,
+    },
+    /// A Child SA has carried as much as it should, or all that it may.
+    Worn {
+        /// The SA, by the SPI that leads to us.
+        inbound: ChildSpi,
+        /// Whether it carries nothing more.
+        is_spent: bool,
     },
     /// Where a gateway is: the answer to [`Output::Locate`].
     Located {
@@ -392,6 +399,8 @@ pub struct InstallChild {
     pub is_outbound: bool,
     /// Addresses that the peer has given to us, as its client.
     pub own_addresses: Vec<IpAddr>,
+    /// How much it carries before it is replaced.
+    pub volume: Volume,
     /// The session that it carries for, where accounts are kept ([`Account`]).
     pub session: Option<Arc<str>>,
 }

@@ -43,6 +43,7 @@ pub mod wire;
 mod tests;
 
 pub use aaa::{AaaAnswer, AaaRequest, AaaVerdict, Account, AccountStage, Conversation, Grants};
+pub use config::Volume;
 pub use cookie::CookieKeys;
 pub use endpoint::Endpoint;
 pub use event::{

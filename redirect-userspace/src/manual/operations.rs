@@ -141,6 +141,7 @@ mod tests {
     use crate::ike::Failure;
     use crate::ike::config::{Lifetimes, Limits, Retransmission, Settings};
     use crate::ike::ticket::{Sealer, TicketKey};
+    use crate::radius::config::Server;
     use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
@@ -214,7 +215,14 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key", "alice.password"]);
+        let keys = key_files(&[
+            "hsrp.key",
+            "cluster.key",
+            "branch7.psk",
+            "reconnect1.key",
+            "alice.password",
+            "radius.secret",
+        ]);
         for (name, content) in PKI {
             write(&keys.join(name), content);
         }
@@ -347,6 +355,7 @@ mod tests {
         let ends = |range: &RangeInclusive<Duration>| {
             format!("{} to {}", DurationText(*range.start()), DurationText(*range.end()))
         };
+        let volume = |range: &RangeInclusive<u64>| format!("{} to {}", range.start(), range.end());
         let numbers = |range: &RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
         let text = |duration: Duration| format!("`\"{}\"`", DurationText(duration));
         let limits = Limits::default();
@@ -405,6 +414,8 @@ mod tests {
             ),
             format!("`patience` | {} | {} |", ends(&ike::PATIENCE), text(retransmission.patience)),
             format!("| `psk`, `psk-file` | 1 to {} octets |", ike::MAX_PSK),
+            format!("| `[[ike.ppk]]` `id` | 1 to {} octets |", ike::MAX_PPK_ID),
+            format!("`secret`, `secret-file` | {} to {} octets |", ike::PPK.start(), ike::PPK.end()),
             format!("| `dpd` | {}, false | `\"30s\"` |", ends(&ike::DPD)),
             format!(
                 "| `rekey-ike`, `rekey-child` | {}, false | {}, {} |",
@@ -412,11 +423,33 @@ mod tests {
                 rekey(lifetimes.ike),
                 rekey(lifetimes.child)
             ),
+            format!("| `rekey-bytes` | {} |", volume(&ike::REKEY_BYTES)),
+            format!("| `rekey-packets` | {} |", volume(&ike::REKEY_PACKETS)),
             format!("| `rekey-grace` | {} | {} |", ends(&ike::REKEY_GRACE), text(lifetimes.grace)),
+            format!("`secret`, `secret-file` | 1 to {} octets |", ike::MAX_RADIUS_SECRET),
+            format!(
+                "| `[[ike.radius]]` `timeout` | {} | {} |",
+                ends(&ike::RADIUS_TIMEOUT),
+                text(Server::DEFAULT_TIMEOUT)
+            ),
+            format!(
+                "| `[[ike.radius]]` `retries` | {} to {} | `{}` |",
+                ike::RADIUS_RETRIES.start(),
+                ike::RADIUS_RETRIES.end(),
+                Server::DEFAULT_RETRIES
+            ),
+            format!(
+                "| `[[ike.radius]]` `dead-time` | {} | {} |",
+                ends(&ike::RADIUS_DEAD_TIME),
+                text(Server::DEFAULT_DEAD_TIME)
+            ),
+            format!("| `[[ike.radius]]` `interim-interval` | {} | none |", ends(&ike::RADIUS_INTERIM)),
+            format!("At most {} sections", ike::MAX_RADIUS_SERVERS),
         ] {
             assert!(README.contains(&row), "{row}");
         }
-        for proposal in ike::IKE_PROPOSALS.iter().chain(&ike::ESP_PROPOSALS) {
+        let defaults = ike::IKE_PROPOSALS.iter().chain(&ike::HYBRID_PROPOSALS).chain(&ike::ESP_PROPOSALS);
+        for proposal in defaults {
             assert!(README.contains(&format!("`{proposal}`")), "{proposal}");
         }
     }

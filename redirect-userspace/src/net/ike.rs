@@ -33,8 +33,8 @@ use nix::sys::socket::{
 };
 
 use super::rules::MARK;
-use super::steer;
 pub use super::steer::Rank;
+use super::{encap, steer};
 
 /// Most datagrams read with one system call.
 pub const BATCH: usize = 64;
@@ -135,6 +135,18 @@ impl Port {
         let has_marker = self.bound.port() == NAT_T;
         let program = steer::steering(workers.max(1), has_marker);
         steer::attach(&self.socket, &program).with_context(|| format!("steering datagrams to {}", self.bound))
+    }
+
+    /// Leaves ESP that comes to port 4500 to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no ESP in UDP.
+    pub fn decapsulate(&self) -> anyhow::Result<()> {
+        if self.bound.port() == NAT_T {
+            encap::decapsulate(&self.socket).with_context(|| format!("ESP in UDP on {}", self.bound))?;
+        }
+        Ok(())
     }
 
     /// Sends octets from `local` to `remote`. Several parts of the same length, the last of which

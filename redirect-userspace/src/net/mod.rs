@@ -22,7 +22,10 @@ pub mod tcp;
 pub mod tun;
 pub mod udp;
 pub mod vip;
+pub mod xfrm;
+pub mod xfrm_link;
 
+mod encap;
 mod netlink;
 
 /// A descriptor that can be waited for until there is something to read.

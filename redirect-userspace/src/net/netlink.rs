@@ -13,8 +13,8 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoKind, InfoXfrm, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::rule::RuleMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -107,6 +107,27 @@ impl Netlink {
     ///
     /// The kernel's.
     pub(super) fn link(&mut self, which: Which<'_>) -> io::Result<Option<Link>> {
+        Ok(self.link_message(which)?.as_ref().map(Link::read))
+    }
+
+    /// Packets that have come in through an interface and gone out, and octets; `None` when there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(super) fn counts(&mut self, which: Which<'_>) -> io::Result<Option<[u64; 4]>> {
+        let message = self.link_message(which)?;
+        Ok(message.map(|message| {
+            let counts = message.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(it) => Some([it.rx_packets, it.tx_packets, it.rx_bytes, it.tx_bytes]),
+                _ => None,
+            });
+            counts.unwrap_or_default()
+        }))
+    }
+
+    fn link_message(&mut self, which: Which<'_>) -> io::Result<Option<LinkMessage>> {
         let mut question = LinkMessage::default();
         match which {
             Which::Index(index) => question.header.index = index,
@@ -120,7 +141,7 @@ impl Netlink {
             let Some(message) = answers_to(sequence, &self.buffer).next() else { continue };
             let error = match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    return Ok(Some(Link::read(&link)));
+                    return Ok(Some(link));
                 }
                 NetlinkPayload::Error(error) => error.to_io(),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -280,6 +301,8 @@ pub(super) struct Link {
     pub(super) is_ethernet: bool,
     /// For a macvlan: the interface below it.
     pub(super) macvlan_parent: Option<u32>,
+    /// It leads to the kernel's SAs of this number.
+    pub(super) xfrm: Option<u32>,
     pub(super) arp: ArpConduct,
     /// Forwards IPv6 packets.
     pub(super) is_router: bool,
@@ -306,6 +329,7 @@ impl Link {
             is_running: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
             is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             macvlan_parent: None,
+            xfrm: None,
             arp: ArpConduct::default(),
             is_router: false,
         };
@@ -321,6 +345,7 @@ impl Link {
                 LinkAttribute::Link(index) => parent = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
                     is_macvlan = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)));
+                    link.xfrm = infos.iter().find_map(if_id);
                 }
                 LinkAttribute::AfSpecUnspec(families) => families.iter().for_each(|it| link.read_family(it)),
                 _ => {}
@@ -349,6 +374,15 @@ impl Link {
             _ => {}
         }
     }
+}
+
+/// The number of an xfrm interface.
+fn if_id(info: &LinkInfo) -> Option<u32> {
+    let LinkInfo::Data(InfoData::Xfrm(parts)) = info else { return None };
+    parts.iter().find_map(|part| match part {
+        InfoXfrm::IfId(number) => Some(*number),
+        _ => None,
+    })
 }
 
 /// An address of an interface.

@@ -136,8 +136,13 @@ impl Tun {
             .collect::<Result<Vec<_>, _>>()
             .with_context(|| format!("making the TUN interface {name}"))?;
         let mut netlink = Netlink::open().context("asking the kernel for interfaces")?;
+        Ok((Self::switched_on(name, mtu, &mut netlink)?, queues))
+    }
+
+    /// Switches an interface on that has just been made.
+    pub(super) fn switched_on(name: &str, mtu: u16, netlink: &mut Netlink) -> anyhow::Result<Self> {
         // Those of one that was killed.
-        let _one_table = rules::clear(&mut netlink);
+        let _one_table = rules::clear(netlink);
         let link = netlink.link(Which::Name(name))?.with_context(|| format!("{name} is not there"))?;
         let mut message = LinkMessage::default();
         message.header.index = link.index;
@@ -154,7 +159,7 @@ impl Tun {
         netlink
             .do_one(Order::new(RouteNetlinkMessage::SetLink(message)))
             .with_context(|| format!("switching {name} on"))?;
-        Ok((Self { name: name.to_owned(), index: link.index }, queues))
+        Ok(Self { name: name.to_owned(), index: link.index })
     }
 
     /// Its name.

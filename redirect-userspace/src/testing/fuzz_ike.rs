@@ -176,6 +176,7 @@ fn short_lived() -> Plan {
         ike: Some(Duration::from_secs(7_200)),
         child: Some(Duration::from_secs(3_600)),
         grace: Duration::from_secs(600),
+        ..crate::ike::config::Lifetimes::default()
     };
     plan.client_profile(|profile| {
         profile.lifetimes = lifetimes;

@@ -251,10 +251,16 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         remote_ts: Vec::new(),
         esp_proposals: Vec::new(),
         dpd: None,
-        lifetimes: Lifetimes { ike: None, child: None, grace: Duration::from_secs(60) },
+        lifetimes: Lifetimes {
+            ike: None,
+            child: None,
+            grace: Duration::from_secs(60),
+            ..Lifetimes::default()
+        },
         redirect_auth: false,
         resumes: false,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 

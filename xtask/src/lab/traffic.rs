@@ -53,12 +53,46 @@ pub fn transfer(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), octets: us
     })
 }
 
+/// Sends so many octets by TCP from one address to the other, and waits until all have come.
+///
+/// # Errors
+///
+/// When the connection stands still, or not all of them come.
+pub fn send_all(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), octets: usize) -> Result<()> {
+    let listener = to.0.enter(|| TcpListener::bind((to.1, 0))).context("listening")?;
+    let address = listener.local_addr().context("listening")?;
+    let stream = from.0.enter(|| connect(from.1, address)).context("connecting")?;
+    let (mut end, _) = listener.accept().context("accepting")?;
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(move || -> Result<usize> {
+            end.set_read_timeout(Some(PATIENCE)).context("setting a timeout")?;
+            let (mut piece, mut received) = (vec![0; 1 << 16], 0);
+            loop {
+                match end.read(&mut piece).context("receiving")? {
+                    0 => return Ok(received),
+                    length => received += length,
+                }
+            }
+        });
+        let piece = vec![0x55; 1 << 16];
+        let mut left = octets;
+        while let Some(next) = piece.get(..left.min(piece.len())).filter(|next| !next.is_empty()) {
+            send(&stream, next)?;
+            left -= next.len();
+        }
+        stream.shutdown(Shutdown::Write).context("ending the stream")?;
+        let received = receiver.join().map_err(|_panic| anyhow!("the receiver panicked"))??;
+        ensure!(received == octets, "{received} of {octets} octets came");
+        Ok(())
+    })
+}
+
 /// How far a [`stream`] has come.
 #[derive(Debug)]
 pub struct Progress<'a>(&'a AtomicU64);
 
 impl Progress<'_> {
-    /// Waits until so many more octets have come back.
+    /// Waits until so many more octets, or datagrams, have come back.
     ///
     /// # Errors
     ///
@@ -67,7 +101,7 @@ impl Progress<'_> {
         let goal = self.0.load(Ordering::Relaxed) + octets;
         wait::until("the stream goes on", within, || {
             let now = self.0.load(Ordering::Relaxed);
-            ensure!(now >= goal, "{now} of {goal} octets have come back");
+            ensure!(now >= goal, "{now} of {goal} have come back");
             Ok(())
         })
     }
@@ -121,6 +155,90 @@ pub fn stream<T>(
         outcome
     })
 }
+
+/// What became of datagrams that were to be echoed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echoed {
+    /// How many there were.
+    pub sent: usize,
+    /// How many did not come back.
+    pub lost: usize,
+}
+
+/// Has datagrams go to and fro, a few at a time, for as long as `act` takes. Nobody repeats one that is
+/// lost.
+///
+/// # Errors
+///
+/// When a socket fails, or `act` does.
+pub fn echo<T>(
+    from: (&Namespace, IpAddr),
+    to: (&Namespace, IpAddr),
+    act: impl FnOnce(&Progress<'_>) -> Result<T>,
+) -> Result<(T, Echoed)> {
+    let far = to.0.udp((to.1, 0))?;
+    let near = from.0.udp((from.1, 0))?;
+    near.connect(far.local_addr().context("the far end")?).context("connecting")?;
+    near.set_read_timeout(Some(LATE)).context("setting a timeout")?;
+    far.set_read_timeout(Some(GLANCE)).context("setting a timeout")?;
+    let (count, is_over, is_done) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (is_done, count, is_over) = (&is_done, &count, &is_over);
+        let mirror = scope.spawn(move || {
+            let mut octets = [0; 64];
+            while !is_done.load(Ordering::Relaxed) {
+                if let Ok((length, peer)) = far.recv_from(&mut octets) {
+                    // What is lost here is lost as well.
+                    let _sent = far.send_to(octets.get(..length).unwrap_or_default(), peer);
+                }
+            }
+        });
+        let source = scope.spawn(move || -> Result<Echoed> {
+            let mut is_back: Vec<bool> = Vec::new();
+            let mut under_way = 0;
+            let mut octets = [0; 64];
+            loop {
+                let is_last = is_over.load(Ordering::Relaxed);
+                while !is_last && under_way < AT_A_TIME {
+                    // A tunnel that is not there for a moment loses it.
+                    let _sent = near.send(&u64::try_from(is_back.len())?.to_be_bytes());
+                    is_back.push(false);
+                    under_way += 1;
+                }
+                if under_way == 0 {
+                    break;
+                }
+                let Ok(_length) = near.recv(&mut octets) else {
+                    // All of them are late enough to be lost.
+                    under_way = 0;
+                    continue;
+                };
+                let number = octets.first_chunk().map(|number| u64::from_be_bytes(*number));
+                let number = number.and_then(|number| usize::try_from(number).ok());
+                if let Some(place) = number.and_then(|number| is_back.get_mut(number))
+                    && !std::mem::replace(place, true)
+                {
+                    under_way = under_way.saturating_sub(1);
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Ok(Echoed { sent: is_back.len(), lost: is_back.iter().filter(|is_back| !**is_back).count() })
+        });
+        let outcome = act(&Progress(count));
+        is_over.store(true, Ordering::Relaxed);
+        let echoed = source.join().map_err(|_panic| anyhow!("the source panicked"));
+        is_done.store(true, Ordering::Relaxed);
+        mirror.join().map_err(|_panic| anyhow!("the mirror panicked"))?;
+        Ok((outcome?, echoed??))
+    })
+}
+
+/// Datagrams that are under way at a time.
+const AT_A_TIME: usize = 8;
+/// One that has not come back after that is lost.
+const LATE: Duration = Duration::from_secs(5);
+/// How long the far end waits until it looks whether it is over.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Connects from an address: routes may prefer another one.
 fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {

@@ -169,7 +169,9 @@ $b mkdir -p "/new/lib/modules/$version" /new/run/vm /new/run/lock
 $b mount -o bind "/host$modules" "/new/lib/modules/$version" || die "mounting the modules"
 $b cp /bin/busybox /job /stage2 /new/run/vm/ || die "copying the job"
 $b mount --move /dev /new/dev || die "moving /dev"
-$b mkdir -p /new/dev/pts /new/dev/shm
+$b mkdir -p /new/dev/pts /new/dev/shm /new/dev/net
+# Whoever opens it has the module loaded.
+[ -e /new/dev/net/tun ] || $b mknod /new/dev/net/tun c 10 200
 $b mount -t devpts devpts /new/dev/pts || die "mounting /dev/pts"
 $b mount -t tmpfs shm /new/dev/shm || die "mounting /dev/shm"
 exec $b switch_root /new /run/vm/busybox sh /run/vm/stage2

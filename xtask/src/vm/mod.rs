@@ -53,7 +53,7 @@ pub(crate) struct Outcome {
     pub(crate) output: String,
 }
 
-/// Runs an executable that was built on the host, as a test binary is, with the default deadline.
+/// Runs an executable that was built on the host, as a test binary is.
 ///
 /// `root` is the workspace and the working directory.
 ///
@@ -65,11 +65,12 @@ pub(crate) fn run_binary(
     path: &Path,
     args: &[OsString],
     env: &[(OsString, OsString)],
+    deadline: Duration,
 ) -> anyhow::Result<Outcome> {
     let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
     let mut command = vec![path.into_os_string()];
     command.extend_from_slice(args);
-    boot(root, &command, env, DEADLINE)
+    boot(root, &command, env, deadline)
 }
 
 /// Runs `command` as root inside a fresh machine and shows its output as it comes.
@@ -324,7 +325,8 @@ mod tests {
         let path = Path::new("/bin/sh");
         let args = ["-c", "pwd; echo \"to $TO\" >&2; exit 23"].map(OsString::from);
 
-        let outcome = run_binary(workspace(), path, &args, &[("TO".into(), "stderr".into())]).unwrap();
+        let outcome =
+            run_binary(workspace(), path, &args, &[("TO".into(), "stderr".into())], DEADLINE).unwrap();
 
         assert_eq!(outcome.code, 23);
         assert_eq!(outcome.output, format!("{}\nto stderr\n", workspace().display()));

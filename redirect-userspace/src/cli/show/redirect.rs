@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use common::reason::Reason;
 
 use super::super::table::{Align, Table, label, or_dash, percentage};
-use crate::control::RedirectView;
+use crate::control::{DataplaneView, RedirectView};
 
 /// The text. Reasons that never occurred are shown only with `all`.
 pub(crate) fn render(view: &RedirectView, all: bool, width: usize) -> String {
@@ -13,6 +13,9 @@ pub(crate) fn render(view: &RedirectView, all: bool, width: usize) -> String {
     label(&mut text, "Fast path", &state(view));
     let redirects: u64 = view.gateways.iter().map(|gateway| gateway.redirects).sum();
     label(&mut text, "Redirects", &redirects.to_string());
+    if let Some(dataplane) = &view.dataplane {
+        label(&mut text, "Data plane", &carrier(dataplane));
+    }
     text.push('\n');
     text.push_str(&attachments(view, width));
     text.push('\n');
@@ -27,6 +30,14 @@ pub(crate) fn state(view: &RedirectView) -> String {
         (_, true) => "armed".to_owned(),
         (Some(reason), false) => format!("disarmed ({reason})"),
         (None, false) => "disarmed".to_owned(),
+    }
+}
+
+/// Who carries the gateway's packets, and why nobody better does.
+fn carrier(dataplane: &DataplaneView) -> String {
+    match &dataplane.reason {
+        None => dataplane.name.clone(),
+        Some(reason) => format!("{} ({reason})", dataplane.name),
     }
 }
 
@@ -110,6 +121,7 @@ mod tests {
             "\
 Fast path       : armed
 Redirects       : 2468
+Data plane      : userspace (the kernel has no ESP)
 
 Interface  Mode       Program  Why this mode
 ---------  ---------  -------  -------------------------------------------------

@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::authentication::{Side, authentication};
 use super::pool::{AddressPool, Pools};
 use super::selector::Selector;
-use super::{Reading, name, proposals};
+use super::{Reading, name, ppk, proposals};
 use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
 use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Profile, RemoteProof, Upkeep,
+    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Ppks, Profile, RemoteProof, Upkeep,
+    Volume,
 };
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
@@ -26,6 +27,10 @@ use crate::ike::wire::{Ipv4Prefix, Ipv6Prefix, TrafficSelector};
 pub const DPD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 /// `rekey-ike` and `rekey-child`
 pub const REKEY: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
+/// `rekey-bytes`: fewer would be an exchange for every few packets.
+pub const REKEY_BYTES: RangeInclusive<u64> = 100_000..=1_000_000_000_000_000;
+/// `rekey-packets`
+pub const REKEY_PACKETS: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
 /// `rekey-grace`
 pub const REKEY_GRACE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3_600);
 /// Most octets of a PSK.
@@ -152,6 +157,7 @@ struct Own {
     lifetimes: Lifetimes,
     resumes: bool,
     mobility: Mobility,
+    ppk: Option<Ppks>,
 }
 
 impl Own {
@@ -163,7 +169,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility, ppk } = self;
         Profile {
             name,
             authentication,
@@ -177,6 +183,7 @@ impl Own {
             redirect_auth: false,
             resumes,
             mobility,
+            ppk,
         }
     }
 }
@@ -205,8 +212,11 @@ fn own(
     let ike = section.duration_or_false("rekey-ike", REKEY, problems);
     let child = section.duration_or_false("rekey-child", REKEY, problems);
     let grace = section.duration_in("rekey-grace", REKEY_GRACE, problems);
+    let bytes = section.number("rekey-bytes", REKEY_BYTES, problems);
+    let packets = section.number("rekey-packets", REKEY_PACKETS, problems);
     let reconnect = section.flag("reconnect", problems);
     let mobike = section.flag("mobike", problems);
+    let ppk = ppk::used(section, side, reading);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -216,9 +226,14 @@ fn own(
             ike: ike.map_or(default.ike, |ike| ike.value),
             child: child.map_or(default.child, |child| child.value),
             grace: grace.map_or(default.grace, |grace| grace.value),
+            volume: Volume {
+                bytes: bytes.map(|bytes| bytes.value),
+                packets: packets.map(|packets| packets.value),
+            },
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
         mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },
+        ppk: ppk?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::crypto::Legacy;
-use crate::ike::config::{Encapsulation, Lifetimes, LocalProof, Profile, RemoteProof, Upkeep};
+use crate::ike::config::{Encapsulation, Lifetimes, LocalProof, Profile, RemoteProof, Upkeep, Volume};
 use crate::ike::identity::{Claim, Pattern, parse as identity};
 
 /// A PSK that is in no message.
@@ -210,6 +210,8 @@ fn every_key_of_a_profile_is_taken_over() {
             rekey-ike = "1h"
             rekey-child = false
             rekey-grace = "1m"
+            rekey-bytes = 1000000
+            rekey-packets = 2000
             [[ike.pool]]
             name = "ra4"
             subnet = "10.98.0.0/24"
@@ -233,7 +235,8 @@ fn every_key_of_a_profile_is_taken_over() {
     assert_eq!((profile.local_ts.len(), profile.remote_ts.len()), (1, 2));
     assert_eq!(texts(&profile.esp_proposals), ["aes256gcm16-noesn"]);
     assert_eq!(profile.dpd, None);
-    let lifetimes = Lifetimes { ike: Some(seconds(3_600)), child: None, grace: seconds(60) };
+    let volume = Volume { bytes: Some(1_000_000), packets: Some(2_000) };
+    let lifetimes = Lifetimes { ike: Some(seconds(3_600)), child: None, grace: seconds(60), volume };
     assert_eq!(profile.lifetimes, lifetimes);
     let pools: Vec<_> = ike(&text).pools.iter().map(|pool| pool.subnet.to_string()).collect();
     assert_eq!(pools, ["10.98.0.0/24", "fd98::/64"]);
@@ -363,10 +366,6 @@ const GATEWAY_MISTAKES: &[(&str, &[&str])] = &[
     ("esp-proposals = [\"aes256gcm16\", \"aes256gcm\"]\n", &["6:33: \"aes256gcm\" is listed twice"]),
     ("esp-proposals = \"aes256gcm16\"\n", &["6:17: `esp-proposals` is a list of strings, not a string"]),
     (
-        "dataplane = \"kernel\"\n",
-        &["6:13: dataplane \"kernel\" is not available yet: use \"auto\" or \"userspace\""],
-    ),
-    (
         "dataplane = \"xfrm\"\n",
         &["6:13: `dataplane` is \"auto\", \"kernel\", \"userspace\" or \"none\", not \"xfrm\""],
     ),
@@ -405,7 +404,8 @@ const GATEWAY_MISTAKES: &[(&str, &[&str])] = &[
         &[
             "6:9: `name` in [[ike.user]] is missing",
             "6:9: `password` or `password-file` in [[ike.user]] is missing",
-            "7:1: [[ike.radius]] is not supported by this version",
+            "7:11: `secret` or `secret-file` in [[ike.radius]] is missing",
+            "7:11: `server` in [[ike.radius]] is missing",
         ],
     ),
     // Pools.

@@ -17,25 +17,24 @@
 //! TUN queue n ─ cut ─▶ seal with the SA's next number ─▶ socket of the worker that seals
 //! ```
 
-mod held;
-mod routes;
+pub(super) mod routes;
 
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::held::Lanes;
-use self::routes::{Carried, Outgoing, Routes, masked, prefix};
+use self::routes::{Carried, Outgoing, Routes};
 use super::bulk::merge::Merger;
 use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
+use super::inside::{Inside, Route};
 use super::packet::Flow;
-use super::{DataPlane, InstallError};
+use super::{DataPlane, InstallError, News};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
-use crate::ike::{InstallChild, Outer, Path, Usage};
+use crate::ike::{InstallChild, Outer, Path, Usage, Volume};
 use crate::net::ike::Port;
 use crate::net::tun::{Lane, Offload, Prefix, Queue, Tun};
 use crate::rng::Rng;
@@ -45,9 +44,7 @@ use crate::time::{Instant, Now};
 #[derive(Debug)]
 pub struct Shared {
     routes: Routes,
-    tun: Tun,
-    /// Routes of the kernel that lead to us, and how many SAs need each.
-    held: Mutex<Lanes>,
+    inside: Inside,
     drops: Drops,
     carried_in: Carried,
     carried_out: Carried,
@@ -120,8 +117,7 @@ impl Shared {
         let (tun, queues) = Tun::create(name, mtu, workers)?;
         let shared = Self {
             routes: Routes::default(),
-            tun,
-            held: Mutex::default(),
+            inside: Inside::new(tun),
             drops: Drops::default(),
             carried_in: Carried::default(),
             carried_out: Carried::default(),
@@ -132,12 +128,12 @@ impl Shared {
     /// Leads packets for a pool's addresses here, whether or not somebody has one: a single route
     /// for all clients.
     pub fn serve(&self, prefix: Prefix) {
-        self.hold_route(prefix, Lane::Main);
+        self.inside.hold_route((prefix, Lane::Main));
     }
 
     /// No longer.
     pub fn unserve(&self, prefix: Prefix) {
-        self.release_route(prefix, Lane::Main);
+        self.inside.release_route((prefix, Lane::Main));
     }
 
     /// How many packets went nowhere, by reason.
@@ -152,28 +148,6 @@ impl Shared {
         let ((bytes_in, packets_in), (bytes_out, packets_out)) =
             (self.carried_in.get(), self.carried_out.get());
         Usage { bytes_in, bytes_out, packets_in, packets_out, idle: None }
-    }
-
-    fn hold_route(&self, prefix: Prefix, lane: Lane) {
-        // Locked until the kernel knows, or another worker's change could come in between.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.of(lane).hold(prefix)
-            && let Err(error) = self.tun.add_route(prefix, lane)
-        {
-            tracing::warn!(%error, network = %prefix.network, length = prefix.length, "no route");
-        }
-    }
-
-    fn release_route(&self, prefix: Prefix, lane: Lane) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.of(lane).release(prefix) {
-            // It is gone already when the interface is.
-            let _gone = self.tun.remove_route(prefix, lane);
-        }
-    }
-
-    fn needs_route(&self, prefix: Prefix, lane: Lane) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).of(lane).is_needed(prefix)
     }
 }
 
@@ -208,17 +182,20 @@ struct Sa {
     told_alive_at: Option<Instant>,
     heard_at: Option<Instant>,
     carried: Carried,
-    routes: Vec<(Prefix, Lane)>,
+    /// How much it carries in each direction until IKE is told; nothing when it was.
+    volume: Volume,
+    routes: Vec<Route>,
     own_addresses: Vec<IpAddr>,
 }
 
-/// Something that IKE wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// An authentic packet came from elsewhere.
-    Moved(ChildSpi, Path),
-    /// An authentic packet came.
-    Alive(ChildSpi),
+impl Sa {
+    /// Whether it has carried as much as it should, in either direction. Asked when something comes in:
+    /// whoever sends is answered now and then.
+    fn is_worn(&self) -> bool {
+        let is_reached = |(bytes, packets)| self.volume.is_reached(bytes, packets);
+        self.volume != Volume::default()
+            && (is_reached(self.carried.get()) || is_reached(self.outgoing.carried.get()))
+    }
 }
 
 /// A packet from the interface, with room around it, and what became of it.
@@ -295,6 +272,10 @@ impl Userspace {
             }
         }
         sa.carried.add(packet.len());
+        if sa.is_worn() {
+            sa.volume = Volume::default();
+            self.news.push(News::Worn(spi));
+        }
         self.shared.carried_in.add(packet.len());
         Ok(())
     }
@@ -352,14 +333,6 @@ impl Userspace {
         }
         transmit(&self.shared, self.batch.get(..count).unwrap_or_default(), ports);
     }
-}
-
-/// Where the route to a network of a Child SA stands.
-fn lane(prefix: Prefix, path: Path) -> Lane {
-    let peer = path.remote.ip();
-    let is_alike = peer.is_ipv4() == prefix.network.is_ipv4();
-    let is_in = is_alike && masked(peer, prefix.length.into()) == prefix.network;
-    if is_in { Lane::Aside } else { Lane::Main }
 }
 
 /// Gives the kernel what was put together.
@@ -447,16 +420,13 @@ impl DataPlane for Userspace {
             Arc::clone(&child.remote_ts),
             child.path,
         ));
-        let networks = child.remote_ts.iter().filter_map(prefix);
-        let routes = networks.map(|prefix| (prefix, lane(prefix, child.path)));
-        let is_needed = |(prefix, lane): &(Prefix, Lane)| self.shared.needs_route(*prefix, *lane);
-        let routes: Vec<(Prefix, Lane)> = routes.filter(is_needed).collect();
+        let routes = self.shared.inside.routes_for(&child.remote_ts, child.path);
         for address in &child.own_addresses {
-            if let Err(error) = self.shared.tun.add_address(*address) {
+            if let Err(error) = self.shared.inside.add_address(*address) {
                 return Err(InstallError::System(error.to_string()));
             }
         }
-        routes.iter().for_each(|(prefix, lane)| self.shared.hold_route(*prefix, *lane));
+        routes.iter().for_each(|route| self.shared.inside.hold_route(*route));
         let sa = Sa {
             inbound,
             local_ts: child.local_ts,
@@ -469,6 +439,7 @@ impl DataPlane for Userspace {
             told_alive_at: None,
             heard_at: None,
             carried: Carried::default(),
+            volume: child.volume,
             routes,
             own_addresses: child.own_addresses,
         };
@@ -500,15 +471,7 @@ impl DataPlane for Userspace {
         sa.told = path;
         sa.may_move = may_move;
         sa.outgoing.set_path(path);
-        for (prefix, place) in &mut sa.routes {
-            let new = lane(*prefix, path);
-            if new != *place {
-                // The new one first: no packet is without a way in between.
-                self.shared.hold_route(*prefix, new);
-                self.shared.release_route(*prefix, *place);
-                *place = new;
-            }
-        }
+        self.shared.inside.shift(&mut sa.routes, path);
     }
 
     fn remove(&mut self, inbound: ChildSpi) {
@@ -516,11 +479,10 @@ impl DataPlane for Userspace {
         if sa.is_outbound {
             self.shared.routes.remove(&sa.outgoing);
         }
-        sa.routes.iter().for_each(|(prefix, lane)| self.shared.release_route(*prefix, *lane));
+        sa.routes.iter().for_each(|route| self.shared.inside.release_route(*route));
         let is_used = |address: &IpAddr| self.sas.values().any(|sa| sa.own_addresses.contains(address));
         for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
-            // It is gone already when the interface is.
-            let _gone = self.shared.tun.remove_address(*address);
+            self.shared.inside.remove_address(*address);
         }
     }
 

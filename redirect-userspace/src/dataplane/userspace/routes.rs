@@ -181,7 +181,7 @@ fn places(selectors: &[TrafficSelector]) -> Vec<Place> {
 }
 
 /// The prefix that a selector's addresses are, if they are one.
-pub(super) fn prefix(selector: &TrafficSelector) -> Option<Prefix> {
+pub(in crate::dataplane) fn prefix(selector: &TrafficSelector) -> Option<Prefix> {
     let TrafficSelector::Ip { addresses, .. } = selector else { return None };
     let (first, last, bits, network): (u128, u128, u8, IpAddr) = match addresses {
         AddressRange::V4(span) => {
@@ -197,7 +197,7 @@ pub(super) fn prefix(selector: &TrafficSelector) -> Option<Prefix> {
 }
 
 /// An address with all but its first bits zero.
-pub(super) fn masked(address: IpAddr, length: u16) -> IpAddr {
+pub(in crate::dataplane) fn masked(address: IpAddr, length: u16) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);

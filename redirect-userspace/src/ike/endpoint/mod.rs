@@ -607,6 +607,18 @@ impl Machine for Endpoint {
                     });
                 }
             }
+            Input::Worn { inbound, is_spent } => {
+                if let Some(spi) = self.spis.owner(inbound) {
+                    self.with(now, spi, out, |sa, ctx| {
+                        let names = sa.names;
+                        let mut effects = Effects::default();
+                        if let Some(state) = sa.established() {
+                            state.worn(ctx, names, inbound, is_spent, &mut effects);
+                        }
+                        effects
+                    });
+                }
+            }
             Input::Located { request, ways } => self.located(now, request, ways, out),
             Input::RoutesChanged => self.routes_changed(now),
             Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),

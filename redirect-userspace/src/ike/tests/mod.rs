@@ -9,6 +9,8 @@ mod client;
 mod collisions;
 mod eap;
 mod exchanges;
+mod followup;
+mod further;
 mod hostile;
 mod init;
 mod limits;
@@ -16,9 +18,11 @@ mod liveness;
 mod loss;
 mod mobike;
 mod nat;
+mod ppk;
 mod redirect;
 mod rekey;
 mod resume;
+mod worn;
 
 use crate::crypto::Provider;
 use crate::ike::wire::{

@@ -9,7 +9,7 @@ use crate::ike::{CloseReason, Input};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn lifetimes(ike: Option<Duration>, child: Option<Duration>) -> Lifetimes {
-    Lifetimes { ike, child, grace: Duration::from_secs(600) }
+    Lifetimes { ike, child, grace: Duration::from_secs(600), ..Lifetimes::default() }
 }
 
 /// Only one of them replaces keys.

@@ -68,7 +68,7 @@ impl TrafficSelectors {
 /// │                        Ending address                         │
 /// └───────────────────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TrafficSelector {
     /// By address, protocol and port.
     Ip {

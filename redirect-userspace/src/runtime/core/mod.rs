@@ -230,7 +230,7 @@ impl Core {
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
                     GatewayNews::Heard(events, used) => {
-                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        events.iter().for_each(|event| self.record(event));
                         self.share(&used)?;
                     }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),
@@ -320,6 +320,7 @@ impl Core {
                 disarmed_reason: self.armed.err().map(|reason| reason.name().to_owned()),
                 counters: RedirectView::counters(&self.counters.packets),
                 gateways: cluster.gateways.iter().map(GatewayRedirects::from).collect(),
+                dataplane: self.gateway.as_ref().map(Gateway::dataplane),
             },
             cluster: self.cluster_view(&cluster),
             llg: LlgView::from(&cluster),

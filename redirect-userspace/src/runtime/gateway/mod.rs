@@ -5,12 +5,14 @@
 //!
 //! ```text
 //!               ┌ worker 0: sockets ─ Endpoint ─ data plane ┐
-//! core ─orders─▶┼ worker 1: sockets ─ Endpoint ─ data plane ┼─ one TUN interface, one set of pools
+//! core ─orders─▶┼ worker 1: sockets ─ Endpoint ─ data plane ┼─ one interface, one set of pools
 //!      ◀─news── └ …                                         ┘
 //! ```
 
 mod locate;
 mod news;
+mod plane;
+mod radius;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,19 +24,19 @@ use tokio::sync::oneshot;
 
 use self::locate::local_address;
 use self::news::{Board, Page};
-use self::worker::{Door, Mailbox, Order, Parts, Plane, Worker};
-use crate::config::{Dataplane, Ike};
-use crate::control::{Durations, IkeFigures, SaPage, SaQuery};
-use crate::dataplane::none::Nobody;
-use crate::dataplane::userspace::{Shared, Userspace};
+use self::plane::Ground;
+use self::radius::Radius;
+use self::worker::{Door, Mailbox, Order, Parts, Worker};
+use crate::config::Ike;
+use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
 use crate::fastpath::userspace::{Keep, Kept};
 use crate::ike::config::{Encapsulation, Name, Settings};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Drain, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path,
-    Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
+    Command, CookieKeys, Drain, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases,
+    NAT_T_PORT, Path, Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -42,6 +44,7 @@ use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::telemetry::Event;
 use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
@@ -50,10 +53,10 @@ pub(super) struct Gateway {
     board: Arc<Board>,
     pools: SharedPools,
     served: Vec<Prefix>,
-    shared: Option<Arc<Shared>>,
     settings: Arc<Settings>,
     durations: Durations,
-    is_userspace: bool,
+    /// Dropped when no worker has a part of it any more.
+    ground: Ground,
     /// Connections that are brought up by themselves.
     kept_up: Vec<Name>,
 }
@@ -116,42 +119,28 @@ impl Gateway {
             None => thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(1)),
         };
         let mut ports = listen(&engine.listen, count)?;
-        let is_userspace = match engine.dataplane {
-            Dataplane::Auto | Dataplane::Userspace => true,
-            Dataplane::None => false,
-        };
-        let (shared, queues) = if is_userspace {
-            let (shared, queues) =
-                Shared::new(engine.tun.name.as_str(), engine.tun.mtu, count.into()).context("ike.tun")?;
-            (Some(shared), queues)
-        } else {
-            (None, Vec::new())
-        };
         let board = Arc::new(Board::default());
         let pools = SharedPools::default();
-        let settings = for_data_plane(&config.settings, is_userspace);
-        let mut queues = queues.into_iter();
         let mut rng = random()?;
+        let (ground, planes) = Ground::lay(engine, &ports, &mut rng)?;
+        let settings = for_data_plane(&config.settings, &ground);
         let mut mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>>>()?;
         let doors: Vec<Door> = mailboxes.iter().map(Mailbox::door).collect();
         let tickets = SharedTickets(Arc::new(Mutex::new(Used::new(rng.u64()))));
         let mut workers = Vec::new();
-        for ((number, own), mailbox) in (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..)) {
-            let plane = match (&shared, queues.next()) {
-                (Some(shared), Some(queue)) => {
-                    Plane::Userspace(Box::new(Userspace::new(Arc::clone(shared), queue, rng.fork())))
-                }
-                (Some(_), None) | (None, _) => Plane::None(Nobody::default()),
-            };
+        let numbered = (0..count).zip(ports.drain(..)).zip(mailboxes.drain(..));
+        for (((number, own), mailbox), plane) in numbered.zip(planes) {
             let shard = Shard::new(number, count).unwrap_or(Shard::SOLE);
             let leases = Box::new(pools.clone());
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
                 .with_used_tickets(Box::new(tickets.clone()))
                 .with_cookie_keys(clock.now(), cookies.clone());
+            let radius = Radius::new(clock, Arc::clone(&config.radius), rng.fork())?;
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
+                radius,
                 ports: own,
                 plane,
                 changes: changes()?,
@@ -166,10 +155,9 @@ impl Gateway {
             board,
             pools,
             served: Vec::new(),
-            shared,
             settings,
             durations: Durations::default(),
-            is_userspace,
+            ground,
             kept_up: config.start.clone(),
         };
         gateway.set_pools(config);
@@ -185,9 +173,9 @@ impl Gateway {
 
     /// Moves to other settings; what is listened on stays.
     pub(super) fn configure(&mut self, config: &Ike) {
-        self.settings = for_data_plane(&config.settings, self.is_userspace);
+        self.settings = for_data_plane(&config.settings, &self.ground);
         self.set_pools(config);
-        self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        self.tell_all(|| Order::Configure(Arc::clone(&self.settings), Arc::clone(&config.radius)));
         // Those that were kept up already are by the worker that they are with.
         let new: Vec<Name> =
             config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
@@ -222,16 +210,10 @@ impl Gateway {
             length: pool.subnet.length(),
         };
         let wanted: Vec<Prefix> = config.pools.iter().map(prefix).collect();
-        if let Some(shared) = &self.shared {
-            wanted
-                .iter()
-                .filter(|prefix| !self.served.contains(prefix))
-                .for_each(|prefix| shared.serve(*prefix));
-            self.served
-                .iter()
-                .filter(|prefix| !wanted.contains(prefix))
-                .for_each(|prefix| shared.unserve(*prefix));
-        }
+        let ground = &self.ground;
+        let (new, old) = (wanted.iter(), self.served.iter());
+        new.filter(|prefix| !self.served.contains(prefix)).for_each(|prefix| ground.serve(*prefix));
+        old.filter(|prefix| !wanted.contains(prefix)).for_each(|prefix| ground.unserve(*prefix));
         self.served = wanted;
     }
 
@@ -367,6 +349,11 @@ impl Gateway {
         async move { count.await > 0 }
     }
 
+    /// Who carries the packets of Child SAs.
+    pub(super) fn dataplane(&self) -> DataplaneView {
+        self.ground.view()
+    }
+
     /// Has every worker lose its clients, as fits how many of all of them it has.
     pub(super) fn drain(&self, order: impl Fn(usize, usize) -> Drain) {
         let own: Vec<usize> = self.workers.iter().map(|worker| worker.figures().counts.established).collect();
@@ -399,8 +386,9 @@ impl Gateway {
         for worker in &self.workers {
             let own = worker.figures();
             figures.add(&own.counts, &own.counters);
+            figures.radius.add(&own.radius, &own.servers);
         }
-        figures.carried = self.shared.as_ref().map(|shared| shared.usage()).unwrap_or_default();
+        figures.carried = self.ground.usage();
         figures.durations = self.durations.clone();
         figures
     }
@@ -415,7 +403,7 @@ impl Gateway {
             tracing::warn!(lost, "news of the gateway were dropped: there were too many");
         }
         for event in &events {
-            if let Event::Established { took, .. } = event {
+            if let Event::Ike(IkeEvent::Established { took, .. }) = event {
                 self.durations.note(*took);
             }
         }
@@ -471,8 +459,8 @@ fn listen(addresses: &[IpAddr], workers: u16) -> Result<Vec<Vec<Port>>> {
 }
 
 /// The settings as the data plane needs them: one without raw sockets wants ESP in UDP.
-fn for_data_plane(settings: &Arc<Settings>, is_userspace: bool) -> Arc<Settings> {
-    if !is_userspace {
+fn for_data_plane(settings: &Arc<Settings>, ground: &Ground) -> Arc<Settings> {
+    if !ground.needs_udp() {
         return Arc::clone(settings);
     }
     let mut settings = Settings::clone(settings);

@@ -8,6 +8,7 @@
 //! - The core is never waited for: when it does not keep up, events are dropped and counted.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as thread_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,21 +25,26 @@ use tokio::sync::oneshot;
 
 use super::locate::Locator;
 use super::news::Board;
+use super::radius::Radius;
 use crate::control::{SaPage, SaQuery};
-use crate::dataplane::DataPlane;
+use crate::dataplane::kernel::Kernel;
 use crate::dataplane::none::Nobody;
-use crate::dataplane::userspace::{News, Userspace};
+use crate::dataplane::userspace::Userspace;
+use crate::dataplane::{DataPlane, News};
 use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
+    Command, CountSnapshot, Counters, Endpoint, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
-use crate::machine::{Machine as _, Outbox};
+use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port, Rank};
 use crate::net::routes::Changes;
+use crate::radius::config::Settings as RadiusSettings;
+use crate::radius::{Counters as RadiusCounters, ServerSnapshot};
 use crate::runtime::clock::Clock;
+use crate::telemetry::Event;
 use crate::time::Now;
 
 /// A worker and the way to reach it.
@@ -111,7 +117,7 @@ impl Mailbox {
 /// What a worker is told.
 pub(super) enum Order {
     /// Other settings are in force.
-    Configure(Arc<Settings>),
+    Configure(Arc<Settings>, Arc<RadiusSettings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
     /// A gateway was looked for.
@@ -143,6 +149,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    pub(super) radius: RadiusCounters,
+    pub(super) servers: Vec<ServerSnapshot>,
     /// Whether whoever would like an SA is asked for a cookie.
     pub(super) asks_for_cookies: bool,
 }
@@ -152,6 +160,7 @@ pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) clock: Clock,
     pub(super) endpoint: Endpoint,
+    pub(super) radius: Radius,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
     /// What becomes of this machine's addresses and routes.
@@ -168,6 +177,8 @@ pub(super) enum Plane {
     None(Nobody),
     /// This thread.
     Userspace(Box<Userspace>),
+    /// The kernel.
+    Kernel(Box<Kernel>),
 }
 
 impl Plane {
@@ -175,6 +186,25 @@ impl Plane {
         match self {
             Self::None(nobody) => nobody,
             Self::Userspace(userspace) => &mut **userspace,
+            Self::Kernel(kernel) => &mut **kernel,
+        }
+    }
+
+    /// What IKE wants to know since it asked last.
+    fn news(&mut self) -> Vec<News> {
+        match self {
+            Self::None(_) => Vec::new(),
+            Self::Userspace(userspace) => userspace.news().collect(),
+            Self::Kernel(kernel) => kernel.news().collect(),
+        }
+    }
+
+    /// What tells that there is something to do.
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::None(_) => None,
+            Self::Userspace(userspace) => Some(userspace.queue().as_fd()),
+            Self::Kernel(kernel) => Some(kernel.as_fd()),
         }
     }
 
@@ -182,6 +212,7 @@ impl Plane {
         let usage = match self {
             Self::None(nobody) => nobody.usage(spi),
             Self::Userspace(userspace) => userspace.usage(spi),
+            Self::Kernel(kernel) => kernel.usage(spi),
         };
         usage.unwrap_or_default()
     }
@@ -197,9 +228,10 @@ impl Worker {
         for (number, port) in (0..).zip(&parts.ports) {
             epoll.add(port, EpollEvent::new(watch, number)).context("watching a socket")?;
         }
-        if let Plane::Userspace(plane) = &parts.plane {
-            epoll.add(plane.queue(), EpollEvent::new(watch, TUNNELS)).context("watching a TUN queue")?;
+        if let Some(plane) = parts.plane.watched() {
+            epoll.add(plane, EpollEvent::new(watch, TUNNELS)).context("watching the data plane")?;
         }
+        epoll.add(parts.radius.sockets(), EpollEvent::new(watch, SERVERS)).context("watching RADIUS")?;
         if let Some(changes) = &parts.changes {
             epoll.add(changes, EpollEvent::new(watch, CHANGES)).context("watching addresses and routes")?;
         }
@@ -318,6 +350,7 @@ impl Turn {
             let now = self.parts.clock.now();
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
+            let has_answers = is_ready(SERVERS);
             let numbers = events.iter().take(ready).filter_map(|event| usize::try_from(event.data()).ok());
             let mut waiting: Vec<usize> = numbers.filter(|number| *number < self.parts.ports.len()).collect();
             // Those who have an SA first, and all of them; of those who want one a few at a time.
@@ -329,8 +362,8 @@ impl Turn {
             for number in waiting {
                 self.receive(now, number);
             }
-            if has_packets && let Plane::Userspace(plane) = &mut self.parts.plane {
-                plane.send(&self.parts.ports);
+            if has_packets {
+                self.serve_tunnels(now);
             }
             if is_ready(CHANGES) && self.parts.changes.as_ref().is_some_and(Changes::take) {
                 self.step(now, Input::RoutesChanged);
@@ -341,15 +374,31 @@ impl Turn {
                     self.obey(now, order);
                 }
             }
+            self.parts.radius.turn(now, has_answers);
+            self.hear_servers(now);
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            self.hear_servers(now);
             self.admit(now, &newcomers);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
             self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
+        }
+        self.parts.radius.finish();
+    }
+
+    /// Carries what waits for tunnels, or hears what the kernel says of them.
+    fn serve_tunnels(&mut self, now: Now) {
+        match &mut self.parts.plane {
+            Plane::None(_) => {}
+            Plane::Userspace(plane) => plane.send(&self.parts.ports),
+            Plane::Kernel(plane) => {
+                plane.listen(now);
+                self.tell(now);
+            }
         }
     }
 
@@ -370,7 +419,8 @@ impl Turn {
     /// How long nothing needs to be done.
     fn timeout(&self, is_shown: bool) -> EpollTimeout {
         let now = self.parts.clock.now();
-        let deadline = self.parts.endpoint.deadline().map(|deadline| deadline.at.since(now.mono));
+        let deadline = Deadline::earlier(self.parts.endpoint.deadline(), self.parts.radius.deadline());
+        let deadline = deadline.map(|deadline| deadline.at.since(now.mono));
         let wait = match (deadline, is_shown) {
             (None, true) => return EpollTimeout::NONE,
             (Some(deadline), true) => deadline,
@@ -441,13 +491,22 @@ impl Turn {
 
     /// Tells IKE what the data plane has seen.
     fn tell(&mut self, now: Now) {
-        let Plane::Userspace(plane) = &mut self.parts.plane else { return };
-        let news: Vec<News> = plane.news().collect();
-        for news in news {
+        for news in self.parts.plane.news() {
             match news {
                 News::Moved(inbound, path) => self.step(now, Input::Moved { inbound, path }),
                 News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
+                News::Worn(inbound) => self.step(now, Input::Worn { inbound, is_spent: false }),
+                News::Spent(inbound) => self.step(now, Input::Worn { inbound, is_spent: true }),
             }
+        }
+    }
+
+    /// Tells IKE what servers have said.
+    fn hear_servers(&mut self, now: Now) {
+        self.heard.extend(self.parts.radius.events());
+        // An answer may lead to the next question, but that is not answered before the next turn.
+        for answer in self.parts.radius.answers() {
+            self.step(now, Input::Aaa(Box::new(answer)));
         }
     }
 
@@ -474,20 +533,31 @@ impl Turn {
             Output::Keepalive { path } => self.transmit(path, &[IoSlice::new(&[KEEPALIVE])]),
             Output::Install(child) => {
                 let inbound = child.inbound;
+                if let Some(session) = &child.session {
+                    self.parts.radius.carries(inbound, session);
+                }
                 if let Err(error) = self.parts.plane.executor().install(*child) {
                     tracing::error!(%error, spi = %inbound, "a Child SA cannot work");
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, outer } => self.parts.plane.executor().redirect(inbound, outer),
-            Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
+            Output::Remove { inbound } => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.carried(inbound, |inbound| plane.usage(inbound));
+                plane.executor().remove(inbound);
+            }
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
             Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
-            // No profile asks a server.
-            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
-            Output::Event(event) => self.heard.push(event),
+            Output::Aaa(request) => self.parts.radius.ask(*request),
+            Output::AaaAbandoned(conversation) => self.parts.radius.abandon(conversation),
+            Output::Account(account) => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.account(&account, |inbound| plane.usage(inbound));
+            }
+            Output::Event(event) => self.heard.push(Event::Ike(event)),
         }
     }
 
@@ -503,7 +573,10 @@ impl Turn {
 
     fn obey(&mut self, now: Now, order: Order) {
         match order {
-            Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Configure(settings, radius) => {
+                self.step(now, Input::Configure(settings));
+                self.parts.radius.configure(radius);
+            }
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
@@ -560,6 +633,8 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            radius: self.parts.radius.counters().clone(),
+            servers: self.parts.radius.snapshot(now),
             asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
@@ -569,7 +644,9 @@ impl Turn {
 
 /// The bell's number among the events; sockets count from zero.
 const BELL: u64 = u64::MAX;
-/// The TUN queue's number.
+/// The number of the sockets to RADIUS servers.
+const SERVERS: u64 = u64::MAX - 3;
+/// The data plane's number.
 const TUNNELS: u64 = u64::MAX - 1;
 /// The number of what becomes of addresses and routes.
 const CHANGES: u64 = u64::MAX - 2;

@@ -1,6 +1,9 @@
 //! Clients of every kind get their tunnels.
 
+use std::process::Stdio;
+
 use xtask::lab::gateway::{Scene, Settings, addresses};
+use xtask::lab::netns::Namespace;
 use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::strongswan;
 
@@ -27,6 +30,37 @@ fn a_client_with_a_shared_key_gets_a_tunnel_that_carries_data() {
         let [child] = &sa.children[..] else { panic!("{:?}", sa.children) };
         assert_eq!([&child.spi_out, &child.spi_in], tunnel.child_spis.each_ref());
         assert!(child.bytes_in > 8 << 20 && child.bytes_out > 8 << 20, "{child:?}");
+    }
+}
+
+/// Whether the kernel takes an SA of ESP.
+fn has_esp(namespace: &Namespace) -> bool {
+    let state = "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 reqid 7 mode tunnel \
+                 aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128";
+    let mut command = namespace.command("ip");
+    command.args(state.split_whitespace()).stderr(Stdio::null()).status().unwrap().success()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn who_carries_packets_is_said_and_why_it_is_not_the_kernel() {
+    let scene = Scene::new(0).unwrap();
+    let with =
+        |dataplane: &str| Settings { dataplane: Some(dataplane.to_owned()), ..Settings::of_shared_key() };
+    let carrier = |dataplane: &str| {
+        let gateway = scene.start(with(dataplane)).unwrap();
+        gateway.control().redirect().unwrap().dataplane.unwrap()
+    };
+
+    let [picked, configured, none] = ["auto", "userspace", "none"].map(carrier);
+
+    assert_eq!((configured.name.as_str(), configured.reason), ("userspace", None));
+    assert_eq!((none.name.as_str(), none.reason), ("none", None));
+    assert_eq!(picked.name == "kernel", picked.reason.is_none(), "{picked:?}");
+    if !has_esp(&scene.site) {
+        assert!(picked.reason.unwrap().contains("the kernel has no ESP"));
+        let refused = format!("{:#}", scene.start(with("kernel")).unwrap_err());
+        assert!(refused.contains("ike.dataplane: the kernel has no ESP"), "{refused}");
     }
 }
 

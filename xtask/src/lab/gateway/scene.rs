@@ -100,6 +100,15 @@ impl Scene {
         Self::build(visitors, true, strongswan::Settings::default())
     }
 
+    /// As [`Scene::behind_nat`], with settings for the clients' daemons.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scene::new`].
+    pub fn behind_nat_with(visitors: u8, settings: strongswan::Settings) -> Result<Self> {
+        Self::build(visitors, true, settings)
+    }
+
     fn build(visitors: u8, is_behind_nat: bool, settings: strongswan::Settings) -> Result<Self> {
         let lab = Lab::new()?;
         let switch = Switch::new(&lab)?;
@@ -150,7 +159,20 @@ impl Scene {
     ///
     /// When it does not start, or refuses the configuration.
     pub fn start_strongswan(&self, config: &GatewayConfig) -> Result<Charon> {
-        let charon = Charon::start(&self.site, strongswan::Settings::default())?;
+        self.start_strongswan_with(config, strongswan::Settings::default())
+    }
+
+    /// As [`Scene::start_strongswan`], with settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scene::start_strongswan`].
+    pub fn start_strongswan_with(
+        &self,
+        config: &GatewayConfig,
+        settings: strongswan::Settings,
+    ) -> Result<Charon> {
+        let charon = Charon::start(&self.site, settings)?;
         charon.serve(config)?;
         Ok(charon)
     }

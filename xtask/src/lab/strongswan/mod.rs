@@ -2,7 +2,8 @@
 //!
 //! The kernel of the test machines has no ESP, so the Child SAs are strongSwan's own
 //! (`kernel-libipsec`: ESP in UDP over a TUN device). That device is named `ipsec0` in every
-//! namespace and is where virtual addresses and routes go.
+//! namespace and is where virtual addresses and routes go. In the virtual machine they can be the
+//! kernel's ([`Settings::has_kernel_esp`]).
 
 mod connection;
 mod tunnel;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub tells_keys: bool,
     /// Whether many thousand SAs come at once: it then keeps no log, and has tables for them.
     pub is_for_load: bool,
+    /// Whether the kernel carries its packets.
+    pub has_kernel_esp: bool,
 }
 
 impl Default for Settings {
@@ -55,6 +58,7 @@ impl Default for Settings {
             has_signature_method: true,
             tells_keys: false,
             is_for_load: false,
+            has_kernel_esp: false,
         }
     }
 }
@@ -91,7 +95,7 @@ impl Charon {
         let text = format!(
             "charon-systemd {{
     load = random nonce openssl kdf hmac sha1 sha2 gcm aes pem pubkey x509 constraints socket-default \
-             kernel-libipsec kernel-netlink updown eap-identity eap-mschapv2 eap-tls vici
+             {libipsec}kernel-netlink updown eap-identity eap-mschapv2 eap-tls vici
     follow_redirects = {follow}
     fragment_size = {fragment_size}
     signature_authentication = {signature}
@@ -124,6 +128,7 @@ impl Charon {
     }}
 }}
 ",
+            libipsec = if settings.has_kernel_esp { "" } else { "kernel-libipsec " },
             follow = yes(settings.follow_redirects),
             fragment_size = settings.fragment_size,
             signature = yes(settings.has_signature_method),

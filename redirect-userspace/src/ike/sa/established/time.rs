@@ -20,6 +20,10 @@ impl Established {
             earliest = Deadline::earlier(earliest, at.map(|at| Deadline { at, why }));
         };
         due(self.channel.window.deadline(), "an IKE request is repeated");
+        due(
+            self.pending.as_deref().map(super::drafts::Pending::expires_at),
+            "an SA is forgotten that the peer does not go on with",
+        );
         if let Stage::Replaced { patience } = self.stage {
             due(Some(patience), "a replaced IKE SA is deleted");
         }
@@ -73,6 +77,9 @@ impl Established {
             }
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.pending.as_deref().map(super::drafts::Pending::expires_at)) {
+            self.abandon_draft(ctx);
+        }
         if let Stage::Replaced { patience } = self.stage
             && patience <= now
         {
@@ -115,6 +122,28 @@ impl Established {
                 self.want(Task::Liveness);
             }
             self.children_due(ctx, names, now);
+        }
+        self.next_task(ctx, names, effects);
+    }
+
+    /// A Child SA has carried as much as it should, or all that it may. Said of one that is being
+    /// replaced already, or was, it changes nothing.
+    pub(crate) fn worn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        inbound: ChildSpi,
+        is_spent: bool,
+        effects: &mut Effects,
+    ) {
+        let is_active = self.child(inbound).is_some_and(|child| child.stage == ChildStage::Active);
+        if self.stage != Stage::Active || !is_active {
+            return;
+        }
+        if is_spent {
+            self.want(Task::DeleteChild { inbound, reason: CloseReason::Expired });
+        } else {
+            self.want(Task::RekeyChild { inbound, wanted: Wanted::First });
         }
         self.next_task(ctx, names, effects);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::routes::masked;
+use super::userspace::routes::masked;
 use crate::net::tun::{Lane, Prefix};
 
 /// Networks with a route, of all workers.
