@@ -7,7 +7,7 @@
 //! |---|---|
 //! | base | [`time`], [`machine`], [`codec`], [`rng`], [`secret`], [`gateway`], `throttle` |
 //! | cryptography | [`crypto`] |
-//! | protocols | [`hsrp`], [`clb`], [`ike`] |
+//! | protocols | [`hsrp`], [`clb`], [`ike`], [`radius`] |
 //! | composition | [`cluster`] |
 //! | configuration | [`config`] |
 //! | outside world | [`fastpath`], [`dataplane`], [`net`], [`telemetry`], [`control`] |
@@ -28,6 +28,7 @@ pub mod crypto;
 pub mod clb;
 pub mod hsrp;
 pub mod ike;
+pub mod radius;
 
 pub mod cluster;
 

@@ -152,6 +152,7 @@ const TEST: &[Package] = &[
     program("tshark", "tshark", "an independent decoder of what we send"),
     program("tcpdump", "tcpdump", "captures in namespaces"),
     program("nftables", "nft", "a NAT box in front of clients"),
+    program("freeradius", "freeradius", "a server of RADIUS that is not ours"),
     program("openssl", "openssl", "certificates of every kind, the bad ones included"),
     file(
         "python3-scapy",

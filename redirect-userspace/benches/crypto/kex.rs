@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{Odd, U256, U2048};
-use redirect_userspace::crypto::kex::{Group, KeyExchange};
+use redirect_userspace::crypto::kex::{Answer, Group, KeyExchange};
 use redirect_userspace::rng::Rng;
 
 use crate::table::Table;
@@ -14,13 +14,19 @@ pub(crate) fn run() {
         let mut rng = Rng::from_number(1);
         let mut again = Rng::from_number(2);
         let peer = KeyExchange::generate(group, &mut rng).unwrap().public().to_vec();
+        let mut third = Rng::from_number(3);
         Table::new(format!("{group:?}"))
             .row("private and public value", || {
                 black_box(KeyExchange::generate(group, &mut rng).unwrap());
             })
-            .row("a whole exchange, one side", || {
-                let exchange = KeyExchange::generate(group, &mut again).unwrap();
-                black_box(exchange.agree(black_box(&peer)).unwrap());
+            .row("a whole exchange, responder", || {
+                let answer = Answer::new(group, black_box(&peer), &mut again).unwrap();
+                black_box(answer.secret().unwrap());
+            })
+            .row("a whole exchange, both sides", || {
+                let exchange = KeyExchange::generate(group, &mut third).unwrap();
+                let answer = Answer::new(group, exchange.public(), &mut third).unwrap();
+                black_box(exchange.agree(answer.public()).unwrap());
             })
             .run();
     }

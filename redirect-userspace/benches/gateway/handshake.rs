@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::Effort;
 use crate::meter::processor_time;
 use crate::report::{Report, Samples};
-use crate::responder::{Kind, Stage, Suite};
+use crate::responder::{Kind, Means, Stage, Suite};
 
 /// What is compared, and the ratios that it must reach and should.
 const SUITES: [(Suite, f64, f64); 3] = [
@@ -13,7 +13,7 @@ const SUITES: [(Suite, f64, f64); 3] = [
     (
         Suite {
             name: "ECDSA P-256",
-            has_certificates: true,
+            means: Means::Certificates,
             ike: "aes128gcm16-prfsha256-x25519",
             esp: "aes128gcm16",
         },
@@ -23,7 +23,7 @@ const SUITES: [(Suite, f64, f64); 3] = [
     (
         Suite {
             name: "PSK, MODP-2048",
-            has_certificates: false,
+            means: Means::SharedKey,
             ike: "aes128gcm16-prfsha256-modp2048",
             esp: "aes128gcm16",
         },
@@ -36,19 +36,56 @@ impl Suite {
     /// The cheapest: a shared key.
     pub(crate) const PSK: Self = Self {
         name: "PSK, X25519",
-        has_certificates: false,
+        means: Means::SharedKey,
         ike: "aes128gcm16-prfsha256-x25519",
         esp: "aes128gcm16",
     };
+    /// The same, with ML-KEM-768 after it.
+    const HYBRID: Self = Self {
+        name: "PSK, X25519, ML-KEM-768",
+        ike: "aes128gcm16-prfsha256-x25519-ke1_mlkem768",
+        ..Self::PSK
+    };
 }
+
+/// What a handshake may cost with a further key exchange, over one without, and should.
+const HYBRID_COST: (f64, f64) = (1.4, 1.3);
 
 /// Handshakes before those that count: caches are filled, and memory is there.
 const WARM_UP: u64 = 100;
 
+/// The same by EAP: more messages, and the certificate of the gateway with all of them.
+const EAP: [(Suite, f64, f64); 2] = [
+    (
+        Suite {
+            name: "EAP-MSCHAPv2",
+            means: Means::Password,
+            ike: "aes128gcm16-prfsha256-x25519",
+            esp: "aes128gcm16",
+        },
+        2.0,
+        4.0,
+    ),
+    (
+        Suite { name: "EAP-TLS", means: Means::Tls, ike: "aes128gcm16-prfsha256-x25519", esp: "aes128gcm16" },
+        2.0,
+        4.0,
+    ),
+];
+
 pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    compare(report, effort, &SUITES)
+}
+
+/// Handshakes by EAP.
+pub(crate) fn eap(report: &mut Report, effort: Effort) -> Result<()> {
+    compare(report, effort, &EAP)
+}
+
+fn compare(report: &mut Report, effort: Effort, suites: &[(Suite, f64, f64)]) -> Result<()> {
     let stage = Stage::new()?;
     let kinds = [Kind::Idle, Kind::Ours, Kind::Charon];
-    for (suite, must, aim) in SUITES {
+    for (suite, must, aim) in suites.iter().copied() {
         let mut rates = kinds.map(|_| Samples::new());
         let mut costs = kinds.map(|_| Samples::new());
         for _ in 0..effort.of(9, 2) {
@@ -67,6 +104,21 @@ pub(crate) fn run(report: &mut Report, effort: Effort) -> Result<()> {
             report.info(&format!("  one of {name}"), suite.name, "us", costs);
         }
     }
+    hybrid(report, effort, &stage)
+}
+
+/// What one more key exchange, in a round trip of its own, adds to our own handshakes.
+fn hybrid(report: &mut Report, effort: Effort, stage: &Stage) -> Result<()> {
+    let suites = [Suite::HYBRID, Suite::PSK];
+    let mut costs = suites.map(|_| Samples::new());
+    for _ in 0..effort.of(9, 2) {
+        for (suite, costs) in suites.into_iter().zip(&mut costs) {
+            costs.push(turn(stage, Kind::Idle, suite, effort.of(500, 100))? * 1e6);
+        }
+    }
+    let [with, without] = &costs;
+    let ((must, aim), nothing) = (HYBRID_COST, Samples::one(0.0));
+    report.ratio("hybrid over classic", Suite::HYBRID.name, "us", with, without, &nothing, must, aim);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! What our IKEv2 gateway costs, beside strongSwan's. `cargo xtask bench gateway`, or one part of it
-//! by name: `handshake`, `growth`, `seal`, `tunnel`, `flood`, `detour`. With `--quick` it takes a minute and
+//! by name: `handshake`, `eap`, `growth`, `seal`, `tunnel`, `flood`, `detour`. With `--quick` it takes a minute and
 //! its figures mean little.
 //!
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
@@ -51,8 +51,9 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("handshake", handshake::run),
+    ("eap", handshake::eap),
     ("growth", growth::run),
     ("seal", seal::run),
     ("tunnel", tunnel::run),

@@ -12,7 +12,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use xtask::lab::gateway::{Gateway, Place, Profile, Scene, Settings, addresses};
+use xtask::lab::gateway::{Gateway, Place, Profile, RemoteProof, Scene, Settings, addresses};
 use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::process::output;
 use xtask::lab::strongswan::{self, Charon, GatewayConfig, Proof, SHARED_KEY};
@@ -25,6 +25,9 @@ const POOL: &str = "10.96.0.0/15";
 const INSIDE: &str = "10.99.1.0/24";
 /// How long a tunnel may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Who comes with a password.
+const USER: &str = "client";
+const PASSWORD: &str = "correct horse";
 /// Number of the place that clients come from.
 const CLIENT: u8 = 1;
 
@@ -34,6 +37,7 @@ const CLIENT: u8 = 1;
 pub(crate) struct Stage {
     pub(crate) place: Place,
     key: PathBuf,
+    password: PathBuf,
     pki: Pki,
     credentials: [Credential; 2],
     pub(crate) scene: Scene,
@@ -44,9 +48,31 @@ pub(crate) struct Stage {
 pub(crate) struct Suite {
     /// For the table.
     pub(crate) name: &'static str,
-    pub(crate) has_certificates: bool,
+    pub(crate) means: Means,
     pub(crate) ike: &'static str,
     pub(crate) esp: &'static str,
+}
+
+/// How both sides prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// With a key that both know.
+    SharedKey,
+    /// With certificates.
+    Certificates,
+    /// The gateway with a certificate, the client with a password: EAP-MSCHAPv2.
+    Password,
+    /// Both with certificates, the client by EAP-TLS.
+    Tls,
+}
+
+impl Means {
+    const fn has_certificates(self) -> bool {
+        match self {
+            Self::SharedKey => false,
+            Self::Certificates | Self::Password | Self::Tls => true,
+        }
+    }
 }
 
 /// Whose gateway it is.
@@ -105,10 +131,12 @@ impl Stage {
         let place = scene.place(CLIENT)?;
         let key = scene.lab.directory().join("shared.key");
         fs::write(&key, SHARED_KEY).with_context(|| key.display().to_string())?;
+        let password = scene.lab.directory().join("password");
+        fs::write(&password, PASSWORD).with_context(|| password.display().to_string())?;
         let pki = Pki::new(&scene.lab)?;
         let issue = |name: &str| pki.issue(name, Key::P256, &[&format!("DNS:{name}")], Validity::Current);
         let credentials = [issue("gw1")?, issue("client")?];
-        Ok(Self { place, key, pki, credentials, scene })
+        Ok(Self { place, key, password, pki, credentials, scene })
     }
 
     /// Starts a gateway.
@@ -122,10 +150,17 @@ impl Stage {
     }
 
     fn ours(&self, dataplane: &str, suite: Suite, gated: &[IpAddr]) -> Result<Responder> {
-        let profile = if suite.has_certificates {
-            Profile::of_certificates("clients", "gw1", &self.credentials[0], &self.pki)
-        } else {
-            Profile::of_shared_key("clients", "gw1")
+        let by_eap = |remote| Profile {
+            remote,
+            ..Profile::of_certificates("clients", "gw1", &self.credentials[0], &self.pki)
+        };
+        let profile = match suite.means {
+            Means::SharedKey => Profile::of_shared_key("clients", "gw1"),
+            Means::Certificates => {
+                Profile::of_certificates("clients", "gw1", &self.credentials[0], &self.pki)
+            }
+            Means::Password => by_eap(RemoteProof::Users(vec![(USER.to_owned(), PASSWORD.to_owned())])),
+            Means::Tls => by_eap(RemoteProof::Tls { ca: self.pki.ca() }),
         };
         let settings = Settings {
             ike_proposals: vec![suite.ike.to_owned()],
@@ -143,15 +178,22 @@ impl Stage {
     fn charon(&self, suite: Suite) -> Result<Responder> {
         let settings = strongswan::Settings { is_for_load: true, ..strongswan::Settings::default() };
         let charon = Charon::start(&self.scene.site, settings)?;
-        let (proof, client_proof) = if suite.has_certificates {
+        let asked = |method: &str| Proof::Eap(method.to_owned(), "%any".to_owned());
+        let client_proof = match suite.means {
+            Means::SharedKey => Proof::SharedKey,
+            Means::Certificates => Proof::AnySignature,
+            Means::Password => asked("eap-mschapv2"),
+            Means::Tls => asked("eap-tls"),
+        };
+        let proof = if suite.means.has_certificates() {
             charon.add_ca(&self.pki.ca())?;
             charon.add_ca(&self.pki.issuer())?;
             charon.add_private_key(&self.credentials[0].key)?;
-            let own = self.credentials[0].certificate.clone();
-            (Proof::Signature("pubkey".to_owned(), own), Proof::AnySignature)
+            Proof::Signature("pubkey".to_owned(), self.credentials[0].certificate.clone())
         } else {
-            (Proof::SharedKey, Proof::SharedKey)
+            Proof::SharedKey
         };
+        charon.add_password(USER, PASSWORD)?;
         charon.serve(&GatewayConfig {
             identity: "gw1".to_owned(),
             pools: vec![POOL.to_owned()],
@@ -250,12 +292,20 @@ impl Stage {
         command.args(["--local", &self.place.address4.to_string(), "--network", INSIDE]);
         command.args(["--ike", suite.ike, "--esp", suite.esp]);
         command.args(["--first", &first.to_string()]).args(amount);
-        if suite.has_certificates {
+        match suite.means {
+            Means::SharedKey => drop(command.arg("--psk-file").arg(&self.key)),
+            Means::Password => {
+                command.args(["--eap", "mschapv2", "--user", USER, "--password-file"]).arg(&self.password);
+            }
+            Means::Tls => drop(command.args(["--eap", "tls"])),
+            Means::Certificates => {}
+        }
+        if matches!(suite.means, Means::Certificates | Means::Tls) {
             command.arg("--certificate").arg(&self.credentials[1].chain);
             command.arg("--private-key").arg(&self.credentials[1].key);
+        }
+        if suite.means.has_certificates() {
             command.arg("--ca").arg(self.pki.ca());
-        } else {
-            command.arg("--psk-file").arg(&self.key);
         }
         figures(command)
     }

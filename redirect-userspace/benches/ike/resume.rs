@@ -109,6 +109,7 @@ impl Proof {
             redirect_auth: false,
             resumes: true,
             mobility: redirect_userspace::ike::config::Mobility::NONE,
+            ppk: None,
         }
     }
 

@@ -144,6 +144,7 @@ fn profile(local_id: &str) -> Profile {
         redirect_auth: false,
         resumes: true,
         mobility: redirect_userspace::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 

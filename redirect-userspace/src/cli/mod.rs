@@ -26,7 +26,7 @@ use crate::config::DurationText;
 use crate::control::{DEFAULT_SOCKET, Request, SaSelector};
 use crate::gateway::GatewayName;
 
-pub use bench::{Amount, BenchNoun, Handshake, Init};
+pub use bench::{Amount, BenchNoun, Eap, Handshake, Init};
 pub use daemon::{DaemonArgs, GatewayArg, GatewayArgError, run_daemon};
 pub use ops::check_file;
 pub use print::{DEFAULT_WIDTH, Exit};
@@ -165,6 +165,8 @@ pub enum Noun {
     Drain,
     /// The least loaded gateway table.
     Llg,
+    /// The servers of RADIUS: which answer, and what became of requests.
+    Radius,
     /// The fast path: interfaces, redirects, and why packets were passed.
     Redirect {
         /// Shows the reasons that never occurred, too.

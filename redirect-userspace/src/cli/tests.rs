@@ -10,17 +10,18 @@ use super::print::fixtures::capture;
 use super::*;
 use crate::control::fixtures::{self, TempDir};
 use crate::control::{
-    Answer, ClearView, DrainStatus, DrainView, Envelope, Overview, RedirectedView, ReloadView, ReportView,
-    Response, SaPageView, SaView, StartView, VersionView,
+    Answer, ClearView, DrainStatus, DrainView, Envelope, Overview, RadiusView, RedirectedView, ReloadView,
+    ReportView, Response, SaPageView, SaView, StartView, VersionView,
 };
 
 #[test]
 fn every_noun_is_shown_as_a_table() {
-    let daemon = Daemon::start(7);
+    let daemon = Daemon::start(8);
 
     for (noun, expected) in [
         ("sa", "7         10.50.0.11/4500       192.0.2.7/61234       none/none           READY\n"),
         ("standby", "eth0 - Group 1 (version 2)\n"),
+        ("radius", "10.50.0.200:1812  auth  dead "),
         ("redirect", "Fast path       : armed\n"),
         ("cluster", "Cluster IP      : 10.50.0.5, fd50::5\n"),
         ("llg", "Generation      : 7\n"),
@@ -38,10 +39,11 @@ fn every_noun_is_shown_as_a_table() {
 
 #[test]
 fn json_is_the_daemons_answer_as_it_came() {
-    let daemon = Daemon::start(5);
+    let daemon = Daemon::start(6);
 
     for (noun, expected) in [
         ("standby", serde_json::to_value(fixtures::standby()).unwrap()),
+        ("radius", serde_json::to_value(RadiusView::from(&fixtures::figures().radius)).unwrap()),
         ("redirect", serde_json::to_value(fixtures::snapshot().redirect).unwrap()),
         ("cluster", serde_json::to_value(fixtures::snapshot().cluster).unwrap()),
         ("llg", serde_json::to_value(fixtures::snapshot().llg).unwrap()),
@@ -451,6 +453,7 @@ fn answer(request: Request) -> Answer {
             cluster: snapshot.cluster,
             standby: snapshot.standby,
         }),
+        Request::ShowRadius => Answer::Radius(RadiusView::from(&fixtures::figures().radius)),
         Request::ShowRedirect => Answer::Redirect(snapshot.redirect),
         Request::ShowSa { after, .. } => {
             let mut sas: Vec<_> = fixtures::sas().iter().map(SaView::from).collect();

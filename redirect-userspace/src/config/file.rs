@@ -108,7 +108,8 @@ fn config(
     groups.check_owners(&owners, problems);
     let redirect = redirect(&mut root, &cluster, &groups, &owners, problems);
     let reconnect = reconnect(&mut root, &node, &cluster, (text, now), problems);
-    let ike = ike(&mut root, (&redirect, reconnect), (text, now, files), problems);
+    let name = node.node.as_ref().map_or("", |node| node.name.as_str());
+    let ike = ike(&mut root, (&redirect, reconnect), name, (text, now, files), problems);
     root.finish(problems);
     Some(Config { node: node.node?, runtime, fast_path, hsrp: groups.read, cluster, redirect, ike })
 }

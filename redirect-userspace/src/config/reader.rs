@@ -238,11 +238,6 @@ impl<'a> Section<'a> {
         (strings.len() == list.len()).then(|| At { value: strings, span: value.span() })
     }
 
-    /// Refuses keys that the interface contract has and this version does not.
-    pub(super) fn unsupported(&mut self, keys: &[&'static str], problems: &mut Problems) {
-        self.refuse(keys, "is not supported by this version", problems);
-    }
-
     /// Refuses keys, with the same complaint about each that is there.
     pub(super) fn refuse(&mut self, keys: &[&'static str], complaint: &str, problems: &mut Problems) {
         for key in keys {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ike::{CountSnapshot, Counters, Usage};
+use crate::radius::{Counters as RadiusCounters, ServerSnapshot, ServerState};
 
 /// The numbers of all workers together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,10 +16,43 @@ pub struct IkeFigures {
     pub carried: Usage,
     /// How long it took until IKE SAs were up.
     pub durations: Durations,
+    /// What its RADIUS servers have done.
+    pub radius: RadiusFigures,
     /// Cookies that the fast path has asked for in the gateway's place.
     pub gate_asked: u64,
     /// Requests that have brought it a good one.
     pub gate_good: u64,
+}
+
+/// What RADIUS servers have done for all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RadiusFigures {
+    /// How often things have happened.
+    pub counters: RadiusCounters,
+    /// The servers, in the order in which they are asked.
+    pub servers: Vec<ServerSnapshot>,
+}
+
+impl RadiusFigures {
+    /// Adds those of a worker. A server that one worker takes for dead is shown so.
+    pub fn add(&mut self, counters: &RadiusCounters, servers: &[ServerSnapshot]) {
+        self.counters.add(counters);
+        for server in servers {
+            let same =
+                |known: &&mut ServerSnapshot| (known.address, known.role) == (server.address, server.role);
+            let Some(known) = self.servers.iter_mut().find(same) else {
+                self.servers.push(server.clone());
+                continue;
+            };
+            known.outstanding += server.outstanding;
+            known.waiting += server.waiting;
+            known.tally.add(&server.tally);
+            if known.state == ServerState::Up && server.state != ServerState::Up {
+                known.state = server.state;
+                known.since = server.since;
+            }
+        }
+    }
 }
 
 impl IkeFigures {

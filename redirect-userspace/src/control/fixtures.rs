@@ -7,6 +7,9 @@ use crate::ike::{
     ChildSnapshot, CountSnapshot, Discard as IkeDiscard, Failure, RedirectExchange, SaId, SaSnapshot,
     SaState, Usage,
 };
+use crate::radius::{
+    Discard as RadiusDiscard, Outcome, Role as RadiusRole, ServerSnapshot, ServerState, Tally,
+};
 
 /// A static cluster of three, with a part of the table unassigned.
 pub(crate) fn snapshot() -> Snapshot {
@@ -114,6 +117,36 @@ pub(crate) fn figures() -> IkeFigures {
     for millis in [4, 4, 30] {
         figures.durations.note(Duration::from_millis(millis));
     }
+    figures.radius = radius();
+    figures
+}
+
+/// A server that lets clients in and is gone, and one that keeps accounts.
+fn radius() -> RadiusFigures {
+    let server = |port, role, state, outstanding, tally| ServerSnapshot {
+        address: ([10, 50, 0, 200], port).into(),
+        role,
+        state,
+        since: Duration::from_secs(61),
+        outstanding,
+        waiting: 0,
+        tally,
+    };
+    let tally = Tally {
+        requests: 907,
+        retransmissions: 7,
+        answered: 901,
+        unanswered: 9,
+        discarded: 2,
+        round_trip: Some(Duration::from_micros(1_250)),
+    };
+    let mut figures = RadiusFigures::default();
+    figures.counters.outcome(Outcome::Accepted);
+    figures.counters.discard(RadiusDiscard::WrongAuthenticator);
+    figures.servers = vec![
+        server(1812, RadiusRole::Authentication, ServerState::Dead, 3, tally),
+        server(1813, RadiusRole::Accounting, ServerState::Up, 0, Tally::default()),
+    ];
     figures
 }
 

@@ -22,6 +22,7 @@
 mod certificates;
 pub mod client;
 mod figures;
+mod radius;
 mod request;
 mod sa;
 pub mod server;
@@ -37,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::certificates::CertificateView;
-pub use self::figures::{Durations, IkeFigures};
+pub use self::figures::{Durations, IkeFigures, RadiusFigures};
+pub use self::radius::{RadiusServerView, RadiusView};
 pub use self::request::{Answer, CoreAnswer, CoreRequest, CoreRequests, Envelope, Request, Response};
 pub use self::sa::{
     ChildView, ClearView, MAX_PAGE, MAX_PAGE_WEIGHT, Method, SaPage, SaPageView, SaQuery, SaReport, SaRole,

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CertificateView, ClearView, ClusterView, DrainStatus, DrainView, EventEntry, LlgView, Overview, PROTOCOL,
-    RedirectView, RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery, SaSelector,
-    StandbyView, StartView, VersionView,
+    RadiusView, RedirectView, RedirectedView, ReloadView, ReportView, SaPage, SaPageView, SaQuery,
+    SaSelector, StandbyView, StartView, VersionView,
 };
 use crate::gateway::GatewayName;
 use crate::ike::config::Name;
@@ -94,6 +94,8 @@ pub enum Request {
     ShowLlg,
     /// Fast path, cluster and standby groups at one moment.
     ShowOverview,
+    /// The servers of RADIUS.
+    ShowRadius,
     /// The fast path.
     ShowRedirect,
     /// IKE SAs, page by page.
@@ -150,6 +152,8 @@ pub enum Answer {
     Llg(LlgView),
     /// To [`Request::ShowOverview`].
     Overview(Overview),
+    /// To [`Request::ShowRadius`].
+    Radius(RadiusView),
     /// To [`Request::ShowRedirect`].
     Redirect(RedirectView),
     /// To [`Request::RedirectSa`].
@@ -266,6 +270,7 @@ mod tests {
             (Request::ShowRedirect, r#"{"version":1,"request":"show-redirect"}"#),
             (Request::ShowCluster, r#"{"version":1,"request":"show-cluster"}"#),
             (Request::ShowDrain, r#"{"version":1,"request":"show-drain"}"#),
+            (Request::ShowRadius, r#"{"version":1,"request":"show-radius"}"#),
             (Request::ShowLlg, r#"{"version":1,"request":"show-llg"}"#),
             (Request::ShowEvents { since: None }, r#"{"version":1,"request":"show-events"}"#),
             (Request::ShowEvents { since: Some(7) }, r#"{"version":1,"request":"show-events","since":7}"#),

@@ -11,8 +11,8 @@
 //! # Invariants
 //!
 //! - Nothing here reads a clock, a file or the environment. Validation is told the time. Private
-//!   values of key exchanges come from the [`Rng`] that is handed in; the random part of ECDSA and
-//!   RSASSA-PSS signatures is the library's own, which takes no generator.
+//!   values of key exchanges come from the [`Rng`] that is handed in; the random part of ML-KEM, and of
+//!   ECDSA and RSASSA-PSS signatures, is the library's own, which takes no generator.
 //! - Whatever a peer sends, nothing panics, and work and memory are bounded by the algorithm.
 //! - Keys, and what is computed from them, are zeroed on drop and never shown.
 //! - What depends on secrets takes a time that depends on lengths only.
@@ -20,7 +20,7 @@
 //! # Which library does what
 //!
 //! Measured by `cargo bench --bench crypto`. aws-lc-rs: AES-GCM, ChaCha20-Poly1305, Curve25519,
-//! the NIST curves, signatures. hmac, sha2, aes, cbc: HMAC and AES-CBC. crypto-bigint: the MODP
+//! the NIST curves, ML-KEM, signatures. hmac, sha2, aes, cbc: HMAC and AES-CBC. crypto-bigint: the MODP
 //! groups. webpki: certificate chains. rustls: TLS, for EAP.
 //!
 //! # References
@@ -45,7 +45,7 @@ pub mod x509;
 
 use crate::rng::Rng;
 use cipher::{KeyError, Protection, TrafficKeys};
-use kex::{Group, KeyExchange, KeyExchangeError};
+use kex::{Answer, Group, KeyExchange, KeyExchangeError};
 use prf::{Prf, PrfKey};
 use sign::{PrivateKey, PublicKey, Scheme, SignatureError};
 
@@ -94,6 +94,19 @@ impl Provider {
             Self::Real => KeyExchange::generate(group, rng),
             #[cfg(any(test, feature = "testing"))]
             Self::Null => Ok(KeyExchange::null(group, rng)),
+        }
+    }
+
+    /// Our half of a key exchange that the peer has begun with this public value.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyExchangeError`]
+    pub fn answer(self, group: Group, peer: &[u8], rng: &mut Rng) -> Result<Answer, KeyExchangeError> {
+        match self {
+            Self::Real => Answer::new(group, peer, rng),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Null => Answer::null(group, peer, rng),
         }
     }
 

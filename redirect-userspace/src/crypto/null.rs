@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use super::hmac::Code;
-use super::kex::{Group, KeyExchange, KeyExchangeError};
+use super::kex::{Answer, Group, KeyExchange, KeyExchangeError};
 use super::sign::PublicKey;
 use crate::rng::Rng;
 use crate::secret::Secret;
@@ -44,16 +44,13 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(group: Group, rng: &mut Rng) -> Self {
-        let mut public = vec![0; group.public_length()].into_boxed_slice();
+    pub(super) fn new(group: Group, length: usize, rng: &mut Rng) -> Self {
+        let mut public = vec![0; length].into_boxed_slice();
         rng.fill(&mut public);
         Self { group, public }
     }
 
     pub(super) fn agree(&self, peer: &[u8]) -> Result<Secret, KeyExchangeError> {
-        if peer.len() != self.public.len() {
-            return Err(KeyExchangeError::Length { group: self.group, length: peer.len() });
-        }
         let ours: &[u8] = &self.public;
         let (first, second) = if ours < peer { (ours, peer) } else { (peer, ours) };
         let mut octets = vec![0; self.group.secret_length()];
@@ -73,7 +70,16 @@ pub(super) fn signature(key: &PublicKey, message: &[u8]) -> Vec<u8> {
 
 impl KeyExchange {
     pub(super) fn null(group: Group, rng: &mut Rng) -> Self {
-        Self::from_null(Exchange::new(group, rng))
+        Self::from_null(Exchange::new(group, group.public_length(), rng))
+    }
+}
+
+impl Answer {
+    pub(super) fn null(group: Group, peer: &[u8], rng: &mut Rng) -> Result<Self, KeyExchangeError> {
+        if peer.len() != group.public_length() {
+            return Err(KeyExchangeError::Length { group, length: peer.len() });
+        }
+        Ok(Self::from_null(Exchange::new(group, group.answer_length(), rng), peer))
     }
 }
 
@@ -98,15 +104,17 @@ mod tests {
         let mut rng = Rng::from_number(1);
         for group in Group::ALL {
             let mut half = || Provider::Null.key_exchange(group, &mut rng).unwrap();
-            let (one, other, third) = (half(), half(), half());
-            let (public, others_public) = (one.public().to_vec(), other.public().to_vec());
+            let (one, third) = (half(), half());
+            let public = one.public().to_vec();
+            let other = Provider::Null.answer(group, &public, &mut rng).unwrap();
+            let others_public = other.public().to_vec();
 
             let secret = one.agree(&others_public).unwrap();
 
-            assert_eq!(public.len(), group.public_length());
+            assert_eq!((public.len(), others_public.len()), (group.public_length(), group.answer_length()));
             assert_eq!(secret.len(), group.secret_length());
-            assert_eq!(other.agree(&public).unwrap(), secret);
-            assert_ne!(third.agree(&public).unwrap(), secret);
+            assert_eq!(other.secret().unwrap(), secret);
+            assert_ne!(third.agree(&others_public).unwrap(), secret);
         }
     }
 

@@ -36,6 +36,12 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// Its number: no two of a worker that are under way have the same.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.spi
+    }
+
     /// One of an SA with this SPI of ours, for tests of whoever answers.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]

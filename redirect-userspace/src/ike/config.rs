@@ -27,6 +27,9 @@ use crate::secret::Secret;
 pub struct Settings {
     /// What IKE SAs may be protected with, the preferred one first; at least one.
     pub ike_proposals: Vec<IkeProposal>,
+    /// What peers may have besides, before those, if they ask for it: we offer none of it for a first
+    /// IKE SA.
+    pub acceptable: Vec<IkeProposal>,
     /// What Child SAs may be protected with where the profile does not say; at least one.
     pub esp_proposals: Vec<EspProposal>,
     /// For those who come to us, in the order in which they are tried.
@@ -62,10 +65,18 @@ pub struct Settings {
     pub additional: Arc<[IpAddr]>,
 }
 
+impl Settings {
+    /// What IKE SAs of peers may be protected with, the preferred one first.
+    pub fn accepted(&self) -> impl Iterator<Item = &IkeProposal> + Clone {
+        self.acceptable.iter().chain(&self.ike_proposals)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             ike_proposals: Vec::new(),
+            acceptable: Vec::new(),
             esp_proposals: Vec::new(),
             profiles: Vec::new(),
             connections: Vec::new(),
@@ -236,6 +247,40 @@ pub struct Profile {
     pub resumes: bool,
     /// Whether the SAs of both sides may move to other addresses (`RFC 4555`).
     pub mobility: Mobility,
+    /// Keys that both sides have had before, mixed into theirs; `None` = none is.
+    pub ppk: Option<Ppks>,
+}
+
+/// A key that both sides have had before, for when a key exchange can be broken (`RFC 8784`).
+#[derive(Debug)]
+pub struct Ppk {
+    /// Its name, as it is sent.
+    pub id: Box<[u8]>,
+    /// The key.
+    pub secret: Secret,
+}
+
+/// Which of them may be used, and whether one must.
+#[derive(Clone, Debug)]
+pub struct Ppks {
+    /// Those of clients of ours, any of which will do; for a connection the first one.
+    pub keys: Vec<Arc<Ppk>>,
+    /// Whether there is no SA without one.
+    pub is_required: bool,
+}
+
+impl Profile {
+    /// Whether it has no SAs without a key that both sides have had before.
+    #[must_use]
+    pub fn requires_ppk(&self) -> bool {
+        self.ppk.as_ref().is_some_and(|ppk| ppk.is_required)
+    }
+
+    /// The one of its keys with this name.
+    #[must_use]
+    pub fn ppk(&self, id: &[u8]) -> Option<&Arc<Ppk>> {
+        self.ppk.as_ref()?.keys.iter().find(|ppk| *ppk.id == *id)
+    }
 }
 
 /// Whether SAs may move to other addresses (`RFC 4555`).

@@ -31,7 +31,9 @@ use crate::rng::Rng;
 pub(crate) struct Channel {
     ours: TrafficKeys,
     theirs: TrafficKeys,
-    /// How many messages were sealed.
+    /// What the peer sealed with before it got other keys.
+    former: Option<Box<TrafficKeys>>,
+    /// How many messages were sealed with our keys.
     sealed: u64,
     /// Whether the peer takes fragments.
     pub(crate) fragments: bool,
@@ -58,7 +60,17 @@ impl Verified {
     ///
     /// They do not fill their envelope.
     pub(crate) fn chain(&self) -> Result<Chain<'_>, DecodeError> {
-        Chain::decode(self.first, self.octets.get(self.range.clone()).unwrap_or_default())
+        Chain::decode(self.first, self.plain())
+    }
+
+    /// The type of the first payload.
+    pub(crate) const fn first(&self) -> Option<PayloadType> {
+        self.first
+    }
+
+    /// The payloads as they came.
+    pub(crate) fn plain(&self) -> &[u8] {
+        self.octets.get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -100,7 +112,46 @@ pub(crate) enum SealError {
 impl Channel {
     /// A channel that has carried nothing.
     pub(crate) const fn new(ours: TrafficKeys, theirs: TrafficKeys, window: Window) -> Self {
-        Self { ours, theirs, sealed: 0, fragments: false, window, requests: None, responses: None }
+        Self {
+            ours,
+            theirs,
+            former: None,
+            sealed: 0,
+            fragments: false,
+            window,
+            requests: None,
+            responses: None,
+        }
+    }
+
+    /// Goes on with other keys, between two exchanges. Message IDs go on as they were.
+    pub(crate) fn rekey(&mut self, ours: TrafficKeys, theirs: TrafficKeys) {
+        self.former = Some(Box::new(std::mem::replace(&mut self.theirs, theirs)));
+        self.ours = ours;
+        self.sealed = 0;
+    }
+
+    /// As [`Self::check`], of a request that was answered before: it may have been the last one with the
+    /// keys before these.
+    ///
+    /// # Errors
+    ///
+    /// Why the datagram is not acted upon.
+    pub(crate) fn check_repeated(
+        &self,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+    ) -> Result<Opened, Discard> {
+        let checked = self.check(message, outside);
+        match &self.former {
+            Some(former) if checked.is_err() => check(former, message, outside),
+            Some(_) | None => checked,
+        }
+    }
+
+    /// The keys before these are of no more use: what was sealed with them is not answered again.
+    pub(crate) fn forget_former(&mut self) {
+        self.former = None;
     }
 
     /// Verifies and decrypts an envelope. Changes nothing: a forged one does no harm.
@@ -109,30 +160,7 @@ impl Channel {
     ///
     /// Why the datagram is not acted upon.
     pub(crate) fn check(&self, message: &Message<'_>, outside: &Outside<'_>) -> Result<Opened, Discard> {
-        match outside {
-            Outside::Encrypted(encrypted) => {
-                let verified = self.open(message, encrypted.content, encrypted.first)?;
-                Ok(Opened::Whole(verified))
-            }
-            Outside::Fragment(fragment) => {
-                let verified = self.open(message, fragment.content, fragment.first)?;
-                Ok(Opened::Fragment(fragment.number, verified))
-            }
-            Outside::Clear(_) => Err(Discard::Unprotected),
-            Outside::Hint => Err(Discard::Hint),
-        }
-    }
-
-    fn open(
-        &self,
-        message: &Message<'_>,
-        content: &[u8],
-        first: Option<PayloadType>,
-    ) -> Result<Verified, Discard> {
-        let opener = self.theirs.opener().map_err(|_library| Discard::Integrity)?;
-        let mut octets = content.to_vec();
-        let range = open_content(&opener, message.before(content), &mut octets)?;
-        Ok(Verified { first, octets, range })
+        check(&self.theirs, message, outside)
     }
 
     /// Takes in what was verified; gives a message once it is whole.
@@ -174,16 +202,32 @@ impl Channel {
         payloads: impl FnOnce(&mut ChainWriter<'_>) -> Result<(), EncodeError>,
     ) -> Result<Datagrams, SealError> {
         let (first, octets) = encode_chain(payloads)?;
+        self.seal_encoded(header, path, size, rng, (first, &octets))
+    }
+
+    /// As [`Self::seal`], of payloads as they are sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]
+    pub(crate) fn seal_encoded(
+        &mut self,
+        header: &Header,
+        path: Path,
+        size: FragmentSize,
+        rng: &mut Rng,
+        (first, octets): (Option<PayloadType>, &[u8]),
+    ) -> Result<Datagrams, SealError> {
         let sealer = self.ours.sealer()?;
         let protection = sealer.protection();
         let room = room(path, size, protection);
         let is_whole = content_length(protection, octets.len()) <= room + FragmentNumber::LENGTH;
         if is_whole || !self.fragments {
-            let datagram = self.seal_one(&sealer, header, Envelope::Whole, first, &octets, rng)?;
+            let datagram = self.seal_one(&sealer, header, Envelope::Whole, first, octets, rng)?;
             return Ok(vec![datagram].into());
         }
         let each = plain_length(protection, room);
-        let parts = cut(&octets, each).ok_or(SealError::Fragments)?;
+        let parts = cut(octets, each).ok_or(SealError::Fragments)?;
         parts
             .into_iter()
             .map(|(number, part)| {
@@ -233,6 +277,33 @@ impl Channel {
 enum Envelope {
     Whole,
     Fragment(FragmentNumber),
+}
+
+fn check(keys: &TrafficKeys, message: &Message<'_>, outside: &Outside<'_>) -> Result<Opened, Discard> {
+    match outside {
+        Outside::Encrypted(encrypted) => {
+            let verified = open(keys, message, encrypted.content, encrypted.first)?;
+            Ok(Opened::Whole(verified))
+        }
+        Outside::Fragment(fragment) => {
+            let verified = open(keys, message, fragment.content, fragment.first)?;
+            Ok(Opened::Fragment(fragment.number, verified))
+        }
+        Outside::Clear(_) => Err(Discard::Unprotected),
+        Outside::Hint => Err(Discard::Hint),
+    }
+}
+
+fn open(
+    keys: &TrafficKeys,
+    message: &Message<'_>,
+    content: &[u8],
+    first: Option<PayloadType>,
+) -> Result<Verified, Discard> {
+    let opener = keys.opener().map_err(|_library| Discard::Integrity)?;
+    let mut octets = content.to_vec();
+    let range = open_content(&opener, message.before(content), &mut octets)?;
+    Ok(Verified { first, octets, range })
 }
 
 /// Decrypts the content of an envelope where it stands; says where the payloads are.

@@ -89,6 +89,22 @@
 //! | RFC 5998 §3 | EAP_ONLY_AUTHENTICATION only with mutual methods that make a key and withstand dictionaries | announced and heeded only if every method that may come is one; EAP-MSCHAPv2 is not |
 //! | RFC 5998 §3 | not when a session is resumed | a ticket without AUTH is refused |
 //!
+//! # Certificates: RFC 7296 §3.6, RFC 4806, RFC 6960
+//!
+//! | section | requirement | here |
+//! |---|---|---|
+//! | RFC 7296 §3.6 | four certificates at least are sent and accepted | eight |
+//! | RFC 7296 §3.6 | certificates by hash and URL SHOULD be taken | never announced, never fetched: who sends one is refused, see [`super::security`] |
+//! | RFC 7296 §3.7 | a CERTREQ is advice | there is one certificate for each profile, and it is sent |
+//! | RFC 4806 §3.1 | a CERTREQ for OCSP responses stands by itself | yes, with no hashes; sent where something must be known about revocation |
+//! | RFC 4806 §3.1.1 | hashes name responders that are trusted | not looked at: there is one response, that of the CA or of a responder of it |
+//! | RFC 4806 §4.1, §4.2 | a response goes with the certificate to whoever asks | yes, while it is not out of date; to nobody else |
+//! | RFC 4806 §4.1 | no response in spite of a request: local policy | `revocation` |
+//! | RFC 6960 §3.2, §4.2.2.2 | what makes a response acceptable, and who may sign | the CA, or a responder with id-kp-OCSPSigning of that CA, which lists have not revoked; no others are configured |
+//! | RFC 6960 §4.2.2.1 | without nextUpdate there may be a newer response at any time | it counts for an hour |
+//! | RFC 6960 §4.4.1 | a nonce | there is none: the responder is not asked for the peer |
+//! | RFC 9190 §5.4 | a server of EAP-TLS shows a response to clients that ask | yes, the same one |
+//!
 //! # What of a request must hold
 //!
 //! In the order in which it is looked at; the first that does not hold gives the reason.
@@ -210,4 +226,6 @@
 //! | VLAN tags come back | `a_client_behind_a_vlan_is_answered_with_its_tag` |
 //! | userspace mode sends the same octets | `a_reply_has_the_octets_it_would_have_on_ethernet` |
 //! | sessions go on by ticket at every member, in both readings, and through a change of keys | `a_client_whose_gateway_is_dead_is_back_at_another_member_in_one_round_trip_more`, `a_proof_over_the_first_message_alone_is_believed_and_answered_in_kind`, `every_step_of_a_change_of_keys_leaves_every_ticket_good` |
+//! | OCSP responses go to whoever asks, and count | `a_response_is_shown_to_whoever_asks_for_it_and_to_nobody_else`, `whoever_must_know_and_hears_nothing_refuses`, `what_openssl_made_is_believed`, `a_server_shows_what_its_ca_says_about_it_while_that_counts` |
+//! | chains with several CAs are believed, with strongSwan at either end | `chains_with_several_cas_are_sent_and_believed_both_ways_in_any_order`, `strongswan_and_we_believe_each_others_chains_with_several_cas`, `strongswan_believes_our_chain_with_several_cas_of_which_it_knows_the_first_only` |
 //! | certificates and keys are judged when they are read | `credentials_that_do_not_fit_are_named_with_the_reason`, `a_certificate_is_for_ike_and_for_its_owner`, `certificates_are_judged_by_the_time_that_is_given` |

@@ -55,6 +55,9 @@
 //! | *liveness check* | `RFC 7296 §2.4`. Not a *keepalive*: that is the NAT one (`RFC 3948 §2.3`) |
 //! | *profile*, *connection* | how those are dealt with who come to our gateway; to whom it goes itself |
 //! | *dial* | a connection on its way: which remote or redirect target is next, and when |
+//! | *further key exchange* | one after that of IKE_SA_INIT or CREATE_CHILD_SA (`RFC 9370`); in code *additional* where it is a transform |
+//! | *draft* | what is agreed upon for an SA while its further key exchanges are done; *pending* while the peer is to go on with it |
+//! | *PPK* | a key that both sides have had before, mixed into theirs (`RFC 8784`) |
 //! | *half-open* | IKE_SA_INIT is answered, IKE_AUTH is not complete |
 //! | *rekey*, *reauthenticate* | new keys for an SA; a new SA with a new proof of identity |
 //! | *PAD* | Peer Authorization Database (`RFC 4301 §4.4.3`): whom the client accepts as the gateway |
@@ -138,6 +141,16 @@
 //! | `child-up`, `child-down` | a Child SA is up, and which one it replaces; it is gone, and why |
 //! | `child-refused` | a Child SA was refused: its IKE SA stays |
 //! | `cookies-changed` | cookies are asked for from now on, or no longer |
+//!
+//! Of the servers of RADIUS that let its clients in:
+//!
+//! | event | means |
+//! |---|---|
+//! | `radius-server-dead` | a server does not answer, and why that is believed: the next one is asked, and this one left alone for a time |
+//! | `radius-server-back` | it answers again |
+//! | `radius-discarded` | datagrams of a server were not used, and why; at most once in ten seconds for each reason |
+//! | `radius-failed` | requests came to nothing, and why; at most once in ten seconds for each reason |
+//! | `radius-said` | what a server wants people to read (Reply-Message), and of which client; at most once in ten seconds |
 //!
 //! Reasons of `disarmed`: `lapsed`, `no-gateway`, `no-vip`, `not-attached`, `stopping`. Reasons of
 //! `member-down`: `draining`, `no-index`, `overloaded`, `silent`, `zero-weight`.

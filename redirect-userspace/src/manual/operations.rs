@@ -141,17 +141,19 @@ mod tests {
     use crate::ike::Failure;
     use crate::ike::config::{Lifetimes, Limits, Retransmission, Settings};
     use crate::ike::ticket::{Sealer, TicketKey};
+    use crate::radius::config::Server;
     use crate::time::UnixTime;
 
     const README: &str = include_str!("../../../README.md");
     /// Pages that name tests.
     const PAGES: [&str; 2] = [include_str!("security.rs"), include_str!("conformance.rs")];
-    const TESTS: [&str; 9] = [
+    const TESTS: [&str; 10] = [
         include_str!("../../tests/decide/main.rs"),
         include_str!("../../tests/decide/vectors.rs"),
         include_str!("../../tests/xdp/main.rs"),
         include_str!("../../tests/e2e/client.rs"),
         include_str!("../../tests/e2e/fault.rs"),
+        include_str!("../../tests/e2e/gateway/certificates.rs"),
         include_str!("../../tests/e2e/redirect.rs"),
         include_str!("../../tests/e2e/reload.rs"),
         include_str!("../../tests/e2e/strongswan.rs"),
@@ -163,12 +165,17 @@ mod tests {
         ("vpn.crt", include_str!("../../tests/data/pki/vpn.crt")),
         ("vpn.key", include_str!("../../tests/data/pki/vpn.key")),
     ];
-    const UNIT_TESTS: [&str; 16] = [
+    const UNIT_TESTS: [&str; 21] = [
         include_str!("../clb/master/tests.rs"),
         include_str!("../config/key.rs"),
         include_str!("../config/tests/elected.rs"),
+        include_str!("../config/tests/files.rs"),
         include_str!("../config/tests/gateway.rs"),
         include_str!("../control/sa/mod.rs"),
+        include_str!("../crypto/tls/tests.rs"),
+        include_str!("../crypto/x509/ocsp/tests.rs"),
+        include_str!("../crypto/x509/tests.rs"),
+        include_str!("../ike/tests/certificates.rs"),
         include_str!("../ike/tests/resume/refusal.rs"),
         include_str!("../ike/tests/resume/back.rs"),
         include_str!("../ike/tests/resume/proof.rs"),
@@ -208,7 +215,14 @@ mod tests {
         let blocks: Vec<_> =
             README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
 
-        let keys = key_files(&["hsrp.key", "cluster.key", "branch7.psk", "reconnect1.key", "alice.password"]);
+        let keys = key_files(&[
+            "hsrp.key",
+            "cluster.key",
+            "branch7.psk",
+            "reconnect1.key",
+            "alice.password",
+            "radius.secret",
+        ]);
         for (name, content) in PKI {
             write(&keys.join(name), content);
         }
@@ -400,6 +414,8 @@ mod tests {
             ),
             format!("`patience` | {} | {} |", ends(&ike::PATIENCE), text(retransmission.patience)),
             format!("| `psk`, `psk-file` | 1 to {} octets |", ike::MAX_PSK),
+            format!("| `[[ike.ppk]]` `id` | 1 to {} octets |", ike::MAX_PPK_ID),
+            format!("`secret`, `secret-file` | {} to {} octets |", ike::PPK.start(), ike::PPK.end()),
             format!("| `dpd` | {}, false | `\"30s\"` |", ends(&ike::DPD)),
             format!(
                 "| `rekey-ike`, `rekey-child` | {}, false | {}, {} |",
@@ -410,10 +426,30 @@ mod tests {
             format!("| `rekey-bytes` | {} |", volume(&ike::REKEY_BYTES)),
             format!("| `rekey-packets` | {} |", volume(&ike::REKEY_PACKETS)),
             format!("| `rekey-grace` | {} | {} |", ends(&ike::REKEY_GRACE), text(lifetimes.grace)),
+            format!("`secret`, `secret-file` | 1 to {} octets |", ike::MAX_RADIUS_SECRET),
+            format!(
+                "| `[[ike.radius]]` `timeout` | {} | {} |",
+                ends(&ike::RADIUS_TIMEOUT),
+                text(Server::DEFAULT_TIMEOUT)
+            ),
+            format!(
+                "| `[[ike.radius]]` `retries` | {} to {} | `{}` |",
+                ike::RADIUS_RETRIES.start(),
+                ike::RADIUS_RETRIES.end(),
+                Server::DEFAULT_RETRIES
+            ),
+            format!(
+                "| `[[ike.radius]]` `dead-time` | {} | {} |",
+                ends(&ike::RADIUS_DEAD_TIME),
+                text(Server::DEFAULT_DEAD_TIME)
+            ),
+            format!("| `[[ike.radius]]` `interim-interval` | {} | none |", ends(&ike::RADIUS_INTERIM)),
+            format!("At most {} sections", ike::MAX_RADIUS_SERVERS),
         ] {
             assert!(README.contains(&row), "{row}");
         }
-        for proposal in ike::IKE_PROPOSALS.iter().chain(&ike::ESP_PROPOSALS) {
+        let defaults = ike::IKE_PROPOSALS.iter().chain(&ike::HYBRID_PROPOSALS).chain(&ike::ESP_PROPOSALS);
+        for proposal in defaults {
             assert!(README.contains(&format!("`{proposal}`")), "{proposal}");
         }
     }

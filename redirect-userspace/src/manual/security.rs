@@ -124,6 +124,16 @@
 //! is malformed or comes at the wrong time ends it. Of a password the hash is kept, which is as good as
 //! the password.
 //!
+//! **Revoked certificates.** An OCSP response says nothing before its signature is known to be that of the
+//! CA which issued the certificate, or of a responder to which that CA has given a certificate for it; a
+//! stranger's neither lets anybody in nor keeps anybody out. Whoever shows his own chooses when: one that
+//! was good once can be shown until it is out of date, so its lifetime is the time for which a revoked
+//! certificate may be used, and without `strict` or `ifuri` he need show none. So lists are worth having
+//! beside them. Nothing is fetched because a peer says where it is: by hash and URL he could have the
+//! gateway ask any host for anything. Certificates, responses and the octets of both that are looked at
+//! have a limit, and so has the way from one to the next. A file of ours that is broken, or is being
+//! written, leaves what was there before in use, and never nothing.
+//!
 //! **Servers that know the users** are asked once for each packet of a client, while its repetitions are
 //! not answered, and are told when nobody waits any more. An answer to another question changes nothing.
 //! An address that they grant is given to nobody who is not alone in having it.
@@ -161,5 +171,8 @@
 //! | a ticket that was changed, cut, used, that is too old or of others is refused, and nothing is kept of it | `a_ticket_with_any_bit_changed_is_refused`, `a_ticket_that_is_none_is_refused_and_nothing_is_kept_of_it`, `a_ticket_that_was_used_is_refused_the_second_time`, `a_client_that_has_to_authenticate_itself_anew_is_told_so_by_a_refusal` |
 //! | nobody gets in without the password, and trying them does not help | `a_wrong_password_and_an_unknown_user_look_the_same`, `a_user_is_locked_out_after_too_many_wrong_passwords_known_or_not`, `a_message_of_ike_auth_that_does_not_come_then_is_refused` |
 //! | a gateway that is none hears nothing about a password, and is not believed | `a_gateway_that_has_not_proved_who_it_is_hears_nothing_about_the_password`, `success_is_not_believed_before_the_method_is_done`, `a_gateway_that_lets_us_in_without_eap_is_not_believed` |
+//! | a response or list that was changed, cut, replayed, or signed by others says nothing, and one that says `revoked` is heeded | `whatever_octet_is_wrong_or_missing_nothing_is_believed`, `a_responder_has_a_certificate_of_the_ca_for_it`, `a_list_that_was_changed_or_cut_says_nothing`, `a_response_counts_if_it_is_the_cas_and_about_this_certificate` |
+//! | a certificate that is elsewhere is not fetched | `a_certificate_that_is_elsewhere_is_not_fetched_and_its_owner_is_refused` |
+//! | a broken file leaves the old one in use | `what_is_broken_leaves_the_old_one_in_use`, `a_client_that_is_revoked_while_the_gateway_runs_gets_in_no_more` |
 //! | the old cluster key is used only where the new one is not known | `nobody_on_the_way_can_have_the_accepted_key_used` |
 //! | the SPI's every octet counts for the slot | `the_slot_depends_on_every_octet_of_the_spi` |

@@ -128,6 +128,7 @@ pub fn write(event: &Event) {
         }
         Event::Elected(event) => write_elected(event),
         Event::Ike(what) => super::ike::log::write(event, what),
+        Event::Radius(what) => super::radius::write(event, what),
         Event::DrainBegan { sas } => line!(event, "node loses its clients", "sas" = sas),
         Event::DrainCancelled { left } => line!(event, "node keeps its clients", "left" = left),
         Event::DrainDone { took } => {

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod log;
 pub mod metrics;
 mod papers;
+mod radius;
 mod standby;
 
 use std::fmt;
@@ -32,6 +33,7 @@ use crate::control::AttachMode;
 use crate::gateway::GatewayName;
 use crate::hsrp::{Event as HsrpEvent, GroupName};
 use crate::ike::Event as IkeEvent;
+use crate::radius::Event as RadiusEvent;
 use crate::time::UnixTime;
 
 pub use self::elected::Elected;
@@ -85,6 +87,8 @@ pub enum Event {
     Elected(Elected),
     /// Something happened to an IKE SA.
     Ike(IkeEvent),
+    /// Something happened between the gateway and its RADIUS servers.
+    Radius(RadiusEvent),
     /// The core did not say in time that it is alive, and the fast path let go of the VIP.
     Lapsed {
         /// How long it was silent.
@@ -266,6 +270,7 @@ impl Event {
             Self::Elected(event) => event.name(),
             Self::GateChanged { .. } => "gate-changed",
             Self::Ike(event) => ike::name(event),
+            Self::Radius(event) => radius::name(event),
             Self::Lapsed { .. } => "lapsed",
             Self::MemberAdded { .. } => "member-added",
             Self::MemberChanged { .. } => "member-changed",
@@ -307,6 +312,7 @@ impl Event {
             Self::Elected(event) => event.severity(),
             Self::GateChanged { .. } => Severity::Warn,
             Self::Ike(event) => ike::severity(event),
+            Self::Radius(event) => radius::severity(event),
             Self::MemberDown { reason, .. } => match reason {
                 DownReason::Draining | DownReason::ZeroWeight => Severity::Info,
                 DownReason::NoIndex | DownReason::Overloaded | DownReason::Silent => Severity::Warn,
@@ -345,6 +351,7 @@ impl Event {
             Self::DrainDone { took } => vec![("took-ms", took.as_millis().to_string())],
             Self::Elected(event) => event.fields(),
             Self::Ike(event) => ike::fields(event),
+            Self::Radius(event) => radius::fields(event),
             Self::Lapsed { silent_for } => vec![("silent-ms", silent_for.as_millis().to_string())],
             Self::MemberChanged { gateway, change } => {
                 vec![("gateway", gateway.to_string()), ("change", change.name().to_owned())]
@@ -390,6 +397,7 @@ impl fmt::Display for Event {
             }
             Self::Elected(event) => event.fmt(f),
             Self::Ike(event) => ike::display(event, f),
+            Self::Radius(event) => radius::display(event, f),
             Self::Lapsed { silent_for } => {
                 write!(f, "the core was silent for {} ms, the fast path let go", silent_for.as_millis())
             }
@@ -479,6 +487,7 @@ pub(crate) mod fixtures {
         events.extend(elected::fixtures::events().into_iter().map(Event::Elected));
         events.extend(ike::fixtures::events().into_iter().map(Event::Ike));
         events.extend(papers::fixtures::events().into_iter().map(Event::Papers));
+        events.extend(radius::fixtures::events().into_iter().map(Event::Radius));
         let group = || "group1".parse().unwrap();
         events.extend(
             standby::fixtures::events().into_iter().map(|event| Event::Standby { group: group(), event }),
@@ -561,6 +570,9 @@ mod tests {
                 ("certificate-expires", Severity::Warn),
                 ("revocation-outdated", Severity::Warn),
                 ("credentials-refused", Severity::Error),
+                ("radius-server-dead", Severity::Error),
+                ("radius-discarded", Severity::Warn),
+                ("radius-failed", Severity::Warn),
                 ("hsrp-different-vip", Severity::Warn),
                 ("hsrp-discarded", Severity::Warn),
                 ("hsrp-duplicate-address", Severity::Warn),

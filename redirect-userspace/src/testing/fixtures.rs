@@ -173,6 +173,15 @@ fn with(mut packet: Packet, change: impl FnOnce(&mut Packet)) -> Packet {
 }
 
 fn redirected(list: &mut List) {
+    for packet in [v4(), v6()] {
+        let hybrid = packet.with_payloads(Payload::hybrid());
+        list.add("additional key exchanges", Reason::Redirected, &hybrid);
+    }
+    let mut payloads = Payload::strongswan();
+    payloads.retain(|payload| payload.kind != Payload::ke(36, 0).kind);
+    payloads.insert(1, Payload::ke(36, 1_184));
+    let large = v4().with_payloads(payloads);
+    list.add("a KEM as the key exchange", Reason::Redirected, &large);
     let yes = Reason::Redirected;
     list.add("a strongSwan client over IPv4", yes, &v4());
     list.add("a strongSwan client over IPv6", yes, &v6());

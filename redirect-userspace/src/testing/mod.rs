@@ -7,6 +7,7 @@ pub mod fuzz_clb;
 pub mod fuzz_eap;
 pub mod fuzz_hsrp;
 pub mod fuzz_ike;
+pub mod fuzz_radius;
 pub mod fuzz_ticket;
 pub mod fuzz_xfrm;
 pub mod gate;

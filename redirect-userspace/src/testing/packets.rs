@@ -50,6 +50,35 @@ impl Payload {
         )
     }
 
+    /// The same, after a proposal with ML-KEM-768 as an additional key exchange (RFC 9370).
+    #[must_use]
+    pub fn hybrid_sa() -> Self {
+        let classic = Self::sa().body;
+        let hybrid = [
+            [2, 0, 0, 0x2c, 1, 1, 0, 4].as_slice(),
+            &[3, 0, 0, 0x0c, 1, 0, 0, 0x14, 0x80, 0x0e, 1, 0],
+            &[3, 0, 0, 8, 2, 0, 0, 5],
+            &[3, 0, 0, 8, 4, 0, 0, 0x1f],
+            &[0, 0, 0, 8, 6, 0, 0, 0x24],
+        ]
+        .concat();
+        // The classic one is the second one then.
+        let second = classic.iter().enumerate().map(|(at, octet)| if at == 4 { 2 } else { *octet });
+        Self::new(PAYLOAD_SA, hybrid.into_iter().chain(second).collect::<Vec<u8>>())
+    }
+
+    /// What [`Self::strongswan`] is with additional key exchanges and a key from before.
+    #[must_use]
+    pub fn hybrid() -> Vec<Self> {
+        let mut payloads = Self::strongswan();
+        if let Some(first) = payloads.first_mut() {
+            *first = Self::hybrid_sa();
+        }
+        let end = payloads.len().saturating_sub(1);
+        payloads.splice(end..end, [Self::notify(16438, &[]), Self::notify(16435, &[])]);
+        payloads
+    }
+
     /// A KE payload for `group` with `octets` of public value.
     #[must_use]
     pub fn ke(group: u16, octets: usize) -> Self {

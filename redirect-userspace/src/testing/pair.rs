@@ -260,6 +260,7 @@ pub fn profile(local_id: &str, remote_id: &str, local: LocalProof, remote: Remot
         redirect_auth: false,
         resumes: false,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 

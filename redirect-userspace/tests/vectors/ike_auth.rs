@@ -76,5 +76,6 @@ fn profile(secret: Secret) -> Arc<Profile> {
         redirect_auth: false,
         resumes: true,
         mobility: redirect_userspace::ike::config::Mobility::NONE,
+        ppk: None,
     })
 }

@@ -47,6 +47,7 @@ const CONFIGS: &[&str] = &[
     "clb::Settings",
     "clb::SlaveSettings",
     "ike::config",
+    "radius::config",
 ];
 /// What is needed to read the gateway's settings: how identities, proposals, selectors and pools are
 /// written, what methods of EAP there are, and what certificates and keys are.
@@ -82,10 +83,16 @@ const CLUSTER_SETTINGS: &[&str] = &[
 const LINK_WORDS: &[&str] = &["hsrp::MacAddress"];
 /// What the machines ask the outside world to do.
 const OUTPUTS: &[&str] = &["hsrp::*Output", "clb::*Output", "ike::*Output", "cluster::*Output"];
-const EVENTS: &[&str] = &["hsrp::*Event", "clb::*Event", "ike::*Event", "cluster::*Event"];
-const SNAPSHOTS: &[&str] =
-    &["hsrp::*Snapshot", "clb::*Snapshot", "ike::*Snapshot", "cluster::*Snapshot", "fastpath::*Snapshot"];
-const MACHINES: &[&str] = &["hsrp", "clb", "ike", "cluster"];
+const EVENTS: &[&str] = &["hsrp::*Event", "clb::*Event", "ike::*Event", "cluster::*Event", "radius::*Event"];
+const SNAPSHOTS: &[&str] = &[
+    "hsrp::*Snapshot",
+    "clb::*Snapshot",
+    "ike::*Snapshot",
+    "cluster::*Snapshot",
+    "fastpath::*Snapshot",
+    "radius::*Snapshot",
+];
+const MACHINES: &[&str] = &["hsrp", "clb", "ike", "cluster", "radius"];
 const OUTSIDE: &[&str] = &["fastpath", "dataplane", "net", "telemetry", "control", "config"];
 
 /// The modules of `redirect-userspace`, lowest first.
@@ -98,11 +105,13 @@ pub(crate) const LAYERS: &[Layer] = &[
     pure("gateway", &[BASE]),
     pure("throttle", &[BASE]),
     pure("crypto", &[BASE]),
-    // The three protocols do not know each other.
+    // The four protocols do not know each other.
     pure("hsrp", &[BASE, &["crypto"]]),
     pure("clb", &[BASE, &["crypto"]]),
     pure("ike", &[BASE, &["crypto"]]),
     pure("ike::wire", &[BASE]),
+    // Its tests read published octets.
+    pure("radius", &[BASE, &["crypto::hex"]]),
     pure("cluster", &[BASE, &["hsrp", "clb"]]),
     outside("config", &[BASE, CONFIGS, CLUSTER_SETTINGS, IKE_SYNTAX]),
     outside("net", &[BASE, OUTPUTS, LINK_WORDS]),
@@ -137,6 +146,14 @@ pub(crate) const LAYERS: &[Layer] = &[
             BASE,
             SNAPSHOTS,
             CONFIGS,
+            &[
+                "radius::Counters",
+                "radius::Discard",
+                "radius::Outcome",
+                "radius::Role",
+                "radius::ServerState",
+                "radius::Tally",
+            ],
             &["cluster", "clb::BasisPoints", "hsrp::Discard", "hsrp::MacAddress", "hsrp::State"],
             &[
                 "ike::Counters",
@@ -162,6 +179,14 @@ pub(crate) const LAYERS: &[Layer] = &[
             BASE,
             EVENTS,
             SNAPSHOTS,
+            &[
+                "radius::Counters",
+                "radius::DeathCause",
+                "radius::Discard",
+                "radius::Outcome",
+                "radius::Role",
+                "radius::ServerState",
+            ],
             &["clb", "cluster", "control", "hsrp::Cause", "hsrp::Discard", "hsrp::GroupName", "hsrp::State"],
             &[
                 "ike::CloseReason",
@@ -227,15 +252,15 @@ pub(crate) const DEPENDENCIES: &[Dependency] = &[
         homes: &["net", "fastpath::xdp", "runtime", "control", "telemetry::export"],
     },
     Dependency { name: "getrandom", homes: &["runtime::clock"] },
-    Dependency { name: "hmac", homes: &["crypto", "clb::auth"] },
+    Dependency { name: "hmac", homes: &["crypto", "clb::auth", "radius::digest"] },
     Dependency { name: "http_body_util", homes: &["telemetry::export"] },
     Dependency { name: "hyper", homes: &["telemetry::export"] },
     Dependency { name: "hyper_util", homes: &["telemetry::export"] },
     // MSCHAPv2 has them, and nothing else may.
     Dependency { name: "des", homes: &["crypto::mschap"] },
     Dependency { name: "md4", homes: &["crypto::mschap"] },
-    // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less).
-    Dependency { name: "md5", homes: &["hsrp"] },
+    // HSRP authenticates with keyed MD5 and nothing better (RFC 2281 has less), and so does RADIUS.
+    Dependency { name: "md5", homes: &["hsrp", "radius::digest"] },
     Dependency {
         name: "nix",
         homes: &["net", "fastpath", "dataplane", "runtime", "control", "config", "cli::drain", "cli::top"],

@@ -171,6 +171,43 @@ pub struct Event {
     pub count: u64,
 }
 
+/// An answer to `show radius`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShowRadius {
+    /// The servers, in the order in which they are asked.
+    pub servers: Vec<RadiusServer>,
+    /// Requests by what became of them.
+    pub results: BTreeMap<String, u64>,
+    /// Datagrams that were not used by why.
+    pub discards: BTreeMap<String, u64>,
+}
+
+/// One server of RADIUS in one role.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RadiusServer {
+    /// Where it is.
+    pub server: SocketAddr,
+    /// `authentication` or `accounting`.
+    pub role: String,
+    /// `up`, `dead` or `probed`.
+    pub state: String,
+    /// Milliseconds for which it is not up.
+    pub dead_ms: Option<u64>,
+    /// Milliseconds it takes to answer.
+    pub rtt_ms: Option<f64>,
+    /// Requests that were sent to it.
+    pub requests: u64,
+    /// Those that it has answered.
+    pub answered: u64,
+    /// Packets that were sent to it again.
+    pub retransmissions: u64,
+    /// Packets that were not answered in time.
+    pub timeouts: u64,
+    /// Datagrams of it that were not used.
+    pub discarded: u64,
+}
+
 /// One IKE SA of an answer to `show sa`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -280,6 +317,15 @@ impl Control {
     /// When the daemon does not answer.
     pub fn llg(&self) -> Result<ShowLlg> {
         self.show("llg")
+    }
+
+    /// Asks for `show radius`.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer.
+    pub fn radius(&self) -> Result<ShowRadius> {
+        self.show("radius")
     }
 
     /// Asks for `show events`, oldest first.

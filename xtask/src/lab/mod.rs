@@ -35,6 +35,7 @@ pub mod netns;
 pub mod nodes;
 pub mod pki;
 pub mod process;
+pub mod radius;
 pub mod scapy;
 pub mod strongswan;
 pub mod topology;

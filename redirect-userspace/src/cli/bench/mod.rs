@@ -101,8 +101,17 @@ pub struct Handshake {
     /// Our address; ports 500 and 4500 of it must be free.
     #[arg(long, value_name = "ADDR")]
     pub local: IpAddr,
+    /// Clients prove by EAP who they are: all are the same user, and the gateway has a certificate.
+    #[arg(long, value_name = "METHOD", requires = "ca")]
+    pub eap: Option<Eap>,
+    /// The user of EAP-MSCHAPv2.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub user: Option<String>,
+    /// File with its password.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
     /// File with the shared key.
-    #[arg(long, value_name = "FILE", required_unless_present = "certificate")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["certificate", "eap"])]
     pub psk_file: Option<PathBuf>,
     /// Our certificate, in PEM.
     #[arg(long, value_name = "FILE", requires_all = ["private_key", "ca"])]
@@ -150,6 +159,15 @@ pub struct Handshake {
     /// Prints JSON for scripts.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Methods of EAP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Eap {
+    /// EAP-MSCHAPv2.
+    Mschapv2,
+    /// EAP-TLS, with our certificate.
+    Tls,
 }
 
 /// Runs the verb.
@@ -205,12 +223,24 @@ fn handshake(wanted: &Handshake) -> Result<HandshakeView> {
     );
     wanted.amount.check()?;
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
-    let proof = match (&wanted.psk_file, &wanted.certificate, &wanted.private_key, &wanted.ca) {
-        (_, Some(certificate), Some(key), Some(ca)) => {
+    let proof = match (wanted.eap, &wanted.certificate, &wanted.private_key, &wanted.ca) {
+        (Some(Eap::Mschapv2), _, _, Some(ca)) => {
+            let (Some(user), Some(password)) = (&wanted.user, &wanted.password_file) else {
+                bail!("--eap mschapv2 needs --user and --password-file")
+            };
+            Proof::Password { user: user.clone(), password: read(password)?, ca: read(ca)? }
+        }
+        (Some(Eap::Tls), Some(certificate), Some(key), Some(ca)) => {
+            Proof::Tls { chain: read(certificate)?, key: read(key)?, ca: read(ca)? }
+        }
+        (Some(Eap::Tls), ..) => bail!("--eap tls needs --certificate, --private-key and --ca"),
+        (None, Some(certificate), Some(key), Some(ca)) => {
             Proof::Certificate { chain: read(certificate)?, key: read(key)?, ca: read(ca)? }
         }
-        (Some(psk), ..) => Proof::SharedKey(read(psk)?),
-        (None, ..) => bail!("--psk-file, or --certificate with --private-key and --ca"),
+        _ => match &wanted.psk_file {
+            Some(psk) => Proof::SharedKey(read(psk)?),
+            None => bail!("--psk-file, or --certificate with --private-key and --ca"),
+        },
     };
     let pace = wanted.amount.pace();
     let usual = match pace {
@@ -274,6 +304,12 @@ mod tests {
         assert_eq!(wanted.ike, "aes128gcm16-prfsha256-x25519");
         assert!(parse("--certificate c --private-key k --ca a --ike aes256gcm16-prfsha384-ecp384").is_ok());
 
+        let eap = parse("--eap mschapv2 --user alice --password-file p --ca a").unwrap();
+        assert_eq!((eap.eap, eap.user.as_deref()), (Some(Eap::Mschapv2), Some("alice")));
+        assert!(parse("--eap tls --certificate c --private-key k --ca a").is_ok());
+
+        assert!(parse("--eap tls").is_err());
+        assert!(parse("--user alice --psk-file k").is_err());
         assert!(parse("").is_err());
         assert!(parse("--certificate c --private-key k").is_err());
         assert!(parse("--certificate c --ca a").is_err());
@@ -307,6 +343,8 @@ mod tests {
             assert!(refusal(&format!("{key} {nothing}")).contains("nothing to do"), "{nothing}");
         }
         assert!(refusal(key).contains("/nonexistent/key"));
+        assert!(refusal("--eap mschapv2 --ca /nonexistent/ca").contains("needs --user"));
+        assert!(refusal("--eap tls --ca /nonexistent/ca").contains("needs --certificate"));
 
         let refusal = |words: &str| format!("{:#}", init(&parse_init(words).unwrap()).unwrap_err());
         assert!(refusal("192.0.2.1 --local ::1").contains("families"));

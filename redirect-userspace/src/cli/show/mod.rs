@@ -4,6 +4,7 @@ pub(super) mod certificates;
 pub(super) mod cluster;
 pub(super) mod events;
 pub(super) mod llg;
+mod radius;
 pub(super) mod redirect;
 mod sa;
 pub(super) mod standby;
@@ -19,8 +20,8 @@ use super::print::{Console, Exit};
 use super::table::label;
 use super::{ClusterForm, Noun, SaForm, Show, StandbyForm, ops};
 use crate::control::{
-    CertificateView, ClusterView, DrainStatus, EventEntry, LlgView, RedirectView, Request, SaSelector,
-    StandbyView, VersionView, client, client::AskError,
+    CertificateView, ClusterView, DrainStatus, EventEntry, LlgView, RadiusView, RedirectView, Request,
+    SaSelector, StandbyView, VersionView, client, client::AskError,
 };
 
 /// Asks and shows.
@@ -40,6 +41,7 @@ pub(super) fn run(show: &Show, socket: &Path, console: &mut Console<'_>) -> Resu
         }
         Noun::Drain => ask(socket, noun).map(|status: DrainStatus| drain::render(&status)),
         Noun::Llg => ask(socket, noun).map(|view: LlgView| llg::render(&view, width)),
+        Noun::Radius => ask(socket, noun).map(|view: RadiusView| radius::render(&view, width)),
         Noun::Redirect { all } => {
             ask(socket, noun).map(|view: RedirectView| redirect::render(&view, *all, width))
         }
@@ -90,6 +92,7 @@ fn request(noun: &Noun) -> Request {
         Noun::Events { since } => Request::ShowEvents { since: *since },
         Noun::Drain => Request::ShowDrain,
         Noun::Llg => Request::ShowLlg,
+        Noun::Radius => Request::ShowRadius,
         Noun::Redirect { .. } => Request::ShowRedirect,
         Noun::Sa(sas) => Request::ShowSa { select: sas.selector(), after: None, limit: None },
         Noun::Standby { .. } => Request::ShowStandby,

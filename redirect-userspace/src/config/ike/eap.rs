@@ -65,7 +65,7 @@ pub(super) fn gate(
             let agreement = agreement.map(|word| word.value).unwrap_or_default();
             By::Us(vec![Arc::new(tls::Gateway::new(credential?, trust?, agreement))])
         }
-        EapKind::Radius => return unsupported(section, "remote-auth", kind, reading),
+        EapKind::Radius => by_radius(section, reading)?,
     };
     let alone = section.flag("eap-only", reading.problems);
     if let Some(At { value: true, span }) = &alone
@@ -79,6 +79,17 @@ pub(super) fn gate(
         redirects_first: is_first(section),
         stands_alone: alone.is_some_and(|alone| alone.value),
     }))
+}
+
+fn by_radius(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<By> {
+    if !reading.radius.1
+        && let Some(value) = section.value("remote-auth")
+    {
+        let message = "\"eap-radius\" needs [[ike.radius]] with `server`: nobody could get in";
+        reading.problems.add(&value.span(), message);
+        return None;
+    }
+    Some(By::Aaa)
 }
 
 fn passwords(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Arc<dyn Maker>> {

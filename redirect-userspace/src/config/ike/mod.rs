@@ -14,6 +14,8 @@ mod files;
 mod limits;
 mod peer;
 mod pool;
+mod ppk;
+mod radius;
 mod selector;
 
 use std::fmt::{Debug, Formatter};
@@ -35,7 +37,7 @@ use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::gateway::unicast;
 use crate::ike::authn::eap::mschapv2::Users;
-use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::config::{Encapsulation, Name, Ppk, Settings};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
@@ -46,10 +48,19 @@ pub use self::limits::{
 };
 pub use self::peer::{CONNECTION_PATIENCE, DPD, MAX_PSK, REKEY, REKEY_BYTES, REKEY_GRACE, REKEY_PACKETS};
 pub use self::pool::AddressPool;
+pub use self::ppk::{MAX_PPK_ID, PPK};
+pub use self::radius::{
+    MAX_RADIUS_SECRET, MAX_RADIUS_SERVERS, RADIUS_DEAD_TIME, RADIUS_INTERIM, RADIUS_RETRIES, RADIUS_TIMEOUT,
+};
 
 /// What IKE SAs are protected with unless the file says.
 pub const IKE_PROPOSALS: [&str; 3] =
     ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048"];
+/// What IKE SAs of peers may be protected with besides, unless the file says: we offer none of it.
+pub const HYBRID_PROPOSALS: [&str; 2] = [
+    "aes256gcm16-prfsha384-prfsha256-ecp384-x25519-ke1_mlkem1024-ke1_mlkem768",
+    "aes128gcm16-prfsha256-x25519-ecp256-ke1_mlkem768",
+];
 /// What Child SAs are protected with unless the file says.
 pub const ESP_PROPOSALS: [&str; 3] = ["aes256gcm16", "aes128gcm16", "aes256-sha256"];
 /// Most proposals of a list.
@@ -68,6 +79,8 @@ pub struct Ike {
     pub pools: Vec<AddressPool>,
     /// The connections among the settings that are brought up by themselves.
     pub start: Vec<Name>,
+    /// `[[ike.radius]]`: a reload may replace them.
+    pub radius: Arc<crate::radius::config::Settings>,
     /// What changes only with a restart.
     pub engine: Engine,
     kept: Kept,
@@ -134,6 +147,10 @@ struct Reading<'p> {
     /// `[[ike.user]]`
     users: Arc<Users>,
     files: Files,
+    /// `[[ike.radius]]`, and whether one of them is to let clients in.
+    radius: (Arc<crate::radius::config::Settings>, bool),
+    /// `[[ike.ppk]]`
+    ppks: Vec<Arc<Ppk>>,
     fingerprint: Fingerprint,
 }
 
@@ -161,6 +178,7 @@ impl Debug for Fingerprint {
 pub(super) fn ike(
     root: &mut Section<'_>,
     (redirect, reconnect): (&Redirect, Option<Reconnect>),
+    node: &str,
     (text, now, files): (&str, UnixTime, Files),
     problems: &mut Problems,
 ) -> Option<Ike> {
@@ -174,14 +192,26 @@ pub(super) fn ike(
     let redirect_auth = redirect.on_auth;
     let tickets = reconnect.as_ref().map(|reconnect| Arc::clone(&reconnect.sealer));
     let (client, fingerprint) = (&redirect.client, Fingerprint::EMPTY);
-    let users = Arc::new(Users::new([]));
-    let mut reading =
-        Reading { problems, text, now, redirect_auth, tickets, client, users, files, fingerprint };
+    let (users, ppks) = (Arc::new(Users::new([])), Vec::new());
+    let radius = (Arc::default(), false);
+    let mut reading = Reading {
+        problems,
+        text,
+        now,
+        redirect_auth,
+        tickets,
+        client,
+        users,
+        files,
+        radius,
+        ppks,
+        fingerprint,
+    };
     if let Some(reconnect) = &reconnect {
         reading.fingerprint.add(&reconnect.digest);
     }
+    reading.radius = radius::radius(&mut section, node, &mut reading);
     let ike = read(&mut section, &mut reading);
-    section.unsupported(&["radius"], reading.problems);
     section.finish(reading.problems);
     ike
 }
@@ -190,6 +220,9 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let engine = engine(section, reading.problems);
     let named = engine.as_ref().map(|engine| &*engine.listen).unwrap_or_default();
     let additional = additional(section, named, reading.problems);
+    // Whoever says what he wants has said everything.
+    let others: &[&str] = if section.has("ike-proposals") { &[] } else { &HYBRID_PROPOSALS };
+    let acceptable = others.iter().filter_map(|text| text.parse().ok()).collect();
     let ike_proposals = proposals(section, "ike-proposals", &IKE_PROPOSALS, reading.problems);
     let esp_proposals = proposals(section, "esp-proposals", &ESP_PROPOSALS, reading.problems);
     let limits = limits(section, reading.problems);
@@ -200,6 +233,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     let legacy = section.flag("legacy-sha1", reading.problems);
     let pools = Pools::new(section, reading);
     reading.users = eap::users(section, reading);
+    reading.ppks = ppk::keys(section, reading);
     let peers = Peers::new(section, &pools, reading);
     if !section.has("profile") && !section.has("connection") {
         let message = "[ike] needs a [[ike.profile]] or [[ike.connection]]: nobody could get an SA";
@@ -207,6 +241,7 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     }
     let settings = Settings {
         ike_proposals: ike_proposals?,
+        acceptable,
         esp_proposals: esp_proposals?,
         profiles: peers.profiles,
         connections: peers.connections,
@@ -225,9 +260,11 @@ fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Ike> {
     };
     let (pools, start, engine) = (pools.into_all(), peers.start, engine?);
     // Whatever is not in this text was added when it was read.
-    reading.fingerprint.add(format!("{settings:?} {pools:?} {start:?} {engine:?}").as_bytes());
+    let radius = Arc::clone(&reading.radius.0);
+    let read = format!("{settings:?} {pools:?} {start:?} {engine:?} {radius:?}");
+    reading.fingerprint.add(read.as_bytes());
     let (kept, fingerprint) = (std::mem::take(&mut reading.files).finish(), reading.fingerprint);
-    Some(Ike { settings: Arc::new(settings), pools, start, engine, kept, fingerprint })
+    Some(Ike { settings: Arc::new(settings), pools, start, radius, engine, kept, fingerprint })
 }
 
 fn engine(section: &mut Section<'_>, problems: &mut Problems) -> Option<Engine> {

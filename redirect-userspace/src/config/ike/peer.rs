@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::authentication::{Side, authentication};
 use super::pool::{AddressPool, Pools};
 use super::selector::Selector;
-use super::{Reading, name, proposals};
+use super::{Reading, name, ppk, proposals};
 use crate::config::ClientPrefix;
 use crate::config::error::{Problems, place};
 use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Profile, RemoteProof, Upkeep, Volume,
+    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Ppks, Profile, RemoteProof, Upkeep,
+    Volume,
 };
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
@@ -156,6 +157,7 @@ struct Own {
     lifetimes: Lifetimes,
     resumes: bool,
     mobility: Mobility,
+    ppk: Option<Ppks>,
 }
 
 impl Own {
@@ -167,7 +169,7 @@ impl Own {
         local_ts: Vec<TrafficSelector>,
         remote_ts: Vec<TrafficSelector>,
     ) -> Profile {
-        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility } = self;
+        let Self { name, authentication, esp_proposals, dpd, lifetimes, resumes, mobility, ppk } = self;
         Profile {
             name,
             authentication,
@@ -181,6 +183,7 @@ impl Own {
             redirect_auth: false,
             resumes,
             mobility,
+            ppk,
         }
     }
 }
@@ -213,6 +216,7 @@ fn own(
     let packets = section.number("rekey-packets", REKEY_PACKETS, problems);
     let reconnect = section.flag("reconnect", problems);
     let mobike = section.flag("mobike", problems);
+    let ppk = ppk::used(section, side, reading);
     Some(Own {
         name: name?.value,
         authentication: authentication?,
@@ -229,6 +233,7 @@ fn own(
         },
         resumes: reconnect.is_none_or(|flag| flag.value),
         mobility: Mobility { is_allowed: mobike.is_none_or(|flag| flag.value), is_checked: true },
+        ppk: ppk?,
     })
 }
 

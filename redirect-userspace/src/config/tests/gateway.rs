@@ -404,7 +404,8 @@ const GATEWAY_MISTAKES: &[(&str, &[&str])] = &[
         &[
             "6:9: `name` in [[ike.user]] is missing",
             "6:9: `password` or `password-file` in [[ike.user]] is missing",
-            "7:1: [[ike.radius]] is not supported by this version",
+            "7:11: `secret` or `secret-file` in [[ike.radius]] is missing",
+            "7:11: `server` in [[ike.radius]] is missing",
         ],
     ),
     // Pools.

@@ -13,6 +13,8 @@ mod elected;
 mod files;
 mod gateway;
 mod mobike;
+mod ppk;
+mod radius;
 mod reconnect;
 
 /// 2027-01-01

@@ -24,9 +24,9 @@ use tracing::debug;
 use super::client::connect_within;
 use super::{
     Answer, ClearView, CoreAnswer, CoreRequest, CoreRequests, DEADLINE, DrainView, Envelope, EventLog,
-    MAX_CLIENTS, MAX_PAGE, MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, RedirectedView, ReloadView,
-    ReportView, Request, Response, SaPageView, SaQuery, SaSelector, Snapshot, Snapshots, StartView,
-    VersionView,
+    MAX_CLIENTS, MAX_PAGE, MAX_REQUEST, MAX_VALID, Overview, PROTOCOL, RadiusView, RedirectedView,
+    ReloadView, ReportView, Request, Response, SaPageView, SaQuery, SaSelector, Snapshot, Snapshots,
+    StartView, VersionView,
 };
 use crate::gateway::GatewayName;
 use crate::ike::config::Name;
@@ -344,6 +344,10 @@ async fn fulfil(request: Request, sources: &Sources, limits: Limits) -> Result<A
                 cluster: cluster.clone(),
                 standby: standby.clone(),
             })
+        }
+        Request::ShowRadius => {
+            let snapshot = newest().await;
+            Answer::Radius(snapshot.ike.as_ref().map(|ike| RadiusView::from(&ike.radius)).unwrap_or_default())
         }
         Request::ShowRedirect => Answer::Redirect(newest().await.redirect.clone()),
         Request::ShowSa { select, after, limit } => {

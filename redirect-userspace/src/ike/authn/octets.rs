@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §2.15`.
+//! `RFC 7296 §2.15`, `RFC 9242 §3.3.2`.
 
 use std::fmt::{Debug, Formatter};
 
@@ -17,6 +17,8 @@ use crate::ike::wire::{Id, Opaque};
 /// ResponderSignedOctets = IKE_SA_INIT response | Ni | prf(SK_pr, IDr body)
 /// ```
 ///
+/// and behind it, if there were exchanges in between, what stands for those ([`Self::and_between`]).
+///
 /// They know the identity that they bind, so that no other one can be taken for it.
 #[derive(Clone)]
 pub struct SignedOctets<'a> {
@@ -25,6 +27,7 @@ pub struct SignedOctets<'a> {
     id_body: &'a [u8],
     id_code: PrfOutput,
     prf: Prf,
+    between: &'a [u8],
 }
 
 impl<'a> SignedOctets<'a> {
@@ -33,7 +36,13 @@ impl<'a> SignedOctets<'a> {
     /// ID payload as it was sent, reserved octets included.
     #[must_use]
     pub fn new(message: &'a [u8], nonce: &'a [u8], key: &PrfKey, id_body: &'a [u8]) -> Self {
-        Self { message, nonce, id_body, id_code: key.compute(&[id_body]), prf: key.prf() }
+        Self { message, nonce, id_body, id_code: key.compute(&[id_body]), prf: key.prf(), between: &[] }
+    }
+
+    /// With what stands for the IKE_INTERMEDIATE exchanges: IntAuth (`RFC 9242 §3.3.2`).
+    #[must_use]
+    pub fn and_between(self, between: &'a [u8]) -> Self {
+        Self { between, ..self }
     }
 
     /// Whose they are.
@@ -51,8 +60,8 @@ impl<'a> SignedOctets<'a> {
     }
 
     /// The octets, in parts.
-    pub(super) fn parts(&self) -> [&[u8]; 3] {
-        [self.message, self.nonce, self.id_code.expose()]
+    pub(super) fn parts(&self) -> [&[u8]; 4] {
+        [self.message, self.nonce, self.id_code.expose(), self.between]
     }
 
     /// The message that they begin with.

@@ -29,7 +29,8 @@ impl Endpoint {
                 | State::AnsweredEap(_)
                 | State::Refused(_)
                 | State::AwaitInit(_)
-                | State::AwaitResume(_) => {
+                | State::AwaitResume(_)
+                | State::AwaitFurther(_) => {
                     continue;
                 }
                 State::AwaitAuth(state) => (Vec::new(), state.reserved().into_iter().collect()),
@@ -67,6 +68,7 @@ impl Endpoint {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => 0,
         };

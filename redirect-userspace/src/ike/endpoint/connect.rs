@@ -57,6 +57,7 @@ impl Endpoint {
                 | State::Refused(_)
                 | State::AwaitInit(_)
                 | State::AwaitResume(_)
+                | State::AwaitFurther(_)
                 | State::AwaitAuth(_)
                 | State::AwaitEap(_) => None,
             });

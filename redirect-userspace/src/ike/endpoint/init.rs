@@ -21,10 +21,11 @@ use crate::ike::io::{Output, Path};
 use crate::ike::proposal::{Choice, IkeProposal, IkeSuite, NoChoice};
 use crate::ike::redirect::OnInit;
 use crate::ike::sa::answered::{Answered, Secrets, abilities};
-use crate::ike::sa::child::{NONCE_LENGTH, generate, offered};
+use crate::ike::sa::child::{NONCE_LENGTH, offered, respond};
 use crate::ike::sa::context::Refusal;
+use crate::ike::sa::intermediate::Further;
 use crate::ike::sa::natt::{self, Nat};
-use crate::ike::sa::{IkeSa, Names, State, payloads, suite};
+use crate::ike::sa::{IkeSa, Names, State, payloads, ppk, suite};
 use crate::ike::wire::{
     ChainWriter, Direction, EncodeError, ExchangeType, Header, KeyExchange as KePayload, KeyExchangeMethod,
     Message, MessageId, Nonce, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, ProposalSpi,
@@ -212,8 +213,11 @@ impl Endpoint {
         request: &Request<'_>,
         out: &mut Outbox<Output>,
     ) -> Option<Choice<IkeSuite>> {
-        let proposals = &self.settings.ike_proposals;
-        match IkeProposal::choose(proposals, &request.offer, request.public.method) {
+        let settings = std::sync::Arc::clone(&self.settings);
+        let proposals = settings.accepted();
+        // RFC 9370 §2.2.1: they need an exchange of their own.
+        let can_follow = message.payloads.notify(NotifyType::IntermediateSupported).is_some();
+        match IkeProposal::choose(proposals.clone(), &request.offer, request.public.method, can_follow) {
             Ok(choice) => {
                 let group = suite::group(choice.suite.key_exchange);
                 let length = group.map(crate::crypto::kex::Group::public_length);
@@ -225,7 +229,7 @@ impl Endpoint {
                 self.refuse_clear(message, path, out, |chain| chain.plain(NotifyType::InvalidSyntax));
             }
             Err(NoChoice::NoProposal) => {
-                let wanted: Vec<String> = proposals.iter().map(ToString::to_string).collect();
+                let wanted: Vec<String> = proposals.map(ToString::to_string).collect();
                 let detail = format!("offered {}, wanted {}", offered(&request.offer), wanted.join(" or "));
                 self.refuse(now, path, Refusal::new(Failure::NoProposal, detail), out);
                 self.refuse_clear(message, path, out, |chain| {
@@ -265,11 +269,12 @@ impl Endpoint {
         let names = Names { id, spi_i, spi_r: Some(SpiR(spi)), role: OriginalRole::Responder };
         let settings = std::sync::Arc::clone(&self.settings);
         let (_, mut ctx) = self.split(now, out);
-        let half = match generate(&mut ctx, chosen.key_exchange) {
+        let half = match respond(&mut ctx, chosen.key_exchange, &request.public.data) {
             Ok(half) => half,
             Err(refusal) => return ctx.refuse(path.remote, refusal),
         };
         let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
+        let uses_ppk = message.payloads.notify(NotifyType::UsePpk).is_some() && ppk::has_any(&settings);
         let header = names.header(ExchangeType::IkeSaInit, Direction::Response, MessageId::FIRST);
         let public = KePayload { method: chosen.key_exchange, data: half.public().into() };
         let profiles = || settings.profiles.iter().map(AsRef::as_ref);
@@ -283,6 +288,12 @@ impl Endpoint {
                 chain.push(&Payload::CertRequest(request_for))?;
             }
             abilities(chain)?;
+            if uses_ppk {
+                chain.plain(NotifyType::UsePpk)?;
+            }
+            if !chosen.additional.is_empty() {
+                chain.plain(NotifyType::IntermediateSupported)?;
+            }
             // RFC 6023 §3: only the responder says so.
             chain.plain(NotifyType::ChildlessSupported)
         });
@@ -304,8 +315,10 @@ impl Endpoint {
             hashes: payloads::hashes(chain),
             redirected_from,
             follows_redirects,
+            uses_ppk,
             resumption: None,
-            secrets: Secrets::Halves(half, request.public.data.as_ref().into()),
+            secrets: Secrets::Halves(half),
+            further: Further::new(chosen.additional),
             made_at: now.mono,
             expires_at: now.mono + settings.half_open_timeout,
         };

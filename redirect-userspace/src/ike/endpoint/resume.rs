@@ -82,7 +82,7 @@ impl Endpoint {
             return Err(Refusal::new(Failure::NoProfile, detail));
         };
         // What an operator does not want any more is not brought back.
-        let is_allowed = settings.ike_proposals.iter().any(|proposal| proposal.has(&ticket.suite));
+        let is_allowed = settings.accepted().any(|proposal| proposal.has(&ticket.suite));
         if !is_allowed || suite::ike(ticket.suite, settings.legacy).is_none() {
             let detail = format!("a ticket with {}, which is no proposal here", ticket.suite);
             return Err(Refusal::new(Failure::NoProposal, detail));
@@ -147,8 +147,12 @@ impl Endpoint {
             hashes: payloads::hashes(chain),
             redirected_from,
             follows_redirects,
+            // RFC 8784 §3: what was mixed in is in the keys of the session.
+            uses_ppk: false,
             secrets: Secrets::Session(DerivationKey::new(prf, resumption.ticket.key.clone())),
             resumption: Some(Box::new(resumption)),
+            // The session has the keys of its key exchanges; there is none now.
+            further: None,
             made_at: now.mono,
             expires_at: now.mono + settings.half_open_timeout,
         };

@@ -75,6 +75,7 @@ fn remotes(sa: &IkeSa) -> Vec<IpAddr> {
         | State::Refused(_)
         | State::AwaitInit(_)
         | State::AwaitResume(_)
+        | State::AwaitFurther(_)
         | State::AwaitAuth(_)
         | State::AnsweredEap(_)
         | State::AwaitEap(_) => Vec::new(),

@@ -1,9 +1,13 @@
 //! Keywords for algorithms: strongSwan's, so that a proposal can be moved from one to the other.
 
-use crate::ike::wire::{Encryption, Integrity, KeyExchangeMethod, Prf, SequenceNumbers, Transform};
+use std::borrow::Cow;
+
+use crate::ike::wire::{
+    AdditionalIndex, Encryption, Integrity, KeyExchangeMethod, Prf, SequenceNumbers, Transform,
+};
 
 /// What a keyword means.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Meaning {
     /// An algorithm.
     Algorithm(Transform),
@@ -13,16 +17,42 @@ pub(super) enum Meaning {
     Unsupported,
 }
 
-/// What a word means; `None` when it is not a keyword.
-pub(super) fn meaning(word: &str) -> Option<&'static Meaning> {
-    KEYWORDS.iter().find(|(keyword, _)| *keyword == word).map(|(_, meaning)| meaning)
+/// What a word means; `None` when it is not a keyword. `ke1_` to `ke7_` before a key exchange method
+/// make it an additional one.
+pub(super) fn meaning(word: &str) -> Option<Meaning> {
+    let listed = |word| KEYWORDS.iter().find(|(keyword, _)| *keyword == word).map(|(_, meaning)| meaning);
+    let Some((index, word)) = additional(word) else { return listed(word).cloned() };
+    match listed(word)? {
+        Meaning::Algorithm(Transform::KeyExchange(method)) => {
+            Some(Meaning::Algorithm(Transform::AdditionalKeyExchange(index, *method)))
+        }
+        Meaning::Algorithm(_) => None,
+        refused @ (Meaning::Weak(_) | Meaning::Unsupported) => Some(refused.clone()),
+    }
+}
+
+/// Which additional key exchange a word is for, and its method.
+fn additional(word: &str) -> Option<(AdditionalIndex, &str)> {
+    let (number, word) = word.strip_prefix("ke")?.split_once('_')?;
+    let index = number.parse::<u8>().ok()?.checked_sub(1)?;
+    // As it is written and in no other way.
+    (number.len() == 1).then_some(())?;
+    AdditionalIndex::new(index).map(|index| (index, word))
 }
 
 /// The first keyword for an algorithm.
-pub(super) fn of(transform: &Transform) -> &'static str {
+pub(super) fn of(transform: &Transform) -> Cow<'static, str> {
+    if let Transform::AdditionalKeyExchange(index, method) = transform {
+        let method = if *method == KeyExchangeMethod::None {
+            "none".into()
+        } else {
+            of(&Transform::KeyExchange(*method))
+        };
+        return format!("ke{}_{method}", index.value() + 1).into();
+    }
     let is_it =
         |meaning: &Meaning| matches!(meaning, Meaning::Algorithm(algorithm) if algorithm == transform);
-    KEYWORDS.iter().find(|(_, meaning)| is_it(meaning)).map_or("unsupported", |(keyword, _)| keyword)
+    KEYWORDS.iter().find(|(_, meaning)| is_it(meaning)).map_or("unsupported", |(keyword, _)| keyword).into()
 }
 
 const fn encryption(algorithm: Encryption, bits: u16) -> Meaning {
@@ -126,9 +156,9 @@ static KEYWORDS: &[(&str, Meaning)] = &[
     ("ecp512bp", Meaning::Unsupported),
     ("x448", Meaning::Unsupported),
     ("curve448", Meaning::Unsupported),
-    ("mlkem512", Meaning::Unsupported),
-    ("mlkem768", Meaning::Unsupported),
-    ("mlkem1024", Meaning::Unsupported),
+    ("mlkem512", method(KeyExchangeMethod::MlKem512)),
+    ("mlkem768", method(KeyExchangeMethod::MlKem768)),
+    ("mlkem1024", method(KeyExchangeMethod::MlKem1024)),
     ("modp768", SMALL_GROUP),
     ("modp1024", SMALL_GROUP),
     ("modp1536", SMALL_GROUP),

@@ -6,12 +6,14 @@
 //!
 //! Of several proposals the first of ours that the peer offers as well is chosen. Within it the key
 //! exchange method is the one that the peer has sent a public value for, if it will do: any other
-//! costs another round trip.
+//! costs another round trip. No method is used twice for one SA.
 //!
 //! # References
 //!
-//! `RFC 7296 §2.7`, `§3.3`; `RFC 8247` (which algorithms are weak), `RFC 8221` (the same for ESP).
+//! `RFC 7296 §2.7`, `§3.3`; `RFC 8247` (which algorithms are weak), `RFC 8221` (the same for ESP);
+//! `RFC 9370 §2.2.1` (additional key exchanges).
 
+mod additional;
 mod keyword;
 
 use std::fmt::{Display, Formatter};
@@ -23,6 +25,7 @@ use super::wire::{
     SequenceNumbers, Transform, TransformType,
 };
 
+pub use additional::Additional;
 use keyword::Meaning;
 
 /// What an IKE SA may be protected with. Never without encryption, PRF and key exchange method;
@@ -55,6 +58,8 @@ pub struct IkeSuite {
     pub prf: Prf,
     /// Key exchange method.
     pub key_exchange: KeyExchangeMethod,
+    /// Those after it.
+    pub additional: Additional,
 }
 
 /// What an ESP SA is protected with.
@@ -66,6 +71,8 @@ pub struct EspSuite {
     pub integrity: Option<Integrity>,
     /// Key exchange method, where its keys are not derived from those of the IKE SA alone.
     pub key_exchange: Option<KeyExchangeMethod>,
+    /// Those after it.
+    pub additional: Additional,
     /// Sequence numbers.
     pub sequence_numbers: SequenceNumbers,
 }
@@ -119,24 +126,45 @@ impl IkeProposal {
     /// Whether a suite is one that it stands for.
     #[must_use]
     pub fn has(&self, suite: &IkeSuite) -> bool {
-        let IkeSuite { cipher, integrity, prf, key_exchange } = *suite;
+        let IkeSuite { cipher, integrity, prf, key_exchange, additional } = *suite;
         let cipher = Transform::Encryption(cipher.algorithm, cipher.key_bits);
         let integrity = integrity.map(Transform::Integrity);
         let all = [cipher, Transform::Prf(prf), Transform::KeyExchange(key_exchange)];
-        all.into_iter().chain(integrity).all(|transform| self.0.transforms.contains(&transform))
+        let has = |transform: &Transform| self.0.transforms.contains(transform);
+        let is_right = |(index, method)| {
+            let wanted = Transform::AdditionalKeyExchange(index, method);
+            // Where there is none, none may be there.
+            has(&wanted) || (is_none(&wanted) && self.0.of(wanted.kind()).next().is_none())
+        };
+        all.iter().chain(&integrity).all(has) && additional.places().all(is_right)
     }
 
-    /// Chooses from what the peer offers, who has sent a public value for `sent`.
+    /// Whether additional key exchanges may come of it.
+    #[must_use]
+    pub fn has_additional(&self) -> bool {
+        self.0.transforms.iter().any(|transform| is_additional(transform) && !is_none(transform))
+    }
+
+    /// Chooses from what the peer offers, who has sent a public value for `sent`; with additional key
+    /// exchanges only where they `can_follow`.
     ///
     /// # Errors
     ///
     /// [`NoChoice`]
-    pub fn choose(ours: &[Self], offer: &Sa, sent: KeyExchangeMethod) -> Result<Choice<IkeSuite>, NoChoice> {
+    pub fn choose<'a>(
+        ours: impl IntoIterator<Item = &'a Self>,
+        offer: &Sa,
+        sent: KeyExchangeMethod,
+        can_follow: bool,
+    ) -> Result<Choice<IkeSuite>, NoChoice> {
         let is_ike = |proposal: &&Proposal| matches!(proposal.spi, ProposalSpi::Ike(_));
         for ours in ours {
             for theirs in offer.proposals().iter().filter(is_ike) {
                 let Some(transforms) = ours.0.common(theirs, Some(sent)) else { continue };
                 let Some(suite) = IkeSuite::of(&transforms) else { continue };
+                if !can_follow && !suite.additional.is_empty() {
+                    continue;
+                }
                 if suite.key_exchange != sent {
                     return Err(NoChoice::OtherMethod { wanted: suite.key_exchange });
                 }
@@ -149,8 +177,8 @@ impl IkeProposal {
     /// Offers all of `ours`, with our SPI when an IKE SA is rekeyed. `None` if there are no
     /// proposals, or more than 255.
     #[must_use]
-    pub fn offer(ours: &[Self], spi: Option<NonZeroU64>) -> Option<Sa> {
-        offer(ours.iter().map(|ours| ours.0.transforms.clone()), &ProposalSpi::Ike(spi))
+    pub fn offer<'a>(ours: impl IntoIterator<Item = &'a Self>, spi: Option<NonZeroU64>) -> Option<Sa> {
+        offer(ours.into_iter().map(|ours| ours.0.transforms.clone()), &ProposalSpi::Ike(spi))
     }
 }
 
@@ -201,7 +229,7 @@ impl EspProposal {
     }
 
     fn without_key_exchange(&self) -> Alternatives {
-        Alternatives { transforms: without(&self.0.transforms, TransformType::KeyExchange) }
+        Alternatives { transforms: without_key_exchanges(&self.0.transforms) }
     }
 }
 
@@ -237,6 +265,7 @@ impl IkeSuite {
             integrity: sole.integrity,
             prf: sole.prf?,
             key_exchange: sole.key_exchange?,
+            additional: sole.additional,
         })
     }
 }
@@ -263,6 +292,7 @@ impl EspSuite {
             cipher: sole.cipher?,
             integrity: sole.integrity,
             key_exchange: sole.key_exchange,
+            additional: sole.additional,
             sequence_numbers: sole.sequence_numbers?,
         })
     }
@@ -289,7 +319,15 @@ fn chosen<'a>(offer: &Sa, answer: &'a Sa) -> Result<&'a Proposal, NotOffered> {
         offered.transforms.contains(transform)
             || (is_none(transform) && !offered.transforms.iter().any(|t| t.kind() == transform.kind()))
     };
-    if answer.transforms.iter().all(is_offered) { Ok(answer) } else { Err(NotOffered) }
+    // RFC 9370 §2.2.1: an additional key exchange is left out only where NONE was offered.
+    let is_there = |wanted: &Transform| {
+        let of_kind = |transform: &&Transform| transform.kind() == wanted.kind();
+        answer.transforms.iter().any(|transform| of_kind(&transform))
+            || offered.transforms.iter().filter(of_kind).any(is_none)
+    };
+    // In IKE_AUTH none was offered.
+    let is_whole = offered.transforms.iter().filter(|transform| is_additional(transform)).all(is_there);
+    if is_whole && answer.transforms.iter().all(is_offered) { Ok(answer) } else { Err(NotOffered) }
 }
 
 fn offer(proposals: impl Iterator<Item = Vec<Transform>>, spi: &ProposalSpi) -> Option<Sa> {
@@ -302,11 +340,19 @@ fn offer(proposals: impl Iterator<Item = Vec<Transform>>, spi: &ProposalSpi) -> 
 
 /// The proposal without a key exchange.
 fn stripped(proposal: &Proposal) -> Proposal {
-    Proposal { transforms: without(&proposal.transforms, TransformType::KeyExchange), ..proposal.clone() }
+    Proposal { transforms: without_key_exchanges(&proposal.transforms), ..proposal.clone() }
 }
 
-fn without(transforms: &[Transform], kind: TransformType) -> Vec<Transform> {
-    transforms.iter().filter(|transform| transform.kind() != kind).cloned().collect()
+fn without_key_exchanges(transforms: &[Transform]) -> Vec<Transform> {
+    let is_other =
+        |transform: &&Transform| transform.kind() != TransformType::KeyExchange && !is_additional(transform);
+    transforms.iter().filter(is_other).cloned().collect()
+}
+
+/// Whether a transform is for an additional key exchange, usable or not.
+fn is_additional(transform: &Transform) -> bool {
+    (TransformType::AdditionalKeyExchange1..=TransformType::AdditionalKeyExchange7)
+        .contains(&transform.kind())
 }
 
 /// Algorithms by type; several of one type are alternatives. None is weak, unusable or NONE, but for
@@ -319,6 +365,20 @@ struct Alternatives {
 impl Alternatives {
     fn of(&self, kind: TransformType) -> impl Iterator<Item = &Transform> {
         self.transforms.iter().filter(move |transform| transform.kind() == kind)
+    }
+
+    /// Whoever chooses takes what is left: with each of the first methods there must be something.
+    fn check_key_exchanges(&self) -> Result<(), ProposalError> {
+        let spi = ProposalSpi::Ike(None);
+        let offer = Proposal { number: NonZeroU8::MIN, spi, transforms: self.transforms.clone() };
+        let first: Vec<_> = self.key_exchanges().collect();
+        let is_right = |sent| self.common(&offer, sent).is_some_and(|all| Sole::of(&all).is_some());
+        let all = if first.is_empty() {
+            is_right(None)
+        } else {
+            first.into_iter().all(|sent| is_right(Some(sent)))
+        };
+        all.then_some(()).ok_or(ProposalError::KeyExchanges)
     }
 
     fn key_exchanges(&self) -> impl Iterator<Item = KeyExchangeMethod> {
@@ -334,7 +394,7 @@ impl Alternatives {
             self.transforms.iter().chain(&theirs.transforms).map(Transform::kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let mut common = Vec::with_capacity(kinds.len());
+        let mut common: Vec<Transform> = Vec::with_capacity(kinds.len());
         for kind in kinds {
             let offered = || theirs.transforms.iter().filter(move |transform| transform.kind() == kind);
             let mut ours = self.of(kind).peekable();
@@ -348,15 +408,37 @@ impl Alternatives {
                 continue;
             }
             let sent = sent.map(Transform::KeyExchange).filter(|_| kind == TransformType::KeyExchange);
-            let is_common = |transform: &&Transform| offered().any(|offered| offered == *transform);
+            // RFC 9370 §2.2.1: no method twice.
+            let is_used = |transform: &Transform| {
+                let same = |used: &Transform| method(used).is_some() && method(used) == method(transform);
+                common.iter().any(same)
+            };
+            let is_common = |transform: &&Transform| {
+                offered().any(|offered| offered == *transform) && !is_used(transform)
+            };
             let as_sent = sent.as_ref().and_then(|sent| self.of(kind).filter(is_common).find(|t| *t == sent));
-            if let Some(transform) = as_sent.or_else(|| self.of(kind).find(is_common)) {
-                common.push(transform.clone());
+            let found = as_sent.or_else(|| self.of(kind).find(is_common)).cloned();
+            if let Some(transform) = found {
+                common.push(transform);
             } else if offered().next().is_some() || !ours.any(is_none) {
                 return None;
             }
         }
         Some(common)
+    }
+}
+
+/// The key exchange method of a transform, if it is for one and not NONE.
+fn method(transform: &Transform) -> Option<KeyExchangeMethod> {
+    match transform {
+        Transform::KeyExchange(method) | Transform::AdditionalKeyExchange(_, method) => {
+            Some(*method).filter(|method| *method != KeyExchangeMethod::None)
+        }
+        Transform::Encryption(..)
+        | Transform::Prf(_)
+        | Transform::Integrity(_)
+        | Transform::SequenceNumbers(_)
+        | Transform::Unusable { .. } => None,
     }
 }
 
@@ -377,25 +459,37 @@ fn is_none(transform: &Transform) -> bool {
 }
 
 /// At most one algorithm of each type.
-#[derive(Default)]
 struct Sole {
     cipher: Option<Cipher>,
     prf: Option<Prf>,
     integrity: Option<Integrity>,
     key_exchange: Option<KeyExchangeMethod>,
+    additional: Additional,
     sequence_numbers: Option<SequenceNumbers>,
 }
 
 impl Sole {
-    /// `None` when there are two of a type, one that must not be chosen, or integrity that does not
-    /// go with the encryption.
+    /// `None` when there are two of a type, one that must not be chosen, integrity that does not go
+    /// with the encryption, or key exchanges that are none.
     fn of(transforms: &[Transform]) -> Option<Self> {
         let mut kinds: Vec<_> = transforms.iter().map(Transform::kind).collect();
         kinds.sort_unstable();
         if kinds.windows(2).any(|pair| matches!(pair, [first, second] if first == second)) {
             return None;
         }
-        let mut sole = Self::default();
+        let mut methods: Vec<_> = transforms.iter().filter_map(method).collect();
+        methods.sort_unstable();
+        if methods.windows(2).any(|pair| matches!(pair, [first, second] if first == second)) {
+            return None;
+        }
+        let mut sole = Self {
+            cipher: None,
+            prf: None,
+            integrity: None,
+            key_exchange: None,
+            additional: Additional::NONE,
+            sequence_numbers: None,
+        };
         for transform in transforms.iter().filter(|transform| !is_none(transform)) {
             match transform {
                 Transform::Encryption(algorithm, key_bits) => {
@@ -405,8 +499,12 @@ impl Sole {
                 Transform::Integrity(integrity) => sole.integrity = Some(*integrity),
                 Transform::KeyExchange(method) => sole.key_exchange = Some(*method),
                 Transform::SequenceNumbers(numbers) => sole.sequence_numbers = Some(*numbers),
-                Transform::AdditionalKeyExchange(..) | Transform::Unusable { .. } => return None,
+                Transform::AdditionalKeyExchange(index, method) => sole.additional.set(*index, *method),
+                Transform::Unusable { .. } => return None,
             }
+        }
+        if sole.key_exchange.is_none() && !sole.additional.is_empty() {
+            return None;
         }
         let cipher = sole.cipher?;
         (cipher.algorithm.is_aead() == sole.integrity.is_none()).then_some(sole)
@@ -445,6 +543,9 @@ pub enum ProposalError {
     /// Integrity beside encryption that takes care of it.
     #[error("the encryption takes care of integrity: `{0}` is too much")]
     SurplusIntegrity(String),
+    /// Key exchange methods from which no suite can be made.
+    #[error("each key exchange needs a method of its own, and additional ones need a first one")]
+    KeyExchanges,
 }
 
 impl FromStr for IkeProposal {
@@ -466,9 +567,10 @@ impl FromStr for IkeProposal {
             }
         }
         if let Some(none) = alternatives.of(TransformType::KeyExchange).find(|transform| is_none(transform)) {
-            return Err(ProposalError::Misplaced(keyword::of(none).to_owned()));
+            return Err(ProposalError::Misplaced(keyword::of(none).into_owned()));
         }
         alternatives.transforms.sort_by_key(Transform::kind);
+        alternatives.check_key_exchanges()?;
         Ok(Self(alternatives))
     }
 }
@@ -482,6 +584,7 @@ impl FromStr for EspProposal {
             alternatives.transforms.push(Transform::SequenceNumbers(SequenceNumbers::Short));
         }
         alternatives.transforms.sort_by_key(Transform::kind);
+        alternatives.check_key_exchanges()?;
         Ok(Self(alternatives))
     }
 }
@@ -491,7 +594,7 @@ fn parse(text: &str, misplaced: &[TransformType]) -> Result<Alternatives, Propos
     let mut transforms: Vec<Transform> = Vec::new();
     for word in text.split('-') {
         let transform = match keyword::meaning(word) {
-            Some(Meaning::Algorithm(transform)) => transform.clone(),
+            Some(Meaning::Algorithm(transform)) => transform,
             Some(Meaning::Weak(reason)) => {
                 return Err(ProposalError::Weak { keyword: word.to_owned(), reason });
             }
@@ -515,7 +618,7 @@ fn parse(text: &str, misplaced: &[TransformType]) -> Result<Alternatives, Propos
     }
     match alternatives.of(TransformType::Integrity).next() {
         Some(integrity) if first => {
-            return Err(ProposalError::SurplusIntegrity(keyword::of(integrity).to_owned()));
+            return Err(ProposalError::SurplusIntegrity(keyword::of(integrity).into_owned()));
         }
         None if !first => {
             return Err(ProposalError::Missing("integrity, such as `sha256`,"));
@@ -544,42 +647,40 @@ fn prf_beside(integrity: &Transform) -> Option<Transform> {
 /// As it would be configured.
 impl Display for IkeSuite {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Self { cipher, integrity, prf, key_exchange } = *self;
+        let Self { cipher, integrity, prf, key_exchange, additional } = *self;
         let parts = [
             Some(Transform::Encryption(cipher.algorithm, cipher.key_bits)),
             integrity.map(Transform::Integrity),
             Some(Transform::Prf(prf)),
             Some(Transform::KeyExchange(key_exchange)),
         ];
-        f.pad(&joined(&parts))
+        f.pad(&joined(parts.into_iter().flatten().chain(additional.transforms())))
     }
 }
 
 /// As it would be configured.
 impl Display for EspSuite {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Self { cipher, integrity, key_exchange, sequence_numbers } = *self;
+        let Self { cipher, integrity, key_exchange, additional, sequence_numbers } = *self;
         let parts = [
             Some(Transform::Encryption(cipher.algorithm, cipher.key_bits)),
             integrity.map(Transform::Integrity),
             key_exchange.map(Transform::KeyExchange),
-            Some(Transform::SequenceNumbers(sequence_numbers)),
         ];
-        f.pad(&joined(&parts))
+        let parts = parts.into_iter().flatten().chain(additional.transforms());
+        f.pad(&joined(parts.chain([Transform::SequenceNumbers(sequence_numbers)])))
     }
 }
 
 impl Display for IkeProposal {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<_> = self.0.transforms.iter().cloned().map(Some).collect();
-        f.pad(&joined(&parts))
+        f.pad(&joined(self.0.transforms.iter().cloned()))
     }
 }
 
 impl Display for EspProposal {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<_> = self.0.transforms.iter().cloned().map(Some).collect();
-        f.pad(&joined(&parts))
+        f.pad(&joined(self.0.transforms.iter().cloned()))
     }
 }
 
@@ -595,16 +696,18 @@ pub(crate) fn words(transforms: &[Transform], most: usize) -> String {
         if !text.is_empty() {
             text.push('-');
         }
-        match keyword::of(transform) {
-            "unsupported" => text.push_str(&format!("{}:{}", transform.kind(), transform.id())),
-            word => text.push_str(word),
+        let word = keyword::of(transform);
+        if word.ends_with("unsupported") {
+            text.push_str(&format!("{}:{}", transform.kind(), transform.id()));
+        } else {
+            text.push_str(&word);
         }
     }
     text
 }
 
-fn joined(parts: &[Option<Transform>]) -> String {
-    parts.iter().flatten().map(keyword::of).collect::<Vec<_>>().join("-")
+fn joined(parts: impl Iterator<Item = Transform>) -> String {
+    parts.map(|part| keyword::of(&part)).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

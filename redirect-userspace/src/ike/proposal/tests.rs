@@ -31,7 +31,7 @@ fn chosen_from(ours: &[&str], theirs: &[&str]) -> Result<String, NoChoice> {
     let theirs = ikes(theirs);
     let sent = theirs[0].key_exchanges().next().unwrap();
     let offer = IkeProposal::offer(&theirs, None).unwrap();
-    let choice = IkeProposal::choose(&ikes(ours), &offer, sent)?;
+    let choice = IkeProposal::choose(&ikes(ours), &offer, sent, false)?;
     let text = format!("{} {}", choice.number, choice.suite);
     let suite = choice.suite;
 
@@ -263,7 +263,7 @@ fn gcm() -> Vec<Transform> {
 fn choose_foreign(more: &[Transform]) -> Result<Vec<Transform>, NoChoice> {
     let offer = foreign([gcm(), more.to_vec()].concat());
     let ours = [ike("aes256gcm16-prfsha384-ecp384")];
-    let choice = IkeProposal::choose(&ours, &offer, KeyExchangeMethod::Ecp384)?;
+    let choice = IkeProposal::choose(&ours, &offer, KeyExchangeMethod::Ecp384, false)?;
     let answer = choice.answer(ProposalSpi::Ike(None));
     assert!(IkeSuite::chosen(&offer, &answer).is_ok());
     Ok(answer.into_proposals().remove(0).transforms)
@@ -304,7 +304,12 @@ fn proposals_for_another_protocol_are_passed_over() {
     let ike_offer = IkeProposal::offer(&ikes(&["aes256gcm16-prfsha384-ecp384"]), None).unwrap();
 
     assert_eq!(
-        IkeProposal::choose(&ikes(&["aes256gcm16-prfsha384-ecp384"]), &esp_offer, KeyExchangeMethod::Ecp384),
+        IkeProposal::choose(
+            &ikes(&["aes256gcm16-prfsha384-ecp384"]),
+            &esp_offer,
+            KeyExchangeMethod::Ecp384,
+            false
+        ),
         Err(NoChoice::NoProposal)
     );
     assert_eq!(
@@ -363,9 +368,9 @@ fn every_algorithm_has_a_keyword_and_every_keyword_one_meaning() {
     for (position, word) in words.iter().enumerate() {
         assert!(!words[..position].contains(word), "`{word}` twice");
         if let Some(Meaning::Algorithm(transform)) = keyword::meaning(word) {
-            let name = of(transform);
-            assert!(matches!(keyword::meaning(name), Some(Meaning::Algorithm(same)) if same == transform));
-            assert!(!is_none(transform) || name == "modpnone");
+            let name = of(&transform);
+            assert!(matches!(keyword::meaning(&name), Some(Meaning::Algorithm(same)) if same == transform));
+            assert!(!is_none(&transform) || name == "modpnone");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The responder between IKE_SA_INIT and the end of IKE_AUTH.
 //!
-//! The secret of the key exchange is computed only when the IKE_AUTH request comes: whoever sends
+//! The secret of the key exchange is computed only when the next request comes: whoever sends
 //! nothing but IKE_SA_INIT requests costs one half of it. So it is with the keys of a session that is
 //! resumed: IKE_SESSION_RESUME takes the place of IKE_SA_INIT, everything after it is the same.
 //!
@@ -12,30 +12,31 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::crypto::kex::KeyExchange;
+use crate::crypto::kex;
 use crate::crypto::prf::PrfKey;
 use crate::crypto::sign::HashAlgorithm;
 use crate::gateway::GatewayAddress;
 use crate::ike::aaa::Grants;
-use crate::ike::authn::PeerAuthenticated;
+use crate::ike::authn::{PeerAuthenticated, asks_for_status};
 use crate::ike::config::Profile;
 use crate::ike::error;
 use crate::ike::event::{Discard, Event, Failure, RedirectExchange, RedirectReason, RedirectRefusal};
 use crate::ike::identity::Shown;
-use crate::ike::io::Path;
+use crate::ike::io::{InstallChild, Path};
 use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::{EspExchange, IkeSuite};
 use crate::ike::rules::{self, Form, Outside};
-use crate::ike::sa::child::{self, Agreed, ChildRefusal, Ground, Offer};
+use crate::ike::sa::child::{self, Accepted, Child, ChildRefusal, Ground, Offer};
 use crate::ike::sa::configuration::{self, Given};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh, mobike};
 use crate::ike::sa::grant::{self, Grant};
-use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin};
+use crate::ike::sa::intermediate::{Further, between};
+use crate::ike::sa::keymat::{DerivationKey, IkeKeys, KeymatError, Nonces, Origin, Proofs};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
-use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
+use crate::ike::sa::proof::{Claimant, Exchange, Introduction};
 use crate::ike::sa::resumption::Resumption;
 use crate::ike::sa::window::{Requested, Window};
 use crate::ike::sa::{Effects, Names, State, suite, transmit};
@@ -43,7 +44,7 @@ use crate::ike::snapshot::{SaSnapshot, SaState};
 use crate::ike::ticket::Basis;
 use crate::ike::wire::{
     Chain, ChainWriter, Configuration, Direction, EncodeError, ExchangeType, Id, Message, MessageId,
-    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
+    NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, Sa, TrafficSelectors,
 };
 use crate::time::{Instant, Now};
 
@@ -64,9 +65,13 @@ pub(crate) struct Answered {
     pub(crate) hashes: Option<Box<[HashAlgorithm]>>,
     pub(crate) redirected_from: Option<IpAddr>,
     pub(crate) follows_redirects: bool,
+    /// Whether both sides have said that they have keys from before.
+    pub(crate) uses_ppk: bool,
     /// The ticket that it came with, in an IKE_SESSION_RESUME request.
     pub(crate) resumption: Option<Box<Resumption>>,
     pub(crate) secrets: Secrets,
+    /// Key exchanges that follow before IKE_AUTH.
+    pub(crate) further: Option<Box<Further>>,
     pub(crate) made_at: Instant,
     pub(crate) expires_at: Instant,
 }
@@ -75,7 +80,7 @@ pub(crate) struct Answered {
 #[derive(Debug)]
 pub(crate) enum Secrets {
     /// Our half, and the peer's.
-    Halves(KeyExchange, Box<[u8]>),
+    Halves(kex::Answer),
     /// None is needed: there is the key of an earlier session.
     Session(DerivationKey),
     /// Keys.
@@ -88,9 +93,12 @@ pub(crate) enum Secrets {
 #[derive(Debug)]
 pub(crate) struct Keys {
     pub(crate) channel: Channel,
-    derivation: DerivationKey,
-    proof_i: PrfKey,
-    proof_r: PrfKey,
+    pub(crate) derivation: DerivationKey,
+    pub(crate) proof_i: PrfKey,
+    pub(crate) proof_r: PrfKey,
+    pub(crate) proofs: Proofs,
+    /// Whether a key is mixed in that both sides have had before.
+    pub(crate) is_mixed: bool,
 }
 
 impl Answered {
@@ -104,22 +112,39 @@ impl Answered {
         effects: &mut Effects,
     ) -> Result<(), Discard> {
         let header = &message.header;
-        if header.exchange != ExchangeType::IkeAuth || header.direction != Direction::Request {
+        let has_further = self.further.as_deref().is_some_and(|further| further.next().is_some());
+        let awaited = if has_further { ExchangeType::IkeIntermediate } else { ExchangeType::IkeAuth };
+        let may_come = header.exchange == awaited
+            || (header.exchange == ExchangeType::IkeIntermediate && self.further.is_some());
+        if !may_come || header.direction != Direction::Request {
             return Err(Discard::UnexpectedExchange);
         }
-        if let Secrets::Halves(..) | Secrets::Session(_) = self.secrets {
+        if let Secrets::Halves(_) | Secrets::Session(_) = self.secrets {
             self.agree(ctx, names, effects)?;
         }
         let Secrets::Keys(keys) = &mut self.secrets else { return Err(Discard::Integrity) };
         // A forged request leaves everything as it is; the real one may still come.
-        if keys.channel.window.requested(header.message_id) != Requested::New {
-            return Err(Discard::MessageId);
+        match keys.channel.window.requested(header.message_id) {
+            Requested::New if header.exchange == awaited => {}
+            Requested::New => return Err(Discard::UnexpectedExchange),
+            Requested::Repeated => {
+                if keys.channel.check_repeated(message, outside)?.wants_answer() {
+                    transmit(ctx, path, keys.channel.window.answer());
+                }
+                return Err(Discard::Retransmission);
+            }
+            Requested::Outside => return Err(Discard::MessageId),
         }
         let opened = keys.channel.check(message, outside)?;
         // RFC 7296 §2.23: the client goes on from port 4500 once it has seen a NAT.
         self.path = path;
         let Some(verified) = keys.channel.collect(header, opened)? else { return Ok(()) };
-        self.answer(ctx, names, &verified, effects);
+        if has_further {
+            self.go_further(ctx, names, (message, outside), &verified, effects);
+        } else {
+            keys.channel.forget_former();
+            self.answer(ctx, names, &verified, effects);
+        }
         Ok(())
     }
 
@@ -128,18 +153,20 @@ impl Answered {
         let local = |error: KeymatError| Refusal::new(Failure::Local, error.to_string());
         let secrets = std::mem::replace(&mut self.secrets, Secrets::Failed);
         let keys = self.origin(ctx, names).and_then(|origin| match secrets {
-            Secrets::Halves(ours, theirs) => {
-                let shared = child::agree(ours, &theirs)?;
+            Secrets::Halves(half) => {
+                let shared = child::secret(half)?;
                 IkeKeys::initial(origin, &shared).map_err(local)
             }
             Secrets::Session(old) => IkeKeys::resumed(origin, &old).map_err(local),
             Secrets::Keys(_) | Secrets::Failed => Err(Refusal::new(Failure::Local, "there are no secrets")),
         });
         match keys {
-            Ok(IkeKeys { derivation, ours, theirs, proof_i, proof_r }) => {
+            Ok(IkeKeys { derivation, ours, theirs, proof_i, proof_r, proofs }) => {
                 let mut channel = Channel::new(ours, theirs, Window::new(MessageId(1), MessageId(0)));
                 channel.fragments = self.fragments;
-                self.secrets = Secrets::Keys(Box::new(Keys { channel, derivation, proof_i, proof_r }));
+                let is_mixed = false;
+                let keys = Keys { channel, derivation, proof_i, proof_r, proofs, is_mixed };
+                self.secrets = Secrets::Keys(Box::new(keys));
                 Ok(())
             }
             Err(refusal) => {
@@ -151,7 +178,7 @@ impl Answered {
         }
     }
 
-    fn origin(&self, ctx: &Context<'_>, names: Names) -> Result<Origin<'_>, Refusal> {
+    pub(crate) fn origin(&self, ctx: &Context<'_>, names: Names) -> Result<Origin<'_>, Refusal> {
         let (Some(suite), Some(spi_r)) = (suite::ike(self.suite, ctx.settings.legacy), names.spi_r) else {
             return Err(Refusal::new(Failure::Local, "an unknown algorithm"));
         };
@@ -212,10 +239,18 @@ impl Answered {
         let (proof, profile): (_, Arc<Profile>);
         let (ours, basis) = match &self.resumption {
             None => {
-                proof = proof::accept(&exchange, &ctx.settings.profiles, &claimant).map_err(refused)?;
+                let asked = claimant.asked().cloned();
+                let roots;
+                (proof, roots) = self.accept(ctx, &exchange, claimant, &chain)?;
                 profile = Arc::clone(proof.profile());
-                let ours = Introduction::respond(&exchange, &profile, &claimant).map_err(refused)?;
-                (ours, Peer::basis(&proof, ctx.now.wall))
+                if let Some(roots) = roots {
+                    self.take_roots(roots);
+                }
+                let exchange = self.exchange(ctx)?;
+                let ours = Introduction::respond(&exchange, &profile, asked.as_ref()).map_err(refused)?;
+                let is_asked = asks_for_status(&chain);
+                let ours = if is_asked { ours.with_statuses(&exchange, &profile) } else { ours };
+                (ours.mentioning(self.mention()), Peer::basis(&proof, ctx.now.wall))
             }
             Some(resumption) => {
                 let ours;
@@ -243,6 +278,7 @@ impl Answered {
             response: &self.response,
             ni: &self.ni,
             nr: &self.nr,
+            between: between(self.further.as_deref()),
             proof_i: &keys.proof_i,
             proof_r: &keys.proof_r,
             hashes: self.hashes.as_deref(),
@@ -317,7 +353,7 @@ impl Answered {
         let grant = grant::beside(grant, ours.has_certificates(), self.fragments);
         let mut answer = None;
         if let Some(agreed) = agreed {
-            let Agreed { child, install, sa: proposal, ts_i, ts_r, public: _ } = agreed;
+            let Agreed { child, install, proposal, ts_i, ts_r } = agreed;
             sa.adopt(ctx, names, child, install);
             answer = Some((proposal, ts_i, ts_r));
         }
@@ -436,7 +472,14 @@ impl Answered {
             nat: self.nat,
             owner: names.ours(),
         };
-        match child::accept(ctx, ground, &offer) {
+        let accepted = child::accept(ctx, ground, &offer).and_then(|accepted| {
+            let Accepted { draft, sa: proposal, ts_i, ts_r, public: _ } = accepted;
+            let inbound = draft.inbound;
+            let made = draft.finish(ctx, ground).inspect_err(|_local| ctx.spis.release(inbound));
+            let (child, install) = made?;
+            Ok(Agreed { child, install, proposal, ts_i, ts_r })
+        });
+        match accepted {
             Ok(agreed) => Ok((agreed, reply)),
             Err(refusal) => {
                 sa.return_leases(ctx);
@@ -527,6 +570,15 @@ impl Answered {
             children: Vec::new(),
         }
     }
+}
+
+/// The Child SA that comes with IKE_AUTH, and what is answered about it.
+struct Agreed {
+    child: Child,
+    install: Box<InstallChild>,
+    proposal: Sa,
+    ts_i: TrafficSelectors,
+    ts_r: TrafficSelectors,
 }
 
 /// What a first IKE_AUTH request asks for.

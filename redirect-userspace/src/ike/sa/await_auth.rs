@@ -20,16 +20,19 @@ use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::await_eap;
+use crate::ike::sa::await_further::AwaitFurther;
 use crate::ike::sa::await_init::{Errand, fail, half_open, unanswered};
 use crate::ike::sa::await_resume;
 use crate::ike::sa::child::{Answer, Request, Wanted, host};
 use crate::ike::sa::configuration::{addresses, ask};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::{Established, Fresh, mobike};
-use crate::ike::sa::keymat::{DerivationKey, Nonces};
+use crate::ike::sa::intermediate::{Further, between};
+use crate::ike::sa::keymat::{DerivationKey, Nonces, Proofs};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
 use crate::ike::sa::peer::Peer;
+use crate::ike::sa::ppk::Mix;
 use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction};
 use crate::ike::sa::wallet::Kept;
 use crate::ike::sa::window::Due;
@@ -72,6 +75,11 @@ pub(crate) struct Introduced {
     pub(crate) derivation: DerivationKey,
     pub(crate) proof_i: PrfKey,
     pub(crate) proof_r: PrfKey,
+    pub(crate) proofs: Proofs,
+    /// Key exchanges that follow before IKE_AUTH.
+    pub(crate) further: Option<Box<Further>>,
+    /// A key that both sides have had before, to be mixed in.
+    pub(crate) mix: Option<Box<Mix>>,
     /// The request and the response: AUTH covers both.
     pub(crate) request: Box<[u8]>,
     pub(crate) response: Box<[u8]>,
@@ -85,6 +93,15 @@ pub(crate) struct Introduced {
 }
 
 impl Introduced {
+    /// What comes next: another key exchange, or IKE_AUTH.
+    pub(crate) fn go_on(self, ctx: &mut Context<'_>, names: Names) -> Result<State, Refusal> {
+        let method = self.further.as_deref().and_then(|further| further.next());
+        Ok(match method {
+            Some(method) => State::AwaitFurther(Box::new(AwaitFurther::start(ctx, names, self, method)?)),
+            None => State::AwaitAuth(Box::new(AwaitAuth::start(ctx, names, self)?)),
+        })
+    }
+
     pub(crate) fn exchange(&self, ctx: &Context<'_>) -> Exchange<'_> {
         Exchange {
             provider: ctx.provider,
@@ -94,6 +111,7 @@ impl Introduced {
             response: &self.response,
             ni: &self.ni,
             nr: &self.nr,
+            between: between(self.further.as_deref()),
             proof_i: &self.proof_i,
             proof_r: &self.proof_r,
             hashes: self.hashes.as_deref(),
@@ -111,13 +129,20 @@ impl AwaitAuth {
     ) -> Result<Self, Refusal> {
         let connection = Arc::clone(&introduced.connection);
         let profile = &connection.profile;
+        introduced.mix(ctx)?;
         let exchange = introduced.exchange(ctx);
         let ours = match &introduced.kept {
             None if await_eap::credentials(profile).is_some() => {
                 Introduction::ask_for_eap(&exchange, profile)
             }
-            None => Introduction::begin(&exchange, profile)
-                .map_err(|error| Refusal::new(error.failure(), error.to_string()))?,
+            None => {
+                let begin = |exchange: &Exchange<'_>| {
+                    Introduction::begin(exchange, profile)
+                        .map_err(|error| Refusal::new(error.failure(), error.to_string()))
+                };
+                let (ours, mention) = introduced.prove(ctx, begin, Introduction::into_auth)?;
+                ours.mentioning(mention)
+            }
             Some(kept) => {
                 let side = OriginalRole::Initiator;
                 Introduction::resumed(&exchange, side, kept.local.clone(), Reading::Whole)
@@ -248,7 +273,7 @@ impl AwaitAuth {
 
     /// Believes the responder, or says why not.
     fn believe<'a>(
-        &self,
+        &mut self,
         ctx: &mut Context<'_>,
         verified: &'a Verified,
     ) -> Result<(PeerAuthenticated, Response<'a>), Refusal> {
@@ -264,9 +289,10 @@ impl AwaitAuth {
             let detail = kind.map_or_else(|| "something else than AUTH".to_owned(), |kind| kind.to_string());
             return Err(Refusal::new(Failure::PeerRefused, detail));
         }
-        let Some((introduced, _)) = self.offer.as_deref() else {
+        let Some((introduced, _)) = self.offer.as_deref_mut() else {
             return Err(Refusal::new(Failure::Local, "nothing was offered"));
         };
+        introduced.settle_mix(&chain)?;
         let claimant = Claimant::responder(&chain).map_err(unreadable)?;
         let (exchange, profile) = (introduced.exchange(ctx), &self.connection.profile);
         let proof = match &introduced.kept {

@@ -20,7 +20,7 @@ use crate::ike::rules::{self, Form, Outside};
 use crate::ike::sa::await_auth::{Answered, AwaitAuth, Response};
 use crate::ike::sa::context::{Context, Refusal};
 use crate::ike::sa::payloads::{self, unreadable};
-use crate::ike::sa::proof::{self, Claimant, Introduction, confirm_eap};
+use crate::ike::sa::proof::{self, Claimant, Exchange, Introduction, confirm_eap};
 use crate::ike::sa::{Effects, Names, State, transmit};
 use crate::ike::wire::{
     Auth, Chain, ChainWriter, Direction, Eap, EncodeError, ExchangeType, Message, NotifyType, OriginalRole,
@@ -211,7 +211,8 @@ impl AwaitEap {
             }
             (Form::EapEnd, Stage::Proving(keys)) => {
                 let auth = payloads::required(&chain, PayloadType::Auth, Auth::decode).map_err(unreadable)?;
-                let (introduced, _) = self.auth.offer.as_deref().ok_or_else(nothing_offered)?;
+                let (introduced, _) = self.auth.offer.as_deref_mut().ok_or_else(nothing_offered)?;
+                introduced.settle_mix(&chain)?;
                 let (exchange, profile) = (introduced.exchange(ctx), &self.auth.connection.profile);
                 let (before, theirs) = (self.gateway.take(), (&*self.id_body, &auth));
                 let proof = confirm_eap(&exchange, profile, before, theirs, keys.as_ref())
@@ -231,9 +232,13 @@ impl AwaitEap {
 
     fn prove(&mut self, ctx: &mut Context<'_>, names: Names, keys: Option<Msk>) -> Result<(), Refusal> {
         let (introduced, _) = self.auth.offer.as_deref().ok_or_else(nothing_offered)?;
-        let exchange = introduced.exchange(ctx);
-        let id = self.auth.local_id().clone();
-        let ours = Introduction::after_eap(&exchange, OriginalRole::Initiator, id, keys.as_ref());
+        let id = self.auth.local_id();
+        let make = |exchange: &Exchange<'_>| {
+            let side = OriginalRole::Initiator;
+            Ok(Introduction::after_eap(exchange, side, id.clone(), keys.as_ref()))
+        };
+        let (ours, mention) = introduced.prove(ctx, make, Introduction::into_auth)?;
+        let ours = ours.mentioning(mention);
         self.stage = Stage::Proving(keys);
         self.ask(ctx, names, |chain| ours.write(chain))
     }

@@ -22,15 +22,17 @@ use crate::ike::message::Channel;
 use crate::ike::proposal::{IkeProposal, IkeSuite};
 use crate::ike::rules::{Form, Outside};
 use crate::ike::sa::answered::abilities;
-use crate::ike::sa::await_auth::{AwaitAuth, Introduced};
+use crate::ike::sa::await_auth::Introduced;
 use crate::ike::sa::child::{NONCE_LENGTH, generate};
 use crate::ike::sa::context::{Context, Misdirected, Refusal};
 use crate::ike::sa::established::nonce;
+use crate::ike::sa::intermediate::Further;
 use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
 use crate::ike::sa::natt::{self, Nat};
 use crate::ike::sa::payloads;
+use crate::ike::sa::ppk::Mix;
 use crate::ike::sa::window::{Due, Window};
-use crate::ike::sa::{Effects, Names, State, suite, transmit};
+use crate::ike::sa::{Effects, Names, suite, transmit};
 use crate::ike::snapshot::{SaSnapshot, SaState};
 use crate::ike::wire::{
     Chain, ChainWriter, Cookie, Direction, EncodeError, ExchangeType, KeyExchange as KePayload,
@@ -138,6 +140,7 @@ impl AwaitInit {
         let header = names.header(ExchangeType::IkeSaInit, Direction::Request, MessageId::FIRST);
         let public = self.key_exchange.as_ref().map(|ours| ours.public().to_vec()).unwrap_or_default();
         let encapsulation = ctx.settings.encapsulation;
+        let has_further = ctx.settings.ike_proposals.iter().any(IkeProposal::has_additional);
         let octets = encode_message(Vec::new(), &header, |chain| {
             // RFC 7296 §2.6: the cookie first, everything else as it was.
             if let Some(cookie) = &self.cookie {
@@ -148,6 +151,12 @@ impl AwaitInit {
             nonce(chain, &self.nonce)?;
             natt::announce(chain, names.spi_i, None, self.path, encapsulation, ctx.rng)?;
             abilities(chain)?;
+            if self.connection.profile.ppk.is_some() {
+                chain.plain(NotifyType::UsePpk)?;
+            }
+            if has_further {
+                chain.plain(NotifyType::IntermediateSupported)?;
+            }
             self.errand.announce(chain, ctx.settings.follows_redirects)
         })
         .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
@@ -279,10 +288,25 @@ impl AwaitInit {
         if chosen.key_exchange != self.method || public.method != self.method {
             return Err(Discard::Syntax);
         }
-        let algorithms = suite::ike(chosen, ctx.settings.legacy).ok_or(Discard::Syntax)?;
-        if public.data.len() != algorithms.group.public_length() {
+        // RFC 9370 §2.2.1: what follows has to have an exchange to follow in.
+        let can_follow = chain.notify(NotifyType::IntermediateSupported).is_some();
+        if !can_follow && !chosen.additional.is_empty() {
             return Err(Discard::Syntax);
         }
+        let algorithms = suite::ike(chosen, ctx.settings.legacy).ok_or(Discard::Syntax)?;
+        if public.data.len() != algorithms.group.answer_length() {
+            return Err(Discard::Syntax);
+        }
+        let says_so = chain.notify(NotifyType::UsePpk).is_some();
+        let mix = match Mix::agreed(&self.connection.profile, says_so) {
+            Ok(mix) => mix,
+            Err(refusal) => {
+                // RFC 8784 §3: there is no other answer to be had.
+                self.fail(ctx, *names, &refusal);
+                effects.is_gone = true;
+                return Ok(());
+            }
+        };
         let half = self.key_exchange.take().ok_or(Discard::UnexpectedExchange)?;
         let shared = half.agree_or_keep(&public.data).map_err(|(half, _refused)| {
             self.key_exchange = Some(half);
@@ -321,6 +345,9 @@ impl AwaitInit {
             derivation: keys.derivation,
             proof_i: keys.proof_i,
             proof_r: keys.proof_r,
+            proofs: keys.proofs,
+            further: Further::new(chosen.additional),
+            mix,
             request,
             response: message.octets().into(),
             ni: self.nonce.into(),
@@ -330,8 +357,8 @@ impl AwaitInit {
             kept: None,
             made_at: self.made_at,
         };
-        match AwaitAuth::start(ctx, *names, introduced) {
-            Ok(state) => effects.next = Some(State::AwaitAuth(Box::new(state))),
+        match introduced.go_on(ctx, *names) {
+            Ok(state) => effects.next = Some(state),
             Err(refusal) => {
                 self.fail(ctx, *names, &refusal);
                 effects.is_gone = true;

@@ -281,6 +281,10 @@ impl AwaitResume {
             derivation: keys.derivation,
             proof_i: keys.proof_i,
             proof_r: keys.proof_r,
+            proofs: keys.proofs,
+            // The session has the keys of its key exchanges; there is none now.
+            further: None,
+            mix: None,
             request: self.window.outstanding().first().cloned().unwrap_or_default(),
             response: message.octets().into(),
             ni: self.nonce.into(),

@@ -2,19 +2,20 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.3.1`, `§2.9`, `§2.17`.
+//! `RFC 7296 §1.3.1`, `§2.9`, `§2.17`, `RFC 9370 §2.2.4`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::Provider;
-use crate::crypto::kex::KeyExchange;
+use crate::crypto::kex::{self, KeyExchange, KeyExchangeError};
 use crate::ike::config::{Profile, Settings};
 use crate::ike::event::Failure;
 use crate::ike::io::{InstallChild, Path};
 use crate::ike::lease::Lease;
 use crate::ike::proposal::{EspExchange, EspProposal, EspSuite, NoChoice};
 use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::followup::Followup;
 use crate::ike::sa::keymat::{ChildKeys, DerivationKey, Nonces};
 use crate::ike::sa::natt::Nat;
 use crate::ike::sa::suite;
@@ -92,15 +93,78 @@ pub(crate) struct Replaced {
     pub(crate) remote_ts: Arc<[TrafficSelector]>,
 }
 
-/// What its responder answers, and the SA that has come of it.
+/// What its responder answers, and what comes of it.
 #[derive(Debug)]
-pub(crate) struct Agreed {
-    pub(crate) child: Child,
-    pub(crate) install: Box<InstallChild>,
+pub(crate) struct Accepted {
+    pub(crate) draft: Draft,
     pub(crate) sa: Sa,
     pub(crate) ts_i: TrafficSelectors,
     pub(crate) ts_r: TrafficSelectors,
     pub(crate) public: Option<KePayload<'static>>,
+}
+
+/// What both sides have agreed upon. An SA comes of it once all key exchanges are done.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) inbound: ChildSpi,
+    outbound: ChildSpi,
+    suite: EspSuite,
+    local_ts: Arc<[TrafficSelector]>,
+    remote_ts: Arc<[TrafficSelector]>,
+    ni: Box<[u8]>,
+    nr: Box<[u8]>,
+    /// Of the key exchanges so far.
+    secrets: Vec<Secret>,
+    /// Whether we began the exchange.
+    is_initiator: bool,
+    pub(crate) replaces: Option<ChildSpi>,
+}
+
+impl Draft {
+    /// The method of the next key exchange (`RFC 9370 §2.2.4`).
+    pub(crate) fn next(&self) -> Option<KeyExchangeMethod> {
+        // With additional ones there is a first one.
+        self.suite.additional.methods().nth(self.secrets.len().saturating_sub(1))
+    }
+
+    /// The method of the first one.
+    pub(crate) const fn first(&self) -> Option<KeyExchangeMethod> {
+        self.suite.key_exchange
+    }
+
+    /// A key exchange is done.
+    pub(crate) fn add(&mut self, secret: Secret) {
+        self.secrets.push(secret);
+    }
+
+    /// The responder's nonce.
+    pub(crate) fn nr(&self) -> &[u8] {
+        &self.nr
+    }
+
+    /// The lower one of the nonces, which decides between two of them.
+    pub(crate) fn lowest(&self) -> &[u8] {
+        lower(&self.ni, &self.nr)
+    }
+
+    /// The SA. Our SPI stays reserved, whatever comes of it.
+    pub(crate) fn finish(
+        self,
+        ctx: &mut Context<'_>,
+        ground: Ground<'_>,
+    ) -> Result<(Child, Box<InstallChild>), Refusal> {
+        let Self { inbound, outbound, suite, local_ts, remote_ts, ni, nr, secrets, is_initiator, replaces } =
+            self;
+        let keys = keys(ctx, ground, suite, Nonces { initiator: &ni, responder: &nr }, &secrets)?;
+        let made = Made { inbound, outbound, suite, local_ts, remote_ts, keys, is_initiator, replaces };
+        Ok(made.finish(ctx, ground))
+    }
+}
+
+/// The lower one of two nonces, octet by octet; the shorter one if it is the beginning of the other
+/// (`RFC 7296 §2.8.1`).
+pub(crate) fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
+    one.min(other)
 }
 
 /// Why nothing has come of an offer.
@@ -118,12 +182,12 @@ impl From<Refusal> for ChildRefusal {
     }
 }
 
-/// Answers an offer.
+/// Answers an offer. Our SPI is reserved from then on.
 pub(crate) fn accept(
     ctx: &mut Context<'_>,
     ground: Ground<'_>,
     offer: &Offer<'_>,
-) -> Result<Agreed, ChildRefusal> {
+) -> Result<Accepted, ChildRefusal> {
     let proposals = proposals(ctx.settings, ground.profile);
     let choice = EspProposal::choose(proposals, offer.sa, offer.exchange).map_err(|none| match none {
         NoChoice::NoProposal => {
@@ -153,21 +217,21 @@ pub(crate) fn accept(
         return Err(Refusal::new(Failure::Selectors, detail).into());
     };
     let (public, shared) = exchange_keys(ctx, suite, offer.public)?;
-    let keys = keys(ctx, ground, suite, offer.nonces, shared.as_ref())?;
     let inbound = assign(ctx, ground)?;
-    let made = Made {
+    let draft = Draft {
         inbound,
         outbound,
         suite,
         local_ts: ts_r.0.as_slice().into(),
         remote_ts: ts_i.0.as_slice().into(),
-        keys,
+        ni: offer.nonces.initiator.into(),
+        nr: offer.nonces.responder.into(),
+        secrets: shared.into_iter().collect(),
         is_initiator: false,
         replaces: offer.replaces.as_ref().map(|old| old.inbound),
     };
-    let (child, install) = made.finish(ctx, ground);
     let sa = choice.answer(ProposalSpi::Child(ChildProtocol::Esp, inbound));
-    Ok(Agreed { child, install, sa, ts_i, ts_r, public })
+    Ok(Accepted { draft, sa, ts_i, ts_r, public })
 }
 
 /// What we have offered, until the answer comes.
@@ -182,6 +246,8 @@ pub(crate) struct Request {
     pub(crate) replaces: Option<ChildSpi>,
     /// Whether the peer has chosen the key exchange method.
     pub(crate) is_retry: bool,
+    /// The key exchange that follows, once the offer is agreed upon.
+    pub(crate) followup: Option<Box<Followup<Draft>>>,
     /// SPIs of Child SAs that the peer has deleted and that we have never heard of: what it has made
     /// of the offer may be among them, if its response comes later than its delete.
     pub(crate) gone: Vec<ChildSpi>,
@@ -247,6 +313,7 @@ impl Request {
             key_exchange,
             replaces,
             is_retry,
+            followup: None,
             gone: Vec::new(),
         })
     }
@@ -259,17 +326,12 @@ impl Request {
         ground: Ground<'_>,
         answer: &Answer<'_>,
     ) -> Result<(Child, Box<InstallChild>), Refusal> {
-        let key_exchange = self.key_exchange.take();
-        self.agree(ctx, ground, answer, key_exchange)
+        self.draft(answer)?.finish(ctx, ground)
     }
 
-    fn agree(
-        &self,
-        ctx: &mut Context<'_>,
-        ground: Ground<'_>,
-        answer: &Answer<'_>,
-        key_exchange: Option<KeyExchange>,
-    ) -> Result<(Child, Box<InstallChild>), Refusal> {
+    /// What the answer makes of it, before all key exchanges are done.
+    pub(crate) fn draft(&mut self, answer: &Answer<'_>) -> Result<Draft, Refusal> {
+        let key_exchange = self.key_exchange.take();
         let choice = EspSuite::chosen(&self.sa, answer.sa)
             .map_err(|not_offered| Refusal::new(Failure::NoProposal, not_offered.to_string()))?;
         let suite = choice.suite;
@@ -297,18 +359,18 @@ impl Request {
                 ));
             }
         };
-        let keys = keys(ctx, ground, suite, answer.nonces, shared.as_ref())?;
-        let made = Made {
+        Ok(Draft {
             inbound: self.inbound,
             outbound,
             suite,
             local_ts: answer.ts_i.0.as_slice().into(),
             remote_ts: answer.ts_r.0.as_slice().into(),
-            keys,
+            ni: answer.nonces.initiator.into(),
+            nr: answer.nonces.responder.into(),
+            secrets: shared.into_iter().collect(),
             is_initiator: true,
             replaces: self.replaces,
-        };
-        Ok(made.finish(ctx, ground))
+        })
     }
 }
 
@@ -323,7 +385,7 @@ pub(crate) enum Wanted {
     Method(KeyExchangeMethod),
 }
 
-/// What both sides have agreed upon.
+/// A draft with its keys.
 struct Made {
     inbound: ChildSpi,
     outbound: ChildSpi,
@@ -437,12 +499,37 @@ fn exchange_keys(
     let Some(theirs) = public.filter(|theirs| theirs.method == method) else {
         return Err(Refusal::new(Failure::BadPublicValue, "no public value"));
     };
-    let ours = generate(ctx, method)?;
+    let ours = respond(ctx, method, &theirs.data)?;
     let payload = KePayload { method, data: ours.public().to_vec().into() };
-    Ok((Some(payload), Some(agree(ours, &theirs.data)?)))
+    Ok((Some(payload), Some(secret(ours)?)))
 }
 
-/// Our half of a key exchange.
+/// Our half of a key exchange that the peer has begun with this public value.
+pub(crate) fn respond(
+    ctx: &mut Context<'_>,
+    method: KeyExchangeMethod,
+    theirs: &[u8],
+) -> Result<kex::Answer, Refusal> {
+    let group = suite::group(method).ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown group"))?;
+    ctx.provider.answer(group, theirs, ctx.rng).map_err(|error| {
+        let failure = match error {
+            KeyExchangeError::Library => Failure::Local,
+            KeyExchangeError::Length { .. }
+            | KeyExchangeError::Degenerate { .. }
+            | KeyExchangeError::OffCurve { .. }
+            | KeyExchangeError::ZeroSecret { .. }
+            | KeyExchangeError::BadKey { .. } => Failure::BadPublicValue,
+        };
+        Refusal::new(failure, error.to_string())
+    })
+}
+
+/// What comes of both halves.
+pub(crate) fn secret(half: kex::Answer) -> Result<Secret, Refusal> {
+    half.secret().map_err(|error| Refusal::new(Failure::BadPublicValue, error.to_string()))
+}
+
+/// Our half of a key exchange that we begin.
 pub(crate) fn generate(ctx: &mut Context<'_>, method: KeyExchangeMethod) -> Result<KeyExchange, Refusal> {
     let group = suite::group(method).ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown group"))?;
     let provider: Provider = ctx.provider;
@@ -459,7 +546,7 @@ fn keys(
     ground: Ground<'_>,
     suite: EspSuite,
     nonces: Nonces<'_>,
-    shared: Option<&Secret>,
+    shared: &[Secret],
 ) -> Result<ChildKeys, Refusal> {
     let protection = suite::esp(suite, ctx.settings.legacy)
         .ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown algorithm"))?;

@@ -5,13 +5,15 @@
 //!
 //! ```text
 //! g^ir ─▶ SKEYSEED ─▶ SK_d │ SK_ai │ SK_ar │ SK_ei │ SK_er │ SK_pi │ SK_pr
-//!                      │ └──▶ SKEYSEED of the IKE SA that takes this one's place, or resumes it
+//!                      │ ├──▶ SKEYSEED of the IKE SA that takes this one's place, or resumes it
+//!                      │ ├──▶ SKEYSEED of the same IKE SA, after one more key exchange
 //!                      └────▶ KEYMAT of each Child SA
 //! ```
 //!
 //! # References
 //!
-//! `RFC 7296 §2.14`, `§2.17`, `§2.18`, `RFC 5723 §5.1`.
+//! `RFC 7296 §2.14`, `§2.17`, `§2.18`, `RFC 5723 §5.1`, `RFC 9370 §2.2` (several key exchanges),
+//! `RFC 8784 §3` (a preshared key beside them).
 
 use crate::crypto::cipher::{KeyError, Protection, TrafficKeys};
 use crate::crypto::prf::{Exhausted, Prf, PrfKey};
@@ -48,6 +50,46 @@ pub(crate) struct IkeKeys {
     pub(crate) proof_i: PrfKey,
     /// SK_pr
     pub(crate) proof_r: PrfKey,
+    /// The octets of both.
+    pub(crate) proofs: Proofs,
+}
+
+/// The octets of SK_pi and SK_pr.
+#[derive(Clone, Debug)]
+pub(crate) struct Proofs {
+    i: Secret,
+    r: Secret,
+}
+
+/// What AUTH is made with and everything after it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Roots {
+    /// SK_d
+    pub(crate) derivation: DerivationKey,
+    /// SK_pi
+    pub(crate) proof_i: PrfKey,
+    /// SK_pr
+    pub(crate) proof_r: PrfKey,
+}
+
+impl Roots {
+    /// Those with a key mixed in that both sides have had before (`RFC 8784 §3`).
+    pub(crate) fn mixed(
+        provider: Provider,
+        old: &DerivationKey,
+        proofs: &Proofs,
+        ppk: &Secret,
+    ) -> Result<Self, KeymatError> {
+        let prf = old.prf;
+        let key = provider.prf(prf, ppk.expose());
+        let mix = |old: &Secret| key.expand(&[old.expose()]).secret(prf.key_length());
+        let proof = |old: &Secret| mix(old).map(|octets| provider.prf(prf, octets.expose()));
+        Ok(Self {
+            derivation: DerivationKey { prf, octets: mix(&old.octets)? },
+            proof_i: proof(&proofs.i)?,
+            proof_r: proof(&proofs.r)?,
+        })
+    }
 }
 
 /// The keys of a Child SA, by direction.
@@ -92,16 +134,17 @@ impl IkeKeys {
         Self::expand(origin, seed.expose())
     }
 
-    /// The keys of an IKE SA in the place of another: SKEYSEED = prf(SK_d (old), g^ir | Ni | Nr).
+    /// The keys of an IKE SA in the place of another: SKEYSEED = prf(SK_d (old), g^ir | Ni | Nr), with
+    /// the secrets of further key exchanges behind it. So it is, too, with the secret of one more key
+    /// exchange for the same IKE SA (`RFC 9370 §2.2.2`).
     // RFC 7296 §2.18: with the old SA's PRF, but everything after it with the new one's.
     pub(crate) fn rekeyed(
         origin: Origin<'_>,
         old: &DerivationKey,
-        shared: &Secret,
+        shared: &[Secret],
     ) -> Result<Self, KeymatError> {
-        let Nonces { initiator, responder } = origin.nonces;
         let key = origin.provider.prf(old.prf, old.octets.expose());
-        let seed = key.compute(&[shared.expose(), initiator, responder]);
+        let seed = key.compute(&in_order(shared, origin.nonces));
         Self::expand(origin, seed.expose())
     }
 
@@ -140,8 +183,20 @@ impl IkeKeys {
             theirs,
             proof_i: provider.prf(suite.prf, pi.expose()),
             proof_r: provider.prf(suite.prf, pr.expose()),
+            proofs: Proofs { i: pi, r: pr },
         })
     }
+}
+
+/// The secrets of key exchanges around the nonces: the first one before them, the others behind
+/// (`RFC 9370 §2.2.4`).
+fn in_order<'a>(shared: &'a [Secret], nonces: Nonces<'a>) -> Vec<&'a [u8]> {
+    let mut parts = Vec::with_capacity(shared.len() + 2);
+    let mut shared = shared.iter().map(Secret::expose);
+    parts.extend(shared.next());
+    parts.extend([nonces.initiator, nonces.responder]);
+    parts.extend(shared);
+    parts
 }
 
 impl DerivationKey {
@@ -155,17 +210,17 @@ impl DerivationKey {
         &self.octets
     }
 
-    /// KEYMAT of a Child SA: prf+(SK_d, [g^ir |] Ni | Nr).
+    /// KEYMAT of a Child SA: prf+(SK_d, [g^ir |] Ni | Nr), with the secrets of further key exchanges
+    /// behind it.
     pub(crate) fn child(
         &self,
         provider: Provider,
         protection: Protection,
         nonces: Nonces<'_>,
-        shared: Option<&Secret>,
+        shared: &[Secret],
     ) -> Result<ChildKeys, KeymatError> {
         let key = provider.prf(self.prf, self.octets.expose());
-        let shared = shared.map(Secret::expose).unwrap_or_default();
-        let parts: [&[u8]; 3] = [shared, nonces.initiator, nonces.responder];
+        let parts = in_order(shared, nonces);
         let mut stream = key.expand(&parts);
         // RFC 7296 §2.17: the initiator's direction first, encryption before integrity.
         let mut direction = || -> Result<TrafficKeys, KeymatError> {
@@ -209,11 +264,11 @@ pub fn derive(
     let nonces = Nonces { initiator, responder };
     let origin =
         Origin { provider: Provider::Real, suite, nonces, spi_i, spi_r, role: OriginalRole::Initiator };
-    let new = Secret::from(new);
+    let new = [Secret::from(new)];
     let keys = IkeKeys::initial(origin, &Secret::from(shared))?;
     let ((ei, ai), (er, ar)) = (keys.ours.expose(), keys.theirs.expose());
     let d = keys.derivation.octets.expose();
-    let child = |shared| -> Result<Vec<u8>, KeymatError> {
+    let child = |shared: &[Secret]| -> Result<Vec<u8>, KeymatError> {
         let ChildKeys { from_initiator, from_responder } =
             keys.derivation.child(Provider::Real, suite.protection, nonces, shared)?;
         let ((ei, ai), (er, ar)) = (from_initiator.expose(), from_responder.expose());
@@ -227,7 +282,7 @@ pub fn derive(
     Ok(Derived {
         ike: [d, ai, ar, ei, er].concat(),
         proofs: [&keys.proof_i, &keys.proof_r].map(|key| key.compute(&[]).expose().to_vec()),
-        children: [child(None)?, child(Some(&new))?],
+        children: [child(&[])?, child(&new)?],
         rekeyed: rekeyed.derivation.octets.expose().to_vec(),
     })
 }

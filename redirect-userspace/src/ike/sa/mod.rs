@@ -17,6 +17,7 @@
 //!                                │                  │ ◀── redirect: gone, the client side goes on
 //! ── IKE_SESSION_RESUME ──────▶ Answered        AwaitResume ── IKE_SESSION_RESUME ──▶
 //!                                │                  │ ◀── cookie: again; redirect: gone; no: AwaitInit
+//! ── IKE_INTERMEDIATE, 0 to 7 ─▶ │              AwaitFurther ── IKE_INTERMEDIATE, 0 to 7 ──▶
 //! ─── IKE_AUTH request ────────▶ │              AwaitAuth ── IKE_AUTH request ──▶
 //!                  ┌─────────────┤                  ├──── EAP: AwaitEap ── IKE_AUTH requests ──▶
 //!                  │        AnsweredEap: EAP        │              │
@@ -28,24 +29,29 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2` to `§1.5`, `§2`, with EAP `§2.16`.
+//! `RFC 7296 §1.2` to `§1.5`, `§2`, with EAP `§2.16`; `RFC 9242`, `RFC 9370`.
 
 pub(crate) mod answered;
 pub(crate) mod answered_eap;
+pub(crate) mod answered_further;
 pub(crate) mod await_auth;
 pub(crate) mod await_eap;
+pub(crate) mod await_further;
 pub(crate) mod await_init;
 pub(crate) mod await_resume;
 pub(crate) mod child;
 pub(crate) mod configuration;
 pub(crate) mod context;
 pub(crate) mod established;
+pub(crate) mod followup;
 pub(crate) mod fragment;
 pub(crate) mod grant;
+pub(crate) mod intermediate;
 pub(crate) mod keymat;
 pub(crate) mod natt;
 pub(crate) mod payloads;
 pub(crate) mod peer;
+pub(crate) mod ppk;
 pub(crate) mod proof;
 pub(crate) mod resumption;
 pub(crate) mod session;
@@ -59,6 +65,7 @@ use self::answered::{Answered, Refused};
 use self::answered_eap::AnsweredEap;
 use self::await_auth::AwaitAuth;
 use self::await_eap::AwaitEap;
+use self::await_further::AwaitFurther;
 use self::await_init::AwaitInit;
 use self::await_resume::AwaitResume;
 use self::context::Context;
@@ -114,7 +121,7 @@ pub(crate) struct IkeSa {
 /// What it waits for.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// IKE_SA_INIT is answered: the IKE_AUTH request.
+    /// IKE_SA_INIT is answered: the IKE_AUTH request, or those of further key exchanges before it.
     Answered(Box<Answered>),
     /// IKE_AUTH has begun, with EAP: the next request of it, or what a server says to the last one.
     AnsweredEap(Box<AnsweredEap>),
@@ -124,6 +131,8 @@ pub(crate) enum State {
     AwaitInit(Box<AwaitInit>),
     /// The IKE_SESSION_RESUME response.
     AwaitResume(Box<AwaitResume>),
+    /// The IKE_INTERMEDIATE response.
+    AwaitFurther(Box<AwaitFurther>),
     /// The IKE_AUTH response.
     AwaitAuth(Box<AwaitAuth>),
     /// A further IKE_AUTH response, while we prove by EAP who we are.
@@ -187,6 +196,7 @@ impl IkeSa {
             State::Refused(state) => state.datagram(ctx, path, message, outside),
             State::AwaitInit(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
             State::AwaitResume(state) => state.datagram(ctx, names, path, message, outside, &mut effects),
+            State::AwaitFurther(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::AwaitAuth(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::AwaitEap(state) => state.datagram(ctx, *names, message, outside, &mut effects),
             State::Established(state) => state.datagram(ctx, *names, path, message, outside, &mut effects),
@@ -217,6 +227,7 @@ impl IkeSa {
             State::Refused(state) => effects.is_gone = state.expires_at <= ctx.now.mono,
             State::AwaitInit(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitResume(state) => state.timeout(ctx, self.names, &mut effects),
+            State::AwaitFurther(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitAuth(state) => state.timeout(ctx, self.names, &mut effects),
             State::AwaitEap(state) => state.auth.timeout(ctx, self.names, &mut effects),
             State::Established(state) => state.timeout(ctx, self.names, &mut effects),
@@ -241,6 +252,7 @@ impl IkeSa {
             State::Refused(state) => Some(Deadline { at: state.expires_at, why: "a refused SA ends" }),
             State::AwaitInit(state) => state.deadline(),
             State::AwaitResume(state) => state.deadline(),
+            State::AwaitFurther(state) => state.deadline(),
             State::AwaitAuth(state) => state.deadline(),
             State::AwaitEap(state) => state.auth.deadline(),
             State::Established(state) => state.deadline(),
@@ -255,6 +267,7 @@ impl IkeSa {
             State::Refused(state) => state.path.remote,
             State::AwaitInit(state) => state.remote(),
             State::AwaitResume(state) => state.remote(),
+            State::AwaitFurther(state) => state.remote(),
             State::AwaitAuth(state) => state.remote(),
             State::AwaitEap(state) => state.auth.remote(),
             State::Established(state) => state.path().remote,
@@ -270,6 +283,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => None,
         }
@@ -284,6 +298,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => None,
         }
@@ -298,6 +313,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => false,
         }
@@ -312,6 +328,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => false,
         }
@@ -326,6 +343,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => false,
         }
@@ -340,6 +358,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => Vec::new(),
         }
@@ -354,6 +373,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => None,
         }
@@ -367,6 +387,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => true,
             State::Established(_) => false,
@@ -387,6 +408,7 @@ impl IkeSa {
             | State::Refused(_)
             | State::AwaitInit(_)
             | State::AwaitResume(_)
+            | State::AwaitFurther(_)
             | State::AwaitAuth(_)
             | State::AwaitEap(_) => None,
         }
@@ -409,7 +431,7 @@ impl IkeSa {
                 state.put_back(ctx);
                 ctx.tell(self.names.id, News::Closed(reason));
             }
-            State::AwaitInit(_) => ctx.tell(self.names.id, News::Closed(reason)),
+            State::AwaitInit(_) | State::AwaitFurther(_) => ctx.tell(self.names.id, News::Closed(reason)),
             State::AnsweredEap(state) => state.abandon(ctx),
             State::Answered(_) | State::Refused(_) => {}
         }
@@ -423,6 +445,7 @@ impl IkeSa {
             State::Refused(_) => None,
             State::AwaitInit(state) => Some(state.snapshot(self.names, now)),
             State::AwaitResume(state) => Some(state.snapshot(self.names, now)),
+            State::AwaitFurther(state) => Some(state.snapshot(self.names, now)),
             State::AwaitAuth(state) => Some(state.snapshot(self.names, now)),
             State::AwaitEap(state) => Some(state.auth.snapshot(self.names, now)),
             State::Established(state) => state.snapshot(self.names, now),

@@ -2,7 +2,7 @@
 //!
 //! # References
 //!
-//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 4806`.
+//! `RFC 7296 §1.2`, `§2.15`, `RFC 5723 §4.3.3`, `RFC 4806`, `RFC 9242 §3.3.2`, `RFC 8784 §3`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use crate::ike::authn::{
 };
 use crate::ike::config::Profile;
 use crate::ike::identity::Shown;
+use crate::ike::sa::keymat::Roots;
 use crate::ike::sa::payloads::required;
 use crate::ike::wire::{
-    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, Message, OriginalRole, Payload,
-    PayloadType, RawPayload,
+    Auth, Cert, CertRequest, Chain, ChainWriter, EncodeError, Id, Message, NotifyContent, NotifyType, Opaque,
+    OriginalRole, Payload, PayloadType, PpkIdType, RawPayload,
 };
 use crate::time::UnixTime;
 
-/// What both sides know of each other by the end of IKE_SA_INIT.
+/// What both sides know of each other before IKE_AUTH.
 #[derive(Clone, Copy)]
 pub(crate) struct Exchange<'a> {
     pub(crate) provider: Provider,
@@ -37,6 +38,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) response: &'a [u8],
     pub(crate) ni: &'a [u8],
     pub(crate) nr: &'a [u8],
+    /// What stands for the exchanges in between; empty if there were none.
+    pub(crate) between: &'a [u8],
     pub(crate) proof_i: &'a PrfKey,
     pub(crate) proof_r: &'a PrfKey,
     /// Hash functions that the peer has announced.
@@ -46,6 +49,14 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    /// The same, with a key mixed in that both sides have had before.
+    pub(crate) fn mixed<'b>(&self, roots: &'b Roots) -> Exchange<'b>
+    where
+        'a: 'b,
+    {
+        Exchange { proof_i: &roots.proof_i, proof_r: &roots.proof_r, ..*self }
+    }
+
     fn authenticator(&self) -> Authenticator<'a> {
         Authenticator {
             provider: self.provider,
@@ -66,10 +77,11 @@ impl<'a> Exchange<'a> {
 
     /// What a side signs whose ID payload has this body.
     fn octets(&self, side: OriginalRole, id_body: &'a [u8]) -> SignedOctets<'a> {
-        match side {
+        let octets = match side {
             OriginalRole::Initiator => SignedOctets::new(self.request, self.nr, self.proof_i, id_body),
             OriginalRole::Responder => SignedOctets::new(self.response, self.ni, self.proof_r, id_body),
-        }
+        };
+        octets.and_between(self.between)
     }
 }
 
@@ -81,8 +93,6 @@ pub(crate) struct Claimant<'a> {
     certificates: Vec<Cert<'a>>,
     /// Whom an initiator asks for.
     asked: Option<Id<'a>>,
-    /// Whether it asks for OCSP responses.
-    asks_for_status: bool,
 }
 
 impl<'a> Claimant<'a> {
@@ -90,6 +100,11 @@ impl<'a> Claimant<'a> {
     pub(crate) fn initiator(chain: &Chain<'a>) -> Result<Self, DecodeError> {
         let asked = chain.find(PayloadType::IdR).map(|payload| Id::decode(payload.body)).transpose()?;
         Ok(Self { asked, ..Self::read(chain, PayloadType::IdI)? })
+    }
+
+    /// The same, with another proof by the same method.
+    pub(crate) fn with_proof(self, data: &'a [u8]) -> Self {
+        Self { auth: Auth { method: self.auth.method, data: data.into() }, ..self }
     }
 
     /// Whom the initiator asks for.
@@ -108,7 +123,6 @@ impl<'a> Claimant<'a> {
             auth: required(chain, PayloadType::Auth, Auth::decode)?,
             certificates: all(chain, PayloadType::Cert, Cert::decode)?,
             asked: None,
-            asks_for_status: authn::asks_for_status(chain),
         })
     }
 }
@@ -203,8 +217,36 @@ pub(crate) struct Introduction<'a> {
     auth: Option<Auth<'static>>,
     /// Whether everything but the proof was said before.
     is_known: bool,
+    /// What is said of a key that both sides have had before.
+    ppk: Mention,
     /// Who we are, for people.
     pub(crate) shown: Arc<str>,
+}
+
+/// What is said beside AUTH of a key that both sides have had before (`RFC 8784 §3`).
+#[derive(Debug, Default)]
+pub(crate) enum Mention {
+    /// Nothing.
+    #[default]
+    None,
+    /// Which one it is made with, and what it would be without, if that will do.
+    Used { id: Box<[u8]>, without: Option<Auth<'static>> },
+    /// That the one which was named is used.
+    Confirmed,
+}
+
+impl Mention {
+    fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Used { id, without } => {
+                chain.notify(&NotifyContent::PpkIdentity { kind: PpkIdType::Fixed, id: &id })?;
+                let Some(without) = without else { return Ok(()) };
+                chain.notify(&NotifyContent::NoPpkAuth(Opaque(&without.data)))
+            }
+            Self::Confirmed => chain.plain(NotifyType::PpkIdentity),
+        }
+    }
 }
 
 impl<'a> Introduction<'a> {
@@ -212,11 +254,9 @@ impl<'a> Introduction<'a> {
     pub(crate) fn respond(
         exchange: &Exchange<'_>,
         profile: &'a Profile,
-        claimant: &Claimant<'_>,
+        asked: Option<&Id<'_>>,
     ) -> Result<Self, AuthnRefusal> {
-        let ours =
-            Self::new(exchange, profile, OriginalRole::Responder, claimant.asked.as_ref(), Vec::new())?;
-        Ok(if claimant.asks_for_status { ours.with_statuses(exchange, profile) } else { ours })
+        Self::new(exchange, profile, OriginalRole::Responder, asked, Vec::new())
     }
 
     /// The initiator's.
@@ -248,8 +288,16 @@ impl<'a> Introduction<'a> {
         let auth = resumed::prove(exchange.key(side), &octets, reading);
         let shown = Shown(&id).to_string().into();
         // RFC 5723 §4.3.3: without certificates.
-        let (certificates, requests) = (Vec::new(), Vec::new());
-        Self { side, id, certificates, requests, auth: Some(auth), is_known: false, shown }
+        Self {
+            side,
+            id,
+            certificates: Vec::new(),
+            requests: Vec::new(),
+            auth: Some(auth),
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        }
     }
 
     fn new(
@@ -267,7 +315,16 @@ impl<'a> Introduction<'a> {
         let auth = exchange.authenticator().prove(&authentication.local, &octets)?;
         let shown = Shown(&id).to_string().into();
         let certificates = authn::certificates(&authentication.local);
-        Ok(Self { side, id, certificates, requests, auth: Some(auth), is_known: false, shown })
+        Ok(Self {
+            side,
+            id,
+            certificates,
+            requests,
+            auth: Some(auth),
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        })
     }
 
     /// The gateway's, to a client that wants EAP. With `is_bare` it proves nothing yet (`RFC 5998 §3`).
@@ -292,7 +349,16 @@ impl<'a> Introduction<'a> {
 
     fn unproved(side: OriginalRole, id: Id<'static>, requests: Vec<CertRequest<'static>>) -> Self {
         let shown = Shown(&id).to_string().into();
-        Self { side, id, certificates: Vec::new(), requests, auth: None, is_known: false, shown }
+        Self {
+            side,
+            id,
+            certificates: Vec::new(),
+            requests,
+            auth: None,
+            is_known: false,
+            ppk: Mention::None,
+            shown,
+        }
     }
 
     /// Either side's after EAP: the proof alone.
@@ -309,6 +375,16 @@ impl<'a> Introduction<'a> {
         Self { auth: Some(auth), is_known: true, ..Self::unproved(side, id, Vec::new()) }
     }
 
+    /// The proof alone.
+    pub(crate) fn into_auth(self) -> Option<Auth<'static>> {
+        self.auth
+    }
+
+    /// With what is said of a key that both sides have had before.
+    pub(crate) fn mentioning(self, ppk: Mention) -> Self {
+        Self { ppk, ..self }
+    }
+
     /// Whether certificates go with it.
     pub(crate) const fn has_certificates(&self) -> bool {
         !self.certificates.is_empty()
@@ -317,7 +393,8 @@ impl<'a> Introduction<'a> {
     /// Appends ID, certificates, what is asked for, and the proof.
     pub(crate) fn write(self, chain: &mut ChainWriter<'_>) -> Result<(), EncodeError> {
         if self.is_known {
-            return self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)));
+            self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))?;
+            return self.ppk.write(chain);
         }
         chain.push(&match self.side {
             OriginalRole::Initiator => Payload::IdI(self.id),
@@ -329,7 +406,8 @@ impl<'a> Introduction<'a> {
         for request in self.requests {
             chain.push(&Payload::CertRequest(request))?;
         }
-        self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))
+        self.auth.map_or(Ok(()), |auth| chain.push(&Payload::Auth(auth)))?;
+        self.ppk.write(chain)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ike::{CloseReason, Command, Event, Failure, Selection};
-use crate::testing::pair::{End, Plan};
+use crate::testing::pair::{End, Pair, Plan};
 
 #[test]
 fn a_client_with_a_shared_key_gets_an_address_and_a_child_sa() {
@@ -156,4 +156,53 @@ fn both_rekeying_the_ike_sa_at_once_leaves_one() {
         assert_eq!(pair.client.endpoint.counts().established, 1);
         assert_eq!(pair.gateway.endpoint.counts().established, 1);
     }
+}
+
+#[test]
+fn a_kem_can_be_the_key_exchange_of_ike_and_of_its_child_sas() {
+    for kem in ["mlkem512", "mlkem768", "mlkem1024"] {
+        let mut plan = Plan::shared_key();
+        for settings in [&mut plan.client, &mut plan.gateway] {
+            settings.ike_proposals = vec![format!("aes128gcm16-prfsha256-{kem}").parse().unwrap()];
+            settings.esp_proposals = vec![format!("aes128gcm16-{kem}").parse().unwrap()];
+        }
+        let mut pair = plan.build();
+        pair.initiate();
+        pair.settle();
+        let id = |pair: &Pair, end| pair.sas(end)[0].id;
+
+        for end in [End::Client, End::Gateway] {
+            let sa = id(&pair, end);
+            pair.command(end, Command::RekeyChildren(sa));
+            pair.settle();
+            pair.command(end, Command::RekeyIke(sa));
+            pair.settle();
+            pair.assert_in_step();
+        }
+
+        let sa = &pair.sas(End::Gateway)[0];
+        assert!(sa.suite.ends_with(kem), "{}", sa.suite);
+        assert!(sa.children[0].suite.contains(kem), "{}", sa.children[0].suite);
+    }
+}
+
+#[test]
+fn octets_that_are_no_key_of_a_kem_leave_nothing_behind() {
+    let mut plan = Plan::shared_key();
+    for settings in [&mut plan.client, &mut plan.gateway] {
+        settings.ike_proposals = vec!["aes128gcm16-prfsha256-mlkem768".parse().unwrap()];
+    }
+    let mut pair = plan.build();
+    pair.initiate();
+    let request = pair.wire.front_mut().unwrap();
+    // Coefficients of twelve bits that are all too large.
+    let key = request.octets.windows(4).position(|octets| octets == [0, 36, 0, 0]).unwrap() + 4;
+    request.octets[key..key + 300].fill(0xff);
+
+    pair.settle();
+
+    assert_eq!(pair.sas(End::Gateway), []);
+    let events = pair.events(End::Gateway);
+    let [Event::Refused { failure, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(*failure, Failure::BadPublicValue);
 }

@@ -6,6 +6,7 @@
 //! issued at 8 │ expires at 8 │ authenticated at 8 │ valid until 8 (0 = for ever)
 //! run 8 │ SPIi 8 │ SPIr 8
 //! cipher 2 │ key bits 2 (0 = fixed) │ integrity 2 (0 = none) │ PRF 2 │ key exchange 2
+//! count 1, of each further key exchange: method 2 (0 = none in this place)
 //! means 1 │ length 1, issuer │ length 1, profile │ length 1, SK_d
 //! length 2, IDi │ length 2, IDr │ length 2, EAP identity (empty = IDi)
 //! count 1, of each address: length 1, pool │ family 1 (4, 6) │ address 4 or 16 │ lease 8
@@ -22,8 +23,8 @@ use super::{Address, Basis, MAX_ADDRESSES, MAX_LENGTH, Origin, Ticket};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ike::authn::Means;
 use crate::ike::config::Name;
-use crate::ike::proposal::{Cipher, IkeSuite};
-use crate::ike::wire::{Encryption, Id, Integrity, KeyExchangeMethod, Prf, SpiI, SpiR};
+use crate::ike::proposal::{Additional, Cipher, IkeSuite};
+use crate::ike::wire::{AdditionalIndex, Encryption, Id, Integrity, KeyExchangeMethod, Prf, SpiI, SpiR};
 use crate::secret::Secret;
 use crate::time::UnixTime;
 
@@ -38,7 +39,7 @@ pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
         basis: Basis { authenticated_at, means, valid_until, eap_identity },
         initiator,
         responder,
-        suite: IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange },
+        suite: IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange, additional },
         key,
         addresses,
     } = ticket;
@@ -58,6 +59,12 @@ pub(super) fn encode(ticket: &Ticket, out: &mut Writer) -> bool {
     out.u16(integrity.map_or(0, u16::from));
     out.u16((*prf).into());
     out.u16((*key_exchange).into());
+    let further: Vec<u16> = additional.places().map(|(_, method)| method.into()).collect();
+    let count = further.iter().rposition(|method| *method != 0).map_or(0, |last| last + 1);
+    out.u8(u8::try_from(count).unwrap_or(0));
+    for method in further.into_iter().take(count) {
+        out.u16(method);
+    }
     out.u8(match means {
         Means::SharedKey => SHARED_KEY,
         Means::Signature => SIGNATURE,
@@ -167,7 +174,14 @@ fn suite(reader: &mut Reader<'_>) -> Result<IkeSuite, DecodeError> {
     let key_bits = Some(number()?).filter(|bits| *bits > 0);
     let integrity = Some(number()?).filter(|integrity| *integrity > 0).map(Integrity::from);
     let (prf, key_exchange) = (Prf::from(number()?), KeyExchangeMethod::from(number()?));
-    Ok(IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange })
+    let mut additional = Additional::NONE;
+    let count = reader.u8(what)?;
+    for place in 0..count {
+        let value = u64::from(count);
+        let index = AdditionalIndex::new(place).ok_or(DecodeError::Value { what, value })?;
+        additional.set(index, KeyExchangeMethod::from(reader.u16(what)?));
+    }
+    Ok(IkeSuite { cipher: Cipher { algorithm, key_bits }, integrity, prf, key_exchange, additional })
 }
 
 fn address(reader: &mut Reader<'_>) -> Result<Address, DecodeError> {

@@ -8,7 +8,6 @@ use super::Core;
 use crate::ike::{Command, HandOver, Selection};
 use crate::runtime::clock::Ticker;
 use crate::runtime::gateway::GatewayNews;
-use crate::telemetry::Event;
 
 /// What the gateway was told last of addresses that are another node's.
 #[derive(Debug, Default)]
@@ -55,7 +54,7 @@ impl Core {
                 news = gateway.news() => match news {
                     // This node has left the cluster: there is nobody to tell of tickets.
                     GatewayNews::Heard(events, _) => {
-                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        events.iter().for_each(|event| self.record(event));
                     }
                     GatewayNews::Failed => return,
                 },

@@ -230,7 +230,7 @@ impl Core {
                 () = self.clock.until(deadline) => self.step(Input::Timeout)?,
                 news = gateway_news(self.gateway.as_mut()) => match news {
                     GatewayNews::Heard(events, used) => {
-                        events.into_iter().for_each(|event| self.record(&Event::Ike(event)));
+                        events.iter().for_each(|event| self.record(event));
                         self.share(&used)?;
                     }
                     GatewayNews::Failed => bail!("a worker of the gateway has ended"),

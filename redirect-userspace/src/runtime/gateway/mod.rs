@@ -12,6 +12,7 @@
 mod locate;
 mod news;
 mod plane;
+mod radius;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 use self::locate::local_address;
 use self::news::{Board, Page};
 use self::plane::Ground;
+use self::radius::Radius;
 use self::worker::{Door, Mailbox, Order, Parts, Worker};
 use crate::config::Ike;
 use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
@@ -33,8 +35,8 @@ use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
 use crate::ike::{
-    Command, CookieKeys, Drain, Endpoint, Event, HandOver, Lease, LeaseRequest, Leases, NAT_T_PORT, Path,
-    Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
+    Command, CookieKeys, Drain, Endpoint, Event as IkeEvent, HandOver, Lease, LeaseRequest, Leases,
+    NAT_T_PORT, Path, Pools, Redirect, Redirected, SaId, Selection, Shard, UsedTicket,
 };
 use crate::net::ike::{Port, Rank};
 use crate::net::routes::Changes;
@@ -42,6 +44,7 @@ use crate::net::steer::worker_of;
 use crate::net::tun::Prefix;
 
 use crate::runtime::clock::{Clock, random};
+use crate::telemetry::Event;
 use crate::time::UnixTime;
 
 /// The running gateway. Dropping it tells every peer that its SA is gone.
@@ -132,10 +135,12 @@ impl Gateway {
             let endpoint = Endpoint::new(clock.now(), shard, Arc::clone(&settings), leases, rng.fork())
                 .with_used_tickets(Box::new(tickets.clone()))
                 .with_cookie_keys(clock.now(), cookies.clone());
+            let radius = Radius::new(clock, Arc::clone(&config.radius), rng.fork())?;
             let parts = Parts {
                 number: number.into(),
                 clock,
                 endpoint,
+                radius,
                 ports: own,
                 plane,
                 changes: changes()?,
@@ -170,7 +175,7 @@ impl Gateway {
     pub(super) fn configure(&mut self, config: &Ike) {
         self.settings = for_data_plane(&config.settings, &self.ground);
         self.set_pools(config);
-        self.tell_all(|| Order::Configure(Arc::clone(&self.settings)));
+        self.tell_all(|| Order::Configure(Arc::clone(&self.settings), Arc::clone(&config.radius)));
         // Those that were kept up already are by the worker that they are with.
         let new: Vec<Name> =
             config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
@@ -381,6 +386,7 @@ impl Gateway {
         for worker in &self.workers {
             let own = worker.figures();
             figures.add(&own.counts, &own.counters);
+            figures.radius.add(&own.radius, &own.servers);
         }
         figures.carried = self.ground.usage();
         figures.durations = self.durations.clone();
@@ -397,7 +403,7 @@ impl Gateway {
             tracing::warn!(lost, "news of the gateway were dropped: there were too many");
         }
         for event in &events {
-            if let Event::Established { took, .. } = event {
+            if let Event::Ike(IkeEvent::Established { took, .. }) = event {
                 self.durations.note(*took);
             }
         }

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::ike::{Event, UsedTicket};
+use crate::ike::UsedTicket;
+use crate::telemetry::Event;
 
 /// What is read at a time.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -83,11 +84,12 @@ const ROOM: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ike::Event as IkeEvent;
     use crate::ike::ticket::TicketId;
     use crate::time::UnixTime;
 
     fn heard(number: usize) -> Event {
-        Event::CookiesChanged { are_wanted: true, half_open: number, is_crowded: false }
+        Event::Ike(IkeEvent::CookiesChanged { are_wanted: true, half_open: number, is_crowded: false })
     }
 
     fn ticket(number: u8) -> Arc<UsedTicket> {

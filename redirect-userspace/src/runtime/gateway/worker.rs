@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use super::locate::Locator;
 use super::news::Board;
+use super::radius::Radius;
 use crate::control::{SaPage, SaQuery};
 use crate::dataplane::kernel::Kernel;
 use crate::dataplane::none::Nobody;
@@ -34,13 +35,16 @@ use crate::fastpath::guard::give_way;
 use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
-    Command, CountSnapshot, Counters, Endpoint, Event, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
+    Command, CountSnapshot, Counters, Endpoint, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
     Redirected, Request, Selection, Usage, UsedTicket, Way,
 };
-use crate::machine::{Machine as _, Outbox};
+use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port, Rank};
 use crate::net::routes::Changes;
+use crate::radius::config::Settings as RadiusSettings;
+use crate::radius::{Counters as RadiusCounters, ServerSnapshot};
 use crate::runtime::clock::Clock;
+use crate::telemetry::Event;
 use crate::time::Now;
 
 /// A worker and the way to reach it.
@@ -113,7 +117,7 @@ impl Mailbox {
 /// What a worker is told.
 pub(super) enum Order {
     /// Other settings are in force.
-    Configure(Arc<Settings>),
+    Configure(Arc<Settings>, Arc<RadiusSettings>),
     /// The cluster has other members or loads.
     Targets(Arc<Targets>),
     /// A gateway was looked for.
@@ -145,6 +149,8 @@ pub(super) enum Order {
 pub(super) struct Figures {
     pub(super) counts: CountSnapshot,
     pub(super) counters: Counters,
+    pub(super) radius: RadiusCounters,
+    pub(super) servers: Vec<ServerSnapshot>,
     /// Whether whoever would like an SA is asked for a cookie.
     pub(super) asks_for_cookies: bool,
 }
@@ -154,6 +160,7 @@ pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) clock: Clock,
     pub(super) endpoint: Endpoint,
+    pub(super) radius: Radius,
     pub(super) ports: Vec<Port>,
     pub(super) plane: Plane,
     /// What becomes of this machine's addresses and routes.
@@ -224,6 +231,7 @@ impl Worker {
         if let Some(plane) = parts.plane.watched() {
             epoll.add(plane, EpollEvent::new(watch, TUNNELS)).context("watching the data plane")?;
         }
+        epoll.add(parts.radius.sockets(), EpollEvent::new(watch, SERVERS)).context("watching RADIUS")?;
         if let Some(changes) = &parts.changes {
             epoll.add(changes, EpollEvent::new(watch, CHANGES)).context("watching addresses and routes")?;
         }
@@ -342,6 +350,7 @@ impl Turn {
             let now = self.parts.clock.now();
             let is_ready = |wanted: u64| events.iter().take(ready).any(|event| event.data() == wanted);
             let (rings, has_packets) = (is_ready(BELL), is_ready(TUNNELS));
+            let has_answers = is_ready(SERVERS);
             let numbers = events.iter().take(ready).filter_map(|event| usize::try_from(event.data()).ok());
             let mut waiting: Vec<usize> = numbers.filter(|number| *number < self.parts.ports.len()).collect();
             // Those who have an SA first, and all of them; of those who want one a few at a time.
@@ -365,9 +374,12 @@ impl Turn {
                     self.obey(now, order);
                 }
             }
+            self.parts.radius.turn(now, has_answers);
+            self.hear_servers(now);
             if self.parts.endpoint.deadline().is_some_and(|deadline| deadline.is_due(now)) {
                 self.step(now, Input::Timeout);
             }
+            self.hear_servers(now);
             self.admit(now, &newcomers);
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
@@ -375,6 +387,7 @@ impl Turn {
             self.tell_others();
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
+        self.parts.radius.finish();
     }
 
     /// Carries what waits for tunnels, or hears what the kernel says of them.
@@ -406,7 +419,8 @@ impl Turn {
     /// How long nothing needs to be done.
     fn timeout(&self, is_shown: bool) -> EpollTimeout {
         let now = self.parts.clock.now();
-        let deadline = self.parts.endpoint.deadline().map(|deadline| deadline.at.since(now.mono));
+        let deadline = Deadline::earlier(self.parts.endpoint.deadline(), self.parts.radius.deadline());
+        let deadline = deadline.map(|deadline| deadline.at.since(now.mono));
         let wait = match (deadline, is_shown) {
             (None, true) => return EpollTimeout::NONE,
             (Some(deadline), true) => deadline,
@@ -487,6 +501,15 @@ impl Turn {
         }
     }
 
+    /// Tells IKE what servers have said.
+    fn hear_servers(&mut self, now: Now) {
+        self.heard.extend(self.parts.radius.events());
+        // An answer may lead to the next question, but that is not answered before the next turn.
+        for answer in self.parts.radius.answers() {
+            self.step(now, Input::Aaa(Box::new(answer)));
+        }
+    }
+
     fn step(&mut self, now: Now, input: Input<'_>) {
         self.parts.endpoint.step(now, input, &mut self.out);
         self.carry_all_out();
@@ -510,20 +533,31 @@ impl Turn {
             Output::Keepalive { path } => self.transmit(path, &[IoSlice::new(&[KEEPALIVE])]),
             Output::Install(child) => {
                 let inbound = child.inbound;
+                if let Some(session) = &child.session {
+                    self.parts.radius.carries(inbound, session);
+                }
                 if let Err(error) = self.parts.plane.executor().install(*child) {
                     tracing::error!(%error, spi = %inbound, "a Child SA cannot work");
                 }
             }
             Output::Switch { inbound } => self.parts.plane.executor().switch(inbound),
             Output::Move { inbound, outer } => self.parts.plane.executor().redirect(inbound, outer),
-            Output::Remove { inbound } => self.parts.plane.executor().remove(inbound),
+            Output::Remove { inbound } => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.carried(inbound, |inbound| plane.usage(inbound));
+                plane.executor().remove(inbound);
+            }
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
             Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
-            // No profile asks a server.
-            Output::Aaa(_) | Output::AaaAbandoned(_) | Output::Account(_) => {}
-            Output::Event(event) => self.heard.push(event),
+            Output::Aaa(request) => self.parts.radius.ask(*request),
+            Output::AaaAbandoned(conversation) => self.parts.radius.abandon(conversation),
+            Output::Account(account) => {
+                let Parts { radius, plane, .. } = &mut self.parts;
+                radius.account(&account, |inbound| plane.usage(inbound));
+            }
+            Output::Event(event) => self.heard.push(Event::Ike(event)),
         }
     }
 
@@ -539,7 +573,10 @@ impl Turn {
 
     fn obey(&mut self, now: Now, order: Order) {
         match order {
-            Order::Configure(settings) => self.step(now, Input::Configure(settings)),
+            Order::Configure(settings, radius) => {
+                self.step(now, Input::Configure(settings));
+                self.parts.radius.configure(radius);
+            }
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
             Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
@@ -596,6 +633,8 @@ impl Turn {
         let figures = Figures {
             counts: self.parts.endpoint.counts(),
             counters: self.parts.endpoint.counters().clone(),
+            radius: self.parts.radius.counters().clone(),
+            servers: self.parts.radius.snapshot(now),
             asks_for_cookies: self.parts.endpoint.asks_for_cookies(now),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
@@ -605,6 +644,8 @@ impl Turn {
 
 /// The bell's number among the events; sockets count from zero.
 const BELL: u64 = u64::MAX;
+/// The number of the sockets to RADIUS servers.
+const SERVERS: u64 = u64::MAX - 3;
 /// The data plane's number.
 const TUNNELS: u64 = u64::MAX - 1;
 /// The number of what becomes of addresses and routes.

@@ -13,13 +13,13 @@
 mod init;
 mod latency;
 mod pace;
+mod proof;
 mod request;
 mod sessions;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -27,11 +27,8 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use crate::config::ClientPrefix;
-use crate::crypto::sign::PrivateKey;
-use crate::crypto::x509::{Certificate, Revocation, TrustStore};
 use crate::ike::config::{
-    Authentication, Credential, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Retransmission,
-    Settings,
+    Authentication, Guidance, Lifetimes, LocalProof, Name, Profile, RemoteProof, Retransmission, Settings,
 };
 use crate::ike::identity::{Claim, Pattern};
 use crate::ike::wire::{AddressRange, Ports, Span, TrafficSelector};
@@ -40,6 +37,7 @@ use crate::secret::Secret;
 pub use self::init::{InitLoad, InitOutcome, run_init};
 pub use self::latency::Latencies;
 pub use self::pace::{Extent, Pace};
+pub use self::proof::Proof;
 pub use self::sessions::Outcome;
 
 /// A client as an operator describes it.
@@ -74,22 +72,6 @@ pub struct Client {
     pub patience: Duration,
 }
 
-/// How both sides prove who they are.
-pub enum Proof {
-    /// With a key that both know.
-    SharedKey(Vec<u8>),
-    /// With certificates, all in PEM. The clients all have the same one, and its subject is who they
-    /// say they are.
-    Certificate {
-        /// Ours and those of its CAs.
-        chain: Vec<u8>,
-        /// Its private key.
-        key: Vec<u8>,
-        /// The CA of the gateway.
-        ca: Vec<u8>,
-    },
-}
-
 /// Runs handshakes of such clients.
 ///
 /// # Errors
@@ -98,8 +80,8 @@ pub enum Proof {
 pub fn run_client(client: Client) -> Result<Outcome> {
     let network: ClientPrefix = client.network.parse().context("the network")?;
     let remote_ts = selector(&network);
-    let has_names = matches!(client.proof, Proof::SharedKey(_));
-    let proofs = proofs(client.proof)?;
+    let has_names = client.proof.has_names();
+    let proofs = proof::proofs(client.proof)?;
     let name = Name::new("load").context("a name")?;
     let resumes = client.resumed.is_some();
     let profile = move |claim| {
@@ -166,6 +148,7 @@ fn plain(name: Name) -> Profile {
         redirect_auth: false,
         resumes: false,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 
@@ -202,35 +185,6 @@ fn wait<'f>(sockets: impl IntoIterator<Item = &'f (impl AsFd + 'f)>, longest: Du
 
 /// Kinds that are counted apart.
 const KINDS: usize = 512;
-
-type MakeProofs = Box<dyn Fn() -> (LocalProof, RemoteProof)>;
-
-fn proofs(proof: Proof) -> Result<MakeProofs> {
-    match proof {
-        Proof::SharedKey(octets) => {
-            let line = octets.strip_suffix(b"\n").unwrap_or(&octets);
-            let secret = Secret::from(line);
-            Ok(Box::new(move || {
-                (LocalProof::SharedKey(secret.clone()), RemoteProof::SharedKey(secret.clone()))
-            }))
-        }
-        Proof::Certificate { chain, key, ca } => {
-            let chain = Certificate::list_from_pem(&chain).context("the certificate")?;
-            let key = PrivateKey::from_pem(&key).context("the private key")?;
-            let mut store = TrustStore::new(Revocation::Relaxed);
-            for anchor in Certificate::list_from_pem(&ca).context("the CA")? {
-                store.add_anchor(anchor).context("the CA")?;
-            }
-            let (credential, store) = (Arc::new(Credential { chain, key }), Arc::new(store));
-            Ok(Box::new(move || {
-                (
-                    LocalProof::Certificate(Arc::clone(&credential)),
-                    RemoteProof::Certificate(Arc::clone(&store)),
-                )
-            }))
-        }
-    }
-}
 
 /// Everything in a network.
 fn selector(prefix: &ClientPrefix) -> TrafficSelector {

@@ -11,7 +11,8 @@ use crate::telemetry::metrics::{counter, counters, gauge, gauges, sentence};
 
 /// All of them.
 pub(in crate::telemetry) fn encode(encoder: &mut DescriptorEncoder<'_>, figures: &IkeFigures) -> fmt::Result {
-    let IkeFigures { counts, counters, carried, durations, gate_asked, gate_good } = figures;
+    let IkeFigures { counts, counters, carried, durations, radius, gate_asked, gate_good } = figures;
+    crate::telemetry::radius::encode(encoder, radius)?;
     sas(encoder, counts)?;
     handshakes(encoder, counters, durations)?;
     exchanges(encoder, counters)?;

@@ -16,6 +16,8 @@ mod libreswan;
 mod load;
 mod mobike;
 mod nat;
+mod quantum;
+mod radius;
 mod refusal;
 mod rekey;
 mod reload;

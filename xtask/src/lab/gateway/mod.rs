@@ -3,6 +3,7 @@
 
 mod scene;
 mod settings;
+pub mod windows;
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -18,7 +19,7 @@ use nix::unistd::Pid;
 pub(super) use self::scene::on_the_wire;
 pub use self::scene::{Place, Scene, Visitor, addresses};
 pub(super) use self::settings::sections;
-pub use self::settings::{Connection, LocalProof, Profile, RemoteProof, Settings};
+pub use self::settings::{Connection, LocalProof, Profile, RadiusServer, RemoteProof, Settings};
 use super::control::{Control, Event, Sa};
 use super::netns::Namespace;
 use super::process::{Process, tell_of_failure};
@@ -278,6 +279,11 @@ impl Gateway {
 
     fn write(&self) -> Result<()> {
         let pins = self.namespace.lab().pins().join(format!("redirectd-{}", self.namespace.role()));
+        if let Some(file) = self.settings.file {
+            let lab = self.namespace.lab().directory().display().to_string();
+            let text = file.replace("@LAB@", &lab).replace("@PINS@", &pins.display().to_string());
+            return write_secret(&self.config, &text);
+        }
         let addresses: Vec<String> = self.settings.addresses.iter().map(ToString::to_string).collect();
         let (node, fast_path) = if addresses.is_empty() {
             (String::new(), "mode = \"off\"")

@@ -1,13 +1,14 @@
 //! What a gateway is told: settings that tests vary, and the `[ike]` sections they become.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::lab::pki::{Credential, Pki};
+use crate::lab::radius;
 use crate::lab::strongswan::SHARED_KEY;
 
 /// The `[ike]` part of a configuration. What is empty or absent is left to the daemon.
@@ -45,6 +46,9 @@ pub struct Settings {
     pub extra: String,
     /// Names that the daemon resolves: the lines of its `/etc/hosts`.
     pub hosts: String,
+    /// A whole file, in the place of everything above: `@LAB@` in it stands for the laboratory's directory,
+    /// `@PINS@` for where programs and maps are pinned.
+    pub file: Option<&'static str>,
 }
 
 /// One `[[ike.connection]]` with the laboratory's key.
@@ -153,6 +157,34 @@ pub enum RemoteProof {
         /// The CA's certificate.
         ca: PathBuf,
     },
+    /// By whatever these servers want, in the order in which they are asked.
+    Radius(Vec<RadiusServer>),
+}
+
+/// One `[[ike.radius]]`, whose patience is that of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RadiusServer {
+    /// Where it is asked who may come in.
+    pub server: SocketAddr,
+    /// Where it is told what is used.
+    pub accounting: Option<SocketAddr>,
+    /// What it shares with the gateway.
+    pub secret: String,
+    /// How long it is waited for, the first time.
+    pub timeout: Duration,
+}
+
+impl RadiusServer {
+    /// The laboratory's server at an address, with the laboratory's secret.
+    #[must_use]
+    pub fn at(address: Ipv4Addr) -> Self {
+        Self {
+            server: radius::server(address),
+            accounting: Some(radius::accounting(address)),
+            secret: radius::SECRET.to_owned(),
+            timeout: Duration::from_millis(300),
+        }
+    }
 }
 
 impl Profile {
@@ -317,6 +349,7 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
             }
         }
         RemoteProof::Users(_) => writeln!(text, "remote-auth = \"eap-mschapv2\"")?,
+        RemoteProof::Radius(_) => writeln!(text, "remote-auth = \"eap-radius\"")?,
         RemoteProof::Tls { ca } => writeln!(text, "remote-auth = \"eap-tls\"\nca = {ca:?}")?,
     }
     if let Some(key) = key {
@@ -340,6 +373,15 @@ fn add_profile(text: &mut String, settings: &Settings, profile: &Profile) -> Res
         )?;
     }
     text.push_str(&profile.extra);
+    if let RemoteProof::Radius(servers) = &profile.remote {
+        for RadiusServer { server, accounting, secret, timeout } in servers {
+            writeln!(text, "\n[[ike.radius]]\nserver = \"{server}\"\nsecret = {secret:?}")?;
+            if let Some(accounting) = accounting {
+                writeln!(text, "accounting = \"{accounting}\"")?;
+            }
+            writeln!(text, "timeout = \"{}ms\"", timeout.as_millis())?;
+        }
+    }
     if let RemoteProof::Users(users) = &profile.remote {
         for (name, password) in users {
             writeln!(text, "\n[[ike.user]]\nname = {name:?}\npassword = {password:?}")?;

@@ -102,6 +102,7 @@ fn profile(name: &str, remote_ids: &[&str], local: LocalProof, remote: RemotePro
         redirect_auth: false,
         resumes: true,
         mobility: crate::ike::config::Mobility::NONE,
+        ppk: None,
     }
 }
 

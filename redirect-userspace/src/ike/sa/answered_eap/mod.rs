@@ -111,6 +111,8 @@ impl Answered {
         let local = self.path.local.ip();
         let Admission { profile, gate, user } =
             admit(&ctx.settings.profiles, &id, asked.as_ref(), local).map_err(refused)?;
+        // Before anybody types a password.
+        self.may_do_without(&profile)?;
         if gate.redirects_first
             && let Some(to) = self.redirect(ctx, names, &profile)
         {
@@ -163,6 +165,7 @@ impl Answered {
             hashes: self.hashes.take(),
             resumption: self.resumption.take(),
             secrets: std::mem::replace(&mut self.secrets, Secrets::Failed),
+            further: self.further.take(),
             ..*self
         }
     }
@@ -289,8 +292,12 @@ impl AnsweredEap {
 
     /// Why a client is gone that has not been refused: what it has heard before, or this.
     fn why_gone(&self, otherwise: &str) -> Refusal {
-        let failing = if let Stage::Local(server) = &self.stage { server.failing() } else { None };
-        failing.map_or_else(|| Refusal::new(Failure::Timeout, otherwise), failed)
+        let told = match &self.stage {
+            Stage::Local(server) => server.failing().map(failed),
+            Stage::Relay(relay) => relay.why_gone(),
+            Stage::Asking(_) | Stage::Proof(_) | Stage::Over => None,
+        };
+        told.unwrap_or_else(|| Refusal::new(Failure::Timeout, otherwise))
     }
 
     /// Takes in a request after the first one.
@@ -320,7 +327,7 @@ impl AnsweredEap {
             }
             (Form::EapEnd, Stage::Proof(proof)) => {
                 let auth = payloads::required(&chain, PayloadType::Auth, Auth::decode).map_err(unreadable)?;
-                self.finish(ctx, names, *proof, &auth, effects)
+                self.finish(ctx, names, *proof, (auth, &chain), effects)
             }
             (_, stage) => {
                 self.stage = stage;
@@ -418,7 +425,7 @@ impl AnsweredEap {
         ctx: &mut Context<'_>,
         names: Names,
         proof: Proof,
-        auth: &Auth<'_>,
+        (auth, last): (Auth<'_>, &Chain<'_>),
         effects: &mut Effects,
     ) -> Result<(), Denial> {
         let Proof { passed, keys, grants } = proof;
@@ -426,11 +433,13 @@ impl AnsweredEap {
         let chain = first.chain().map_err(unreadable)?;
         let id_body = payloads::required(&chain, PayloadType::IdI, Ok).map_err(unreadable)?;
         let wishes = Wishes::read(&chain).map_err(unreadable)?;
+        let auth = self.answered.mix_after_eap(ctx, &self.profile, auth, last)?;
         let exchange = self.answered.exchange(ctx)?;
         let keys = keys.as_ref();
-        let proof = accept_eap(&exchange, &self.profile, passed, (id_body, auth), keys).map_err(refused)?;
+        let proof = accept_eap(&exchange, &self.profile, passed, (id_body, &auth), keys).map_err(refused)?;
         let id = self.ours.clone().ok_or_else(|| Refusal::new(Failure::Local, "nothing was said"))?;
         let ours = Introduction::after_eap(&exchange, OriginalRole::Responder, id, keys);
+        let ours = ours.mentioning(self.answered.mention());
         let basis = Peer::basis(&proof, ctx.now.wall);
         let believed = Believed { proof, ours, basis, grants };
         self.answered.complete(ctx, names, &chain, wishes, believed, effects)

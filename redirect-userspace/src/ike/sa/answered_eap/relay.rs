@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{AnsweredEap, Proof, Stage, failed};
 use crate::ike::aaa::{AaaAnswer, AaaRequest, AaaVerdict, Conversation};
+use crate::ike::authn::eap::mschapv2::packet::Packet as Mschap;
 use crate::ike::authn::eap::proof::Passed;
 use crate::ike::authn::eap::{self, Budget, EapError, packet};
 use crate::ike::event::Failure;
@@ -29,6 +30,8 @@ pub(super) struct Relay {
     identifier: u8,
     /// Whether the client was asked who it is, by us.
     is_identity: bool,
+    /// Whether the server has told the client that it does not get in: it may leave without an answer.
+    is_refused: bool,
 }
 
 impl Relay {
@@ -36,7 +39,13 @@ impl Relay {
     /// `is_identity`.
     pub(super) fn new(names: Names, identifier: u8, is_identity: bool) -> Self {
         let conversation = Conversation { spi: names.ours() };
-        Self { conversation, round: 0, budget: Budget::default(), identifier, is_identity }
+        Self { conversation, round: 0, budget: Budget::default(), identifier, is_identity, is_refused: false }
+    }
+
+    /// Why the client leaves, if it has heard from the server that it does not get in.
+    pub(super) fn why_gone(&self) -> Option<Refusal> {
+        let detail = "the server has told it that its password is wrong";
+        self.is_refused.then(|| Refusal::new(Failure::Eap, detail))
     }
 
     /// The conversation that a server has, if it has one.
@@ -156,6 +165,7 @@ impl AnsweredEap {
                     Some(request) => relay.budget.spend(request).map_err(|error| failed(&error)),
                     None => Err(wrong("a challenge without an EAP request")),
                 };
+                relay.is_refused = request.as_ref().is_some_and(is_refusal);
                 relay.identifier = request.map_or(0, |request| request.identifier);
                 self.stage = Stage::Relay(relay);
                 spent?;
@@ -190,4 +200,11 @@ impl AnsweredEap {
             }
         }
     }
+}
+
+/// Whether a request tells the client that its password is wrong. strongSwan's leaves then, and the server
+/// is never asked for the end.
+fn is_refusal(request: &Eap<'_>) -> bool {
+    request.kind == Some(EapType::MschapV2)
+        && matches!(Mschap::of_server(request.data()), Ok(Mschap::Failure { .. }))
 }

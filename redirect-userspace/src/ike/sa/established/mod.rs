@@ -7,6 +7,7 @@
 //!
 //! `RFC 7296 §1.3` to `§1.5`, `§2.1`, `§2.4`, `§2.8`, `§2.25`.
 
+mod drafts;
 mod elsewhere;
 pub(crate) mod mobike;
 mod requests;
@@ -19,10 +20,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::drafts::Pending;
 pub(crate) use self::elsewhere::Belongings;
 use self::mobike::Mobile;
-#[cfg(test)]
-pub(crate) use self::requests::lower;
 pub(crate) use self::tasks::nonce;
 use self::tasks::{Doing, Task};
 use crate::ike::client::News;
@@ -33,6 +33,8 @@ use crate::ike::lease::Lease;
 use crate::ike::message::{Channel, SealError, Verified};
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::Outside;
+#[cfg(test)]
+pub(crate) use crate::ike::sa::child::lower;
 use crate::ike::sa::child::{Child, ChildStage, Ground, jittered};
 use crate::ike::sa::context::Context;
 use crate::ike::sa::grant::Issued;
@@ -67,6 +69,8 @@ pub(crate) struct Established {
     given: Vec<IpAddr>,
     tasks: VecDeque<Task>,
     doing: Option<Box<Doing>>,
+    /// What the peer has begun and has to go on with.
+    pending: Option<Box<Pending>>,
     stage: Stage,
     /// Whether the address that the peer speaks to is another node's: what it says may go there.
     is_adrift: bool,
@@ -185,6 +189,7 @@ impl Established {
             given: Vec::new(),
             tasks: VecDeque::new(),
             doing: None,
+            pending: None,
             stage: Stage::Active,
             is_adrift: false,
             made_at: now,
@@ -222,7 +227,9 @@ impl Established {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn spis(&self) -> (Vec<ChildSpi>, Vec<ChildSpi>) {
         let doing = self.doing.as_deref().and_then(Doing::reserved);
-        let reserved = doing.into_iter().chain(self.tasks.iter().filter_map(Task::reserved));
+        let pending = self.pending.as_deref().and_then(Pending::reserved);
+        let under_way = doing.into_iter().chain(pending);
+        let reserved = under_way.chain(self.tasks.iter().filter_map(Task::reserved));
         (self.children.iter().map(|child| child.inbound).collect(), reserved.collect())
     }
 
@@ -491,6 +498,7 @@ impl Established {
         effects: &mut Effects,
     ) {
         effects.is_gone = true;
+        self.abandon_draft(ctx);
         self.drop_children(ctx);
         self.give_up_request(ctx, effects);
         self.clear_tasks(ctx);
@@ -551,6 +559,7 @@ impl Established {
 
     /// Takes everything that goes to the SA in its place: what is wanted of its Child SAs too.
     fn bequeath(&mut self, ctx: &mut Context<'_>, names: Names) -> Estate {
+        self.abandon_draft(ctx);
         // RFC 5723 §6.2: the ticket is of the keys that are not used any more.
         let has_ticket = self.renew_at.take().is_some();
         if has_ticket {

@@ -9,19 +9,19 @@ use crate::ike::message::{Channel, Verified};
 use crate::ike::proposal::{EspExchange, IkeProposal, NoChoice};
 use crate::ike::rules::{self, Form, Violation};
 use crate::ike::sa::child::{
-    self, Agreed, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, Request, offered,
+    self, Accepted, ChildRefusal, ChildStage, NONCE_LENGTH, Offer, Replaced, Request, offered,
 };
 use crate::ike::sa::context::{Context, Refusal};
-use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRival, new_ike_spi, nonce};
+use crate::ike::sa::established::drafts::IkeDraft;
+use crate::ike::sa::established::tasks::{ChildRival, Doing, new_ike_spi, nonce};
 use crate::ike::sa::established::{Established, Fresh, PATIENCE, Stage};
-use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::keymat::Nonces;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
-use crate::ike::sa::window::Window;
-use crate::ike::sa::{Effects, IkeSa, Names, RivalFate, State, suite};
+use crate::ike::sa::{Effects, Names, RivalFate};
 use crate::ike::wire::{
     Chain, ChainWriter, ChildProtocol, ChildSpi, Delete, Direction, EncodeError, ExchangeType,
-    KeyExchange as KePayload, MessageId, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType,
-    ProposalSpi, Sa, SpiI, SpiR,
+    KeyExchange as KePayload, NotifyContent, NotifyType, OriginalRole, Payload, PayloadType, ProposalSpi, Sa,
+    TrafficSelectors,
 };
 
 impl Established {
@@ -57,8 +57,7 @@ impl Established {
                 self.child_request(ctx, names, path, &chain, effects)
             }
             Form::RekeyIkeRequest => self.ike_request(ctx, names, path, &chain, effects),
-            // RFC 9370 §2.2.4: there is no key exchange to be continued.
-            Form::FollowupKe => self.plain(ctx, names, path, exchange, NotifyType::StateNotFound, effects),
+            Form::FollowupKe => self.followup(ctx, names, path, &chain, effects),
             Form::InitRequest
             | Form::InitResponse
             | Form::ResumeRequest
@@ -98,7 +97,7 @@ impl Established {
     }
 
     /// Answers; an SA that cannot answer any more is gone.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         ctx: &mut Context<'_>,
         names: Names,
@@ -114,7 +113,7 @@ impl Established {
 
     /// Answers with nothing but a notify. INVALID_SYNTAX ends the SA on both sides (`RFC 7296
     /// §2.21.3`, `RFC 6989 §2.5`).
-    fn plain(
+    pub(super) fn plain(
         &mut self,
         ctx: &mut Context<'_>,
         names: Names,
@@ -272,10 +271,31 @@ impl Established {
         effects: &mut Effects,
     ) {
         let exchange = ExchangeType::CreateChildSa;
-        match self.make_child(ctx, names, chain) {
-            Ok(Made { agreed, nonce: nr }) => {
-                let Agreed { child, install, sa, ts_i, ts_r, public } = *agreed;
-                self.adopt(ctx, names, child, install);
+        // Whoever begins something else has given that up.
+        self.abandon_draft(ctx);
+        let made = self.make_child(ctx, names, chain).and_then(|accepted| {
+            let Accepted { draft, sa, ts_i, ts_r, public } = *accepted;
+            let nr = draft.nr().into();
+            let answer = ChildAnswer { sa, nr, ts_i, ts_r, public };
+            if draft.next().is_some() {
+                return Ok((answer, Err(self.keep_child(ctx, draft))));
+            }
+            let (replaces, inbound) = (draft.replaces, draft.inbound);
+            let lowest: Box<[u8]> = draft.lowest().into();
+            let made = self.finish_child(ctx, names, draft)?;
+            if let Some(old) = replaces {
+                self.replaced(old, inbound, &lowest);
+            }
+            Ok((answer, Ok(made)))
+        });
+        match made {
+            Ok((answer, outcome)) => {
+                let mut link = None;
+                match outcome {
+                    Ok((child, install)) => self.adopt(ctx, names, child, install),
+                    Err(more) => link = Some(more),
+                }
+                let ChildAnswer { sa, nr, ts_i, ts_r, public } = answer;
                 self.answer(ctx, names, path, exchange, effects, |chain| {
                     chain.push(&Payload::Sa(sa))?;
                     nonce(chain, &nr)?;
@@ -283,7 +303,8 @@ impl Established {
                         chain.push(&Payload::KeyExchange(public))?;
                     }
                     chain.push(&Payload::TsI(ts_i))?;
-                    chain.push(&Payload::TsR(ts_r))
+                    chain.push(&Payload::TsR(ts_r))?;
+                    link.map_or(Ok(()), |link| chain.notify(&NotifyContent::AdditionalKeyExchange(&link)))
                 });
             }
             Err(ChildDenial::NotFound(protocol, spi)) => {
@@ -314,17 +335,12 @@ impl Established {
         ctx: &mut Context<'_>,
         names: Names,
         chain: &Chain<'_>,
-    ) -> Result<Made, ChildDenial> {
+    ) -> Result<Box<Accepted>, ChildDenial> {
         let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
         let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
         let ni = payloads::nonce(chain).map_err(unreadable)?;
         let public = payloads::public(chain).map_err(unreadable)?;
-        // RFC 7296 §2.25.2: not while the IKE SA is rekeyed or closed. Before anything is looked for:
-        // what another SA has inherited already is not there any more, and yet not lost.
-        let is_rekeying = matches!(self.doing.as_deref(), Some(Doing::RekeyIke { .. }));
-        if is_rekeying || self.stage != Stage::Active {
-            return Err(temporary("the IKE SA is being replaced").into());
-        }
+        self.may_change_children()?;
         let replaces = match chain.notify(NotifyType::RekeySa) {
             Some(notify) => {
                 let content = notify.content().map_err(unreadable)?;
@@ -350,15 +366,34 @@ impl Established {
             replaces: replaces.clone(),
         };
         let profile = Arc::clone(self.peer.profile());
-        let agreed =
+        let accepted =
             child::accept(ctx, self.ground(names, &profile), &offer).map_err(|refusal| match refusal {
                 ChildRefusal::OtherMethod(method) => ChildDenial::OtherMethod(method),
                 ChildRefusal::Refused(refusal) => ChildDenial::Refused(refusal),
             })?;
-        if let Some(old) = replaces {
-            self.replaced(old.inbound, agreed.child.inbound, lower(ni.as_slice(), &nr));
+        Ok(Box::new(accepted))
+    }
+
+    /// RFC 7296 §2.25.2: not while the IKE SA is rekeyed or closed. Before anything is looked for: what
+    /// another SA has inherited already is not there any more, and yet not lost.
+    fn may_change_children(&self) -> Result<(), Refusal> {
+        let is_rekeying = matches!(self.doing.as_deref(), Some(Doing::RekeyIke { .. }));
+        if is_rekeying || self.stage != Stage::Active {
+            return Err(temporary("the IKE SA is being replaced"));
         }
-        Ok(Made { agreed: Box::new(agreed), nonce: nr })
+        Ok(())
+    }
+
+    /// Whether what the peer has begun may go on, of a Child SA in the place of `replaces`.
+    pub(super) fn may_make_child(&mut self, replaces: Option<ChildSpi>) -> Result<(), Refusal> {
+        self.may_change_children()?;
+        let Some(old) = replaces else { return Ok(()) };
+        match self.child(old).map(|child| child.stage) {
+            Some(ChildStage::Active) => Ok(()),
+            Some(ChildStage::Deleting | ChildStage::Replaced { .. }) | None => {
+                Err(temporary("the Child SA is being replaced or deleted"))
+            }
+        }
     }
 
     /// The Child SA that the peer wants to replace, which it names by the SPI that leads to it.
@@ -406,7 +441,7 @@ impl Established {
     }
 
     /// The peer has made a Child SA in the place of another one.
-    fn replaced(&mut self, old: ChildSpi, by: ChildSpi, lowest: &[u8]) {
+    pub(super) fn replaced(&mut self, old: ChildSpi, by: ChildSpi, lowest: &[u8]) {
         if let Some(Doing::RekeyChild { old: ours, rival, .. }) = self.doing.as_deref_mut()
             && *ours == old
         {
@@ -431,19 +466,26 @@ impl Established {
         effects: &mut Effects,
     ) {
         let exchange = ExchangeType::CreateChildSa;
-        match self.make_ike(ctx, names, chain) {
-            Ok(made) => {
-                let MadeIke { mut sa, answer, nonce: nr, public, lowest } = *made;
-                let spi = sa.names.ours();
-                if let Some(Doing::RekeyIke { rival, .. }) = self.doing.as_deref_mut() {
-                    // RFC 7296 §2.8.2: which one of the two goes on is known when our response comes.
-                    *rival = Some(IkeRival { spi, lowest });
-                    if let Some(rival) = sa.established() {
-                        rival.stage = Stage::Contending;
-                    }
-                } else {
-                    self.give_way(ctx, names, spi, effects);
-                }
+        // Whoever begins something else has given that up.
+        self.abandon_draft(ctx);
+        let made = self.draft_ike(ctx, chain).and_then(|drafted| {
+            let DraftedIke { draft, answer, public } = *drafted;
+            let answer = (answer, draft.nr.clone(), public);
+            if draft.next().is_some() {
+                return Ok((answer, Err(self.keep_ike(ctx, draft))));
+            }
+            Ok((answer, Ok(self.make_way(ctx, names, draft, effects)?)))
+        });
+        match made {
+            Ok(((answer, nr, public), Err(link))) => {
+                self.answer(ctx, names, path, exchange, effects, |chain| {
+                    chain.push(&Payload::Sa(answer))?;
+                    nonce(chain, &nr)?;
+                    chain.push(&Payload::KeyExchange(public))?;
+                    chain.notify(&NotifyContent::AdditionalKeyExchange(&link))
+                });
+            }
+            Ok(((answer, nr, public), Ok(mut sa))) => {
                 // RFC 5723 §4.1: the ticket is of the new SA.
                 let new = sa.names;
                 let grant = sa.established().and_then(|sa| sa.grant(ctx, new, chain));
@@ -472,14 +514,10 @@ impl Established {
         }
     }
 
-    fn make_ike(
-        &self,
-        ctx: &mut Context<'_>,
-        names: Names,
-        chain: &Chain<'_>,
-    ) -> Result<Box<MadeIke>, ChildDenial> {
+    /// Whether the peer may replace the IKE SA.
+    pub(super) fn may_make_ike(&self) -> Result<(), Refusal> {
         if self.stage != Stage::Active {
-            return Err(temporary("the IKE SA is being closed").into());
+            return Err(temporary("the IKE SA is being closed"));
         }
         match self.doing.as_deref() {
             Some(
@@ -489,10 +527,10 @@ impl Established {
                 | Doing::DisownChild { .. }
                 | Doing::DeleteIke,
             ) => {
-                return Err(temporary("a Child SA is being made or deleted").into());
+                return Err(temporary("a Child SA is being made or deleted"));
             }
             Some(Doing::RekeyIke { rival: Some(_), .. }) => {
-                return Err(temporary("the IKE SA is being replaced").into());
+                return Err(temporary("the IKE SA is being replaced"));
             }
             Some(
                 Doing::RekeyIke { rival: None, .. }
@@ -505,51 +543,40 @@ impl Established {
             )
             | None => {}
         }
+        Ok(())
+    }
+
+    fn draft_ike(&self, ctx: &mut Context<'_>, chain: &Chain<'_>) -> Result<Box<DraftedIke>, ChildDenial> {
+        self.may_make_ike()?;
         let offer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
         let ni = payloads::nonce(chain).map_err(unreadable)?;
         let public = payloads::public(chain).map_err(unreadable)?;
         let public = public.ok_or_else(|| Refusal::new(Failure::Syntax, "no public value"))?;
-        let proposals = &ctx.settings.ike_proposals;
-        let choice = IkeProposal::choose(proposals, &offer, public.method).map_err(|none| match none {
-            NoChoice::NoProposal => Refusal::new(Failure::NoProposal, offered(&offer)).into(),
-            NoChoice::OtherMethod { wanted } => ChildDenial::OtherMethod(wanted),
-        })?;
+        let proposals = ctx.settings.accepted();
+        let choice =
+            IkeProposal::choose(proposals, &offer, public.method, true).map_err(|none| match none {
+                NoChoice::NoProposal => Refusal::new(Failure::NoProposal, offered(&offer)).into(),
+                NoChoice::OtherMethod { wanted } => ChildDenial::OtherMethod(wanted),
+            })?;
         let ProposalSpi::Ike(Some(theirs)) = choice.spi else {
             return Err(Refusal::new(Failure::Syntax, "no SPI for the new IKE SA").into());
         };
         let chosen = choice.suite;
-        let algorithms = suite::ike(chosen, ctx.settings.legacy)
-            .ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown algorithm"))?;
-        let half = child::generate(ctx, chosen.key_exchange)?;
+        let half = child::respond(ctx, chosen.key_exchange, &public.data)?;
         let our_public = KePayload { method: chosen.key_exchange, data: half.public().to_vec().into() };
-        let shared = child::agree(half, &public.data)?;
+        let shared = child::secret(half)?;
         let ours = new_ike_spi(ctx);
         let nr: [u8; NONCE_LENGTH] = ctx.rng.array();
-        let (spi_i, spi_r) = (SpiI(theirs), SpiR(ours));
-        let origin = Origin {
-            provider: ctx.provider,
-            suite: algorithms,
-            nonces: Nonces { initiator: ni.as_slice(), responder: &nr },
-            spi_i,
-            spi_r,
+        let draft = IkeDraft {
+            chosen,
+            spis: (ours, theirs),
             role: OriginalRole::Responder,
+            ni: ni.as_slice().into(),
+            nr: nr.into(),
+            secrets: vec![shared],
         };
-        let keys = IkeKeys::rekeyed(origin, &self.derivation, &shared)
-            .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
-        // RFC 7296 §2.18: Message IDs begin with 0 on both sides.
-        let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(0)));
-        channel.fragments = self.channel.fragments;
-        let sa = self.successor(ctx, channel, keys.derivation, chosen);
-        let names = Names { id: names.id, spi_i, spi_r: Some(spi_r), role: OriginalRole::Responder };
         let answer = choice.answer(ProposalSpi::Ike(Some(ours)));
-        let lowest = lower(ni.as_slice(), &nr).into();
-        Ok(Box::new(MadeIke {
-            sa: Box::new(IkeSa { names, state: State::Established(Box::new(sa)) }),
-            answer,
-            nonce: nr,
-            public: our_public,
-            lowest,
-        }))
+        Ok(Box::new(DraftedIke { draft, answer, public: our_public }))
     }
 
     /// An SA with the same peer, on the same path.
@@ -566,25 +593,20 @@ impl Established {
     }
 }
 
-/// The lower one of two nonces, octet by octet; the shorter one if it is the beginning of the other
-/// (`RFC 7296 §2.8.1`).
-pub(crate) fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
-    one.min(other)
+/// What is answered about a Child SA.
+struct ChildAnswer {
+    sa: Sa,
+    nr: Box<[u8]>,
+    ts_i: TrafficSelectors,
+    ts_r: TrafficSelectors,
+    public: Option<KePayload<'static>>,
 }
 
-/// A Child SA for the peer.
-struct Made {
-    agreed: Box<Agreed>,
-    nonce: [u8; NONCE_LENGTH],
-}
-
-/// An IKE SA for the peer.
-struct MadeIke {
-    sa: Box<IkeSa>,
+/// An IKE SA for the peer, and what is answered about it.
+struct DraftedIke {
+    draft: IkeDraft,
     answer: Sa,
-    nonce: [u8; NONCE_LENGTH],
     public: KePayload<'static>,
-    lowest: Box<[u8]>,
 }
 
 /// Why the peer does not get an SA.

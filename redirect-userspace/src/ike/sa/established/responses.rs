@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use crate::ike::event::{CloseReason, Event, Failure};
-use crate::ike::message::{Channel, Verified};
+use crate::ike::io::InstallChild;
+use crate::ike::message::Verified;
 use crate::ike::proposal::IkeSuite;
 use crate::ike::rules::{self, Form};
-use crate::ike::sa::child::{Answer, ChildStage, Request, Wanted, agree};
+use crate::ike::sa::child::{Answer, Child, ChildStage, Draft, Request, Wanted, agree};
 use crate::ike::sa::context::{Context, Refusal};
-use crate::ike::sa::established::requests::lower;
+use crate::ike::sa::established::drafts::IkeDraft;
 use crate::ike::sa::established::tasks::{ChildRival, Doing, IkeRequest, IkeRival, Task, retry_at};
 use crate::ike::sa::established::{Established, Stage};
-use crate::ike::sa::keymat::{IkeKeys, Nonces, Origin};
+use crate::ike::sa::followup::Followup;
+use crate::ike::sa::keymat::Nonces;
 use crate::ike::sa::payloads::{self, ChildPayloads, unreadable};
-use crate::ike::sa::window::Window;
-use crate::ike::sa::{Effects, IkeSa, Names, RivalFate, State, spi_pair, suite};
+use crate::ike::sa::{Effects, Names, RivalFate};
 use crate::ike::wire::{
-    Chain, ChildSpi, Direction, ExchangeType, KeyExchangeMethod, MessageId, NotifyContent, NotifyType,
-    OriginalRole, PayloadType, ProposalSpi, Sa,
+    Chain, ChildSpi, Direction, ExchangeType, KeyExchangeMethod, NotifyContent, NotifyType, OriginalRole,
+    PayloadType, ProposalSpi, Sa,
 };
 
 impl Established {
@@ -67,10 +68,10 @@ impl Established {
             Doing::NewChild(request) | Doing::RekeyChild { request, .. } if self.stage != Stage::Active => {
                 ctx.spis.release(request.inbound);
             }
-            Doing::NewChild(request) => self.child_answered(ctx, names, &chain, form, request),
+            Doing::NewChild(request) => self.child_answered(ctx, names, (&chain, form), request, effects),
             Doing::RekeyChild { old, request, rival, is_old_gone } => {
                 let collision = Collision { old, rival, is_old_gone };
-                self.child_rekeyed(ctx, names, &chain, form, request, collision);
+                self.child_rekeyed(ctx, names, (&chain, form), request, collision, effects);
             }
             Doing::RekeyIke { request, rival } => {
                 self.ike_rekeyed(ctx, names, (&chain, form), request, rival, effects);
@@ -83,15 +84,25 @@ impl Established {
         &mut self,
         ctx: &mut Context<'_>,
         names: Names,
-        chain: &Chain<'_>,
-        form: Form,
+        (chain, form): (&Chain<'_>, Form),
         request: Request,
+        effects: &mut Effects,
     ) {
         let selectors = (request.local_ts.clone(), request.remote_ts.clone());
         let is_retry = request.is_retry;
-        match self.complete(ctx, names, chain, form, request) {
-            Ok((child, install, _lowest)) => self.adopt(ctx, names, child, install),
-            Err(Setback::OtherMethod(method)) if !is_retry => {
+        let first = request.followup.as_deref().and_then(|followup| followup.draft.first());
+        let again = match self.complete(ctx, names, chain, form, request) {
+            Ok(Step::Whole(child, install, _lowest)) => return self.adopt(ctx, names, child, install),
+            Ok(Step::More(request, followup)) => {
+                return self.go_on_with_child(ctx, names, (request, followup), Doing::NewChild, effects);
+            }
+            Err(Setback::OtherMethod(method)) if !is_retry => Ok(method),
+            // RFC 9370 §2.2.4: from the beginning.
+            Err(Setback::Lost) if !is_retry => first.ok_or(Setback::Lost),
+            Err(setback) => Err(setback),
+        };
+        match again {
+            Ok(method) => {
                 let (local_ts, remote_ts) = selectors;
                 self.want(Task::NewChild { local_ts, remote_ts, wanted: Wanted::Method(method) });
             }
@@ -100,6 +111,24 @@ impl Established {
                 self.distrust(ctx, &refusal);
                 ctx.refuse_child(self.label(names), refusal);
             }
+        }
+    }
+
+    /// Goes on with a Child SA that is agreed upon.
+    fn go_on_with_child(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        (mut request, followup): (Box<Request>, Box<Followup<Draft>>),
+        doing: impl FnOnce(Request) -> Doing,
+        effects: &mut Effects,
+    ) {
+        let asked = self.follow_up(ctx, names, &followup, false);
+        request.followup = Some(followup);
+        self.doing = Some(Box::new(doing(*request)));
+        if asked.is_err() {
+            // Message IDs or IVs are used up: nothing can be said any more.
+            self.shut(ctx, names, CloseReason::Expired, effects);
         }
     }
 
@@ -118,16 +147,38 @@ impl Established {
         &mut self,
         ctx: &mut Context<'_>,
         names: Names,
-        chain: &Chain<'_>,
-        form: Form,
+        (chain, form): (&Chain<'_>, Form),
         request: Request,
         collision: Collision,
+        effects: &mut Effects,
     ) {
         let Collision { old, rival, is_old_gone } = collision;
         // What the peer has deleted since is no rival any more.
         let rival = rival.filter(|rival| self.child(rival.inbound).is_some());
         let is_retry = request.is_retry;
-        let completed = self.complete(ctx, names, chain, form, request);
+        let completed = match self.complete(ctx, names, chain, form, request) {
+            Ok(Step::More(request, followup)) => {
+                let theirs = rival.as_ref().map(|rival| &*rival.lowest);
+                let theirs = theirs.or_else(|| self.draft_of_child(old));
+                let is_surplus = theirs.is_some_and(|theirs| followup.draft.lowest() <= theirs);
+                if is_surplus || (is_old_gone && rival.is_some()) {
+                    // Nothing has come of it yet, and nothing will.
+                    ctx.spis.release(request.inbound);
+                    return self.leave_to_peer(ctx, old, rival.map(|rival| rival.inbound));
+                }
+                self.abandon_draft(ctx);
+                let doing = |request| Doing::RekeyChild { old, request, rival, is_old_gone };
+                return self.go_on_with_child(ctx, names, (request, followup), doing, effects);
+            }
+            Ok(Step::Whole(child, install, lowest)) => {
+                if self.draft_of_child(old).is_some() {
+                    // This one is there, the peer's is not.
+                    self.abandon_draft(ctx);
+                }
+                Ok((child, install, lowest))
+            }
+            Err(setback) => Err(setback),
+        };
         match (completed, rival) {
             // RFC 7296 §2.8.1: the SA that was made with the lowest of the four nonces is too much,
             // and whoever made it deletes it.
@@ -164,6 +215,20 @@ impl Established {
                     refusal,
                     chain.notify(NotifyType::ChildSaNotFound).is_some(),
                 );
+            }
+        }
+    }
+
+    /// The peer's one goes on: `by`, or what is a draft yet. Should nothing come of that, there is a
+    /// next try.
+    fn leave_to_peer(&mut self, ctx: &mut Context<'_>, old: ChildSpi, by: Option<ChildSpi>) {
+        match by {
+            Some(by) => self.yield_to(old, by),
+            None => {
+                let again = retry_at(ctx);
+                if let Some(child) = self.child(old) {
+                    child.rekey_at = Some(again);
+                }
             }
         }
     }
@@ -205,8 +270,8 @@ impl Established {
         }
     }
 
-    /// What the answer makes of our offer. A Child SA that the peer has made and that we cannot have is
-    /// disowned.
+    /// What the answer makes of our offer, or of a key exchange that followed. A Child SA that the peer
+    /// has made and that we cannot have is disowned.
     fn complete(
         &mut self,
         ctx: &mut Context<'_>,
@@ -214,38 +279,36 @@ impl Established {
         chain: &Chain<'_>,
         form: Form,
         mut request: Request,
-    ) -> Result<Completed, Setback> {
-        if let Some(setback) = setback(chain, form, Form::ChildResponse) {
+    ) -> Result<Step, Setback> {
+        let wanted = if request.followup.is_some() { Form::FollowupKe } else { Form::ChildResponse };
+        if let Some(setback) = setback(chain, form, wanted) {
             ctx.spis.release(request.inbound);
             return Err(setback);
         }
         let inbound = request.inbound;
-        let gone = std::mem::take(&mut request.gone);
-        let read = || -> Result<_, Refusal> {
-            let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
-            let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
-            let nr = payloads::nonce(chain).map_err(unreadable)?;
-            Ok((payloads, nr, payloads::public(chain).map_err(unreadable)?))
+        let drafted = match request.followup.take() {
+            None => draft(chain, &mut request),
+            Some(followup) => followup.answered(chain).map(|(mut draft, secret)| {
+                draft.add(secret);
+                draft
+            }),
         };
-        let (payloads, nr, public) =
-            read().inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
-        let ni = request.nonce.clone();
-        let answer = Answer {
-            sa: &payloads.sa,
-            ts_i: &payloads.ts_i,
-            ts_r: &payloads.ts_r,
-            nonces: Nonces { initiator: &ni, responder: nr.as_slice() },
-            public: public.as_ref(),
-        };
+        let draft = drafted.inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
+        if let Some(method) = draft.next() {
+            let followup = Followup::new(ctx, chain, draft, method)
+                .inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
+            return Ok(Step::More(Box::new(request), Box::new(followup)));
+        }
+        let lowest = draft.lowest().into();
         let profile = Arc::clone(self.peer.profile());
-        let (child, install) = request
-            .complete(ctx, self.ground(names, &profile), &answer)
+        let (child, install) = draft
+            .finish(ctx, self.ground(names, &profile))
             .inspect_err(|_refused| self.want(Task::DisownChild { inbound }))?;
-        if gone.contains(&child.outbound) {
+        if request.gone.contains(&child.outbound) {
             ctx.spis.release(inbound);
             return Err(Refusal::new(Failure::PeerRefused, "the peer has deleted it already").into());
         }
-        Ok((child, install, lower(&ni, nr.as_slice()).into()))
+        Ok(Step::Whole(child, install, lowest))
     }
 
     /// The answer to our wish for an IKE SA in the place of this one.
@@ -259,7 +322,28 @@ impl Established {
         effects: &mut Effects,
     ) {
         let is_retry = request.is_retry;
-        let completed = self.complete_ike(ctx, names, chain, form, request);
+        let completed = match self.draft_ike_of(ctx, chain, form, request) {
+            Ok(IkeStep::More(..)) if self.stage != Stage::Active => Err(None),
+            Ok(IkeStep::More(request, followup)) => {
+                let theirs = rival.as_ref().map(|rival| &*rival.lowest);
+                let is_surplus = |theirs: &[u8]| followup.draft.lowest() <= theirs;
+                if theirs.or_else(|| self.draft_of_ike()).is_some_and(is_surplus) {
+                    // Nothing has come of it yet, and nothing will.
+                    return match rival {
+                        Some(rival) => self.give_way(ctx, names, rival.spi, effects),
+                        // Should nothing come of the peer's draft, there is a next try.
+                        None => self.rekey_at = Some(retry_at(ctx)),
+                    };
+                }
+                self.abandon_draft(ctx);
+                return self.go_on_with_ike(ctx, names, (request, followup), rival, effects);
+            }
+            Ok(IkeStep::Whole(draft)) => {
+                let lowest: Box<[u8]> = draft.lowest().into();
+                draft.finish(ctx, self, names).map(|sa| (sa, lowest)).map_err(|refusal| Some(refusal.into()))
+            }
+            Err(setback) => Err(Some(setback)),
+        };
         if let Stage::Closing { reason, .. } = self.stage {
             // It is to be deleted, and so is everything in its place.
             if let Ok((mut sa, _lowest)) = completed {
@@ -297,10 +381,11 @@ impl Established {
                 self.close_remnant(ctx, CloseReason::Rekeyed);
             }
             (Err(_), Some(rival)) => self.give_way(ctx, names, rival.spi, effects),
-            (Err(Setback::OtherMethod(method)), None) if !is_retry => {
+            (Err(Some(Setback::OtherMethod(method))), None) if !is_retry => {
                 self.want(Task::RekeyIke { method: Some(method) });
             }
-            (Err(setback), None) => {
+            (Err(None), None) => {}
+            (Err(Some(setback)), None) => {
                 let refusal = Refusal::from(setback);
                 self.rekey_at = Some(retry_at(ctx));
                 ctx.counters.failure(refusal.failure);
@@ -309,58 +394,114 @@ impl Established {
         }
     }
 
-    fn complete_ike(
-        &self,
+    /// Goes on with an IKE SA that is agreed upon.
+    fn go_on_with_ike(
+        &mut self,
         ctx: &mut Context<'_>,
         names: Names,
+        (mut request, followup): (Box<IkeRequest>, Box<Followup<IkeDraft>>),
+        rival: Option<IkeRival>,
+        effects: &mut Effects,
+    ) {
+        let wants_ticket = self.renew_at.is_some();
+        let asked = self.follow_up(ctx, names, &followup, wants_ticket);
+        request.followup = Some(followup);
+        self.doing = Some(Box::new(Doing::RekeyIke { request: *request, rival }));
+        if asked.is_err() {
+            // Message IDs or IVs are used up: nothing can be said any more.
+            self.shut(ctx, names, CloseReason::Expired, effects);
+        }
+    }
+
+    /// What the answer makes of our offer, or of a key exchange that followed.
+    fn draft_ike_of(
+        &self,
+        ctx: &mut Context<'_>,
         chain: &Chain<'_>,
         form: Form,
-        request: IkeRequest,
-    ) -> Result<(Box<IkeSa>, Box<[u8]>), Setback> {
-        if let Some(setback) = setback(chain, form, Form::RekeyIkeResponse) {
+        mut request: IkeRequest,
+    ) -> Result<IkeStep, Setback> {
+        let wanted = if request.followup.is_some() { Form::FollowupKe } else { Form::RekeyIkeResponse };
+        if let Some(setback) = setback(chain, form, wanted) {
             return Err(setback);
         }
-        let IkeRequest { spi, sa: offer, nonce: ni, method, key_exchange, is_retry: _ } = request;
-        let answer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
-        let nr = payloads::nonce(chain).map_err(unreadable)?;
-        let public = payloads::public(chain).map_err(unreadable)?;
-        let public = public.filter(|public| public.method == method).ok_or_else(|| {
-            Refusal::new(Failure::BadPublicValue, "a public value of another group, or none")
-        })?;
-        let choice = IkeSuite::chosen(&offer, &answer)
-            .map_err(|not_offered| Refusal::new(Failure::NoProposal, not_offered.to_string()))?;
-        let chosen = choice.suite;
-        let ProposalSpi::Ike(Some(theirs)) = choice.spi else {
-            return Err(Refusal::new(Failure::Syntax, "no SPI for the new IKE SA").into());
+        let draft = match request.followup.take() {
+            None => draft_ike(chain, &mut request)?,
+            Some(followup) => {
+                let (mut draft, secret) = followup.answered(chain)?;
+                draft.secrets.push(secret);
+                draft
+            }
         };
-        if chosen.key_exchange != method {
-            return Err(Refusal::new(Failure::NoProposal, "a group without a public value").into());
-        }
-        let algorithms = suite::ike(chosen, ctx.settings.legacy)
-            .ok_or_else(|| Refusal::new(Failure::NoProposal, "an unknown algorithm"))?;
-        let shared = agree(key_exchange, &public.data)?;
-        let (spi_i, spi_r) = spi_pair(spi, theirs, OriginalRole::Initiator);
-        let origin = Origin {
-            provider: ctx.provider,
-            suite: algorithms,
-            nonces: Nonces { initiator: &ni, responder: nr.as_slice() },
-            spi_i,
-            spi_r,
-            role: OriginalRole::Initiator,
-        };
-        let keys = IkeKeys::rekeyed(origin, &self.derivation, &shared)
-            .map_err(|error| Refusal::new(Failure::Local, error.to_string()))?;
-        let mut channel = Channel::new(keys.ours, keys.theirs, Window::new(MessageId(0), MessageId(0)));
-        channel.fragments = self.channel.fragments;
-        let sa = self.successor(ctx, channel, keys.derivation, chosen);
-        let names = Names { id: names.id, spi_i, spi_r: Some(spi_r), role: OriginalRole::Initiator };
-        let sa = Box::new(IkeSa { names, state: State::Established(Box::new(sa)) });
-        Ok((sa, lower(&ni, nr.as_slice()).into()))
+        Ok(match draft.next() {
+            Some(method) => {
+                let followup = Followup::new(ctx, chain, draft, method)?;
+                IkeStep::More(Box::new(request), Box::new(followup))
+            }
+            None => IkeStep::Whole(draft),
+        })
     }
 }
 
-/// A Child SA, and the lower one of the nonces that it was made with.
-type Completed = (crate::ike::sa::child::Child, Box<crate::ike::io::InstallChild>, Box<[u8]>);
+/// What a CREATE_CHILD_SA response makes of our offer.
+fn draft(chain: &Chain<'_>, request: &mut Request) -> Result<Draft, Refusal> {
+    let payloads = ChildPayloads::read(chain).map_err(unreadable)?;
+    let payloads = payloads.ok_or_else(|| Refusal::new(Failure::Syntax, "no selectors"))?;
+    let nr = payloads::nonce(chain).map_err(unreadable)?;
+    let public = payloads::public(chain).map_err(unreadable)?;
+    let ni = request.nonce.clone();
+    request.draft(&Answer {
+        sa: &payloads.sa,
+        ts_i: &payloads.ts_i,
+        ts_r: &payloads.ts_r,
+        nonces: Nonces { initiator: &ni, responder: nr.as_slice() },
+        public: public.as_ref(),
+    })
+}
+
+/// The same, of our offer for an IKE SA in the place of this one.
+fn draft_ike(chain: &Chain<'_>, request: &mut IkeRequest) -> Result<IkeDraft, Refusal> {
+    let method = request.method;
+    let answer = payloads::required(chain, PayloadType::Sa, Sa::decode).map_err(unreadable)?;
+    let nr = payloads::nonce(chain).map_err(unreadable)?;
+    let public = payloads::public(chain).map_err(unreadable)?;
+    let public = public
+        .filter(|public| public.method == method)
+        .ok_or_else(|| Refusal::new(Failure::BadPublicValue, "a public value of another group, or none"))?;
+    let choice = IkeSuite::chosen(&request.sa, &answer)
+        .map_err(|not_offered| Refusal::new(Failure::NoProposal, not_offered.to_string()))?;
+    let chosen = choice.suite;
+    let ProposalSpi::Ike(Some(theirs)) = choice.spi else {
+        return Err(Refusal::new(Failure::Syntax, "no SPI for the new IKE SA"));
+    };
+    if chosen.key_exchange != method {
+        return Err(Refusal::new(Failure::NoProposal, "a group without a public value"));
+    }
+    let half = request.key_exchange.take();
+    let half = half.ok_or_else(|| Refusal::new(Failure::Local, "no key exchange was begun"))?;
+    Ok(IkeDraft {
+        chosen,
+        spis: (request.spi, theirs),
+        role: OriginalRole::Initiator,
+        ni: request.nonce.into(),
+        nr: nr.as_slice().into(),
+        secrets: vec![agree(half, &public.data)?],
+    })
+}
+
+/// What a response has led to.
+enum Step {
+    /// A Child SA, and the lower one of the nonces that it was made with.
+    Whole(Child, Box<InstallChild>, Box<[u8]>),
+    /// Another key exchange.
+    More(Box<Request>, Box<Followup<Draft>>),
+}
+
+/// The same of an IKE SA.
+enum IkeStep {
+    Whole(IkeDraft),
+    More(Box<IkeRequest>, Box<Followup<IkeDraft>>),
+}
 
 /// What the peer has done with a Child SA while we were replacing it.
 struct Collision {
@@ -373,6 +514,8 @@ struct Collision {
 enum Setback {
     /// The peer wants another key exchange method.
     OtherMethod(KeyExchangeMethod),
+    /// The peer does not know any more what we go on with.
+    Lost,
     Refused(Refusal),
 }
 
@@ -383,6 +526,7 @@ impl From<Setback> for Refusal {
             Setback::OtherMethod(method) => {
                 Self::new(Failure::OtherGroup, format!("{method} is wanted, after another one was"))
             }
+            Setback::Lost => Self::new(Failure::PeerRefused, NotifyType::StateNotFound.label()),
             Setback::Refused(refusal) => refusal,
         }
     }
@@ -406,6 +550,7 @@ fn setback(chain: &Chain<'_>, form: Form, wanted: Form) -> Option<Setback> {
         Some(NotifyType::TemporaryFailure) => {
             refused(Failure::Temporary, NotifyType::TemporaryFailure.label().to_owned())
         }
+        Some(NotifyType::StateNotFound) if wanted == Form::FollowupKe => Some(Setback::Lost),
         Some(kind) => refused(Failure::PeerRefused, kind.to_string()),
         None if form != wanted => refused(Failure::PeerRefused, "an answer to something else".to_owned()),
         None => None,

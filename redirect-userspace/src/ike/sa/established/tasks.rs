@@ -4,10 +4,12 @@ use crate::crypto::kex::KeyExchange;
 use crate::gateway::GatewayAddress;
 use crate::ike::event::{CloseReason, Event, Failure, RedirectExchange, RedirectReason};
 use crate::ike::message::SealError;
-use crate::ike::proposal::IkeProposal;
+use crate::ike::proposal::{IkeProposal, IkeSuite};
 use crate::ike::sa::child::{ChildStage, NONCE_LENGTH, Request, Wanted, generate};
 use crate::ike::sa::context::{Context, Refusal};
+use crate::ike::sa::established::drafts::IkeDraft;
 use crate::ike::sa::established::{Established, Stage};
+use crate::ike::sa::followup::Followup;
 use crate::ike::sa::{Effects, Names, RivalFate};
 use crate::ike::wire::{
     ChainWriter, ChildProtocol, ChildSpi, Delete, EncodeError, ExchangeType, KeyExchange as KePayload,
@@ -148,9 +150,11 @@ pub(super) struct IkeRequest {
     pub(super) sa: Sa,
     pub(super) nonce: [u8; NONCE_LENGTH],
     pub(super) method: KeyExchangeMethod,
-    pub(super) key_exchange: KeyExchange,
+    pub(super) key_exchange: Option<KeyExchange>,
     /// Whether the peer has chosen the method.
     pub(super) is_retry: bool,
+    /// The key exchange that follows, once the offer is agreed upon.
+    pub(super) followup: Option<Box<Followup<IkeDraft>>>,
 }
 
 impl Doing {
@@ -422,9 +426,10 @@ impl Established {
             }
             Task::RekeyIke { method } => {
                 self.rekey_at = Some(again);
-                let request = IkeRequest::new(ctx, method)?;
+                let request = IkeRequest::new(ctx, self.suite(), method)?;
                 let has_ticket = self.renew_at.is_some();
-                let public = KePayload { method: request.method, data: request.key_exchange.public().into() };
+                let data = request.key_exchange.as_ref().map(|ours| ours.public().to_vec());
+                let public = KePayload { method: request.method, data: data.unwrap_or_default().into() };
                 self.ask(ctx, names, ExchangeType::CreateChildSa, |chain| {
                     chain.push(&Payload::Sa(request.sa.clone()))?;
                     nonce(chain, &request.nonce)?;
@@ -516,9 +521,20 @@ impl Established {
 }
 
 impl IkeRequest {
-    fn new(ctx: &mut Context<'_>, method: Option<KeyExchangeMethod>) -> Result<Self, Refusal> {
+    /// An offer in the place of an SA with this suite. One that has further key exchanges is replaced by
+    /// one that has some, too, or by none.
+    fn new(
+        ctx: &mut Context<'_>,
+        suite: IkeSuite,
+        method: Option<KeyExchangeMethod>,
+    ) -> Result<Self, Refusal> {
         let spi = new_ike_spi(ctx);
-        let proposals = &ctx.settings.ike_proposals;
+        let settings = Arc::clone(ctx.settings);
+        let proposals: Vec<&IkeProposal> = if suite.additional.is_empty() {
+            settings.ike_proposals.iter().collect()
+        } else {
+            settings.accepted().filter(|proposal| proposal.has_additional()).collect()
+        };
         let first = || proposals.iter().find_map(|proposal| proposal.key_exchanges().next());
         let lacking = || Refusal::new(Failure::Local, "there are no IKE proposals");
         let is_retry = method.is_some();
@@ -529,7 +545,15 @@ impl IkeRequest {
         }
         let sa = IkeProposal::offer(proposals, Some(spi)).ok_or_else(lacking)?;
         let key_exchange = generate(ctx, method)?;
-        Ok(Self { spi, sa, nonce: ctx.rng.array(), method, key_exchange, is_retry })
+        Ok(Self {
+            spi,
+            sa,
+            nonce: ctx.rng.array(),
+            method,
+            key_exchange: Some(key_exchange),
+            is_retry,
+            followup: None,
+        })
     }
 }
 

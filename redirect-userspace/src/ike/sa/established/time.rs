@@ -20,6 +20,10 @@ impl Established {
             earliest = Deadline::earlier(earliest, at.map(|at| Deadline { at, why }));
         };
         due(self.channel.window.deadline(), "an IKE request is repeated");
+        due(
+            self.pending.as_deref().map(super::drafts::Pending::expires_at),
+            "an SA is forgotten that the peer does not go on with",
+        );
         if let Stage::Replaced { patience } = self.stage {
             due(Some(patience), "a replaced IKE SA is deleted");
         }
@@ -73,6 +77,9 @@ impl Established {
             }
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.pending.as_deref().map(super::drafts::Pending::expires_at)) {
+            self.abandon_draft(ctx);
+        }
         if let Stage::Replaced { patience } = self.stage
             && patience <= now
         {

@@ -295,6 +295,28 @@ fn a_conversation_is_given_up_when_its_client_is() {
 }
 
 #[test]
+fn a_client_that_leaves_because_the_server_has_told_it_why_is_refused_for_that_reason() {
+    let maker = Arc::new(Password(NtHash::new("wrong").unwrap()));
+    let credentials = Credentials { identity: "alice".into(), maker, stands_alone: false };
+    let mut pair = asking(true, credentials).build();
+    pair.initiate();
+    let asked = question(&mut pair);
+    let id = asked.packet[1].wrapping_add(1);
+    let failure = b"E=691 R=0 C=00112233445566778899aabbccddeeff V=3 M=no";
+    let mut said = vec![4, 7, 0, u8::try_from(4 + failure.len()).unwrap()];
+    said.extend_from_slice(failure);
+
+    let verdict = AaaVerdict::Challenge(packet::request(id, EapType::MschapV2, &said).unwrap());
+    answer(&mut pair, &asked, verdict);
+    // Whether it goes at once or says nothing more.
+    pair.pass(Duration::from_secs(31));
+
+    assert_eq!(pair.gateway.abandoned, [asked.conversation]);
+    assert_eq!(failures(&pair.events(End::Gateway)), [Failure::Eap]);
+    assert_nothing(&mut pair, "told so");
+}
+
+#[test]
 fn a_wrong_number_or_a_strange_identity_does_not_reach_the_server() {
     for packet in [
         |eap: &Eap<'_>| packet::response(eap.identifier ^ 1, EapType::Identity, b"alice").unwrap(),

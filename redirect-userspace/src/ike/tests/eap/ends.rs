@@ -268,3 +268,68 @@ fn rda_11_a_redirect_in_the_middle_of_eap_is_not_followed() {
         assert_eq!(&*sole(&pair, End::Client).remote_id, "vpn.example.net", "{number}: it goes on");
     }
 }
+
+// test of RFC 8784 §3
+#[test]
+fn a_key_from_before_is_named_in_the_last_request_and_confirmed_in_the_last_response() {
+    use crate::ike::config::{Ppk, Ppks};
+    let ppks = |id: &str, fill, is_required| {
+        let secret = Secret::new(vec![fill; 32]);
+        Some(Ppks { keys: vec![Arc::new(Ppk { id: id.as_bytes().into(), secret })], is_required })
+    };
+    let with = |client, gateway| {
+        let mut plan = plan();
+        plan.client_profile(|profile| profile.ppk = client);
+        plan.gateway_profile(|profile| profile.ppk = gateway);
+        let mut pair = plan.build();
+        pair.initiate();
+        pair.settle();
+        pair
+    };
+    let is_about = |kind: &NotifyType| {
+        matches!(kind, NotifyType::UsePpk | NotifyType::PpkIdentity | NotifyType::NoPpkAuth)
+    };
+    let mut pair = with(ppks("a", 1, false), ppks("a", 1, true));
+    let said: Vec<Vec<NotifyType>> = pair
+        .sent
+        .iter()
+        .map(|flying| Plain::open(&flying.octets).notifies().into_iter().filter(is_about).collect())
+        .collect();
+    let (first, last) = (&said[..2], &said[said.len() - 2..]);
+    assert_eq!(first, [vec![NotifyType::UsePpk], vec![NotifyType::UsePpk]]);
+    assert_eq!(last, [vec![NotifyType::PpkIdentity, NotifyType::NoPpkAuth], vec![NotifyType::PpkIdentity]]);
+    assert!(said[2..said.len() - 2].iter().all(Vec::is_empty));
+    assert_one_of_each(&mut pair, "with a key from before");
+
+    // Both can do without one that is not known.
+    let mut pair = with(ppks("a", 1, false), ppks("b", 2, false));
+    assert_one_of_each(&mut pair, "without");
+    for (client, gateway) in [
+        (ppks("a", 1, true), ppks("b", 2, false)),
+        (ppks("a", 1, false), ppks("b", 2, true)),
+        (ppks("a", 1, false), ppks("a", 2, false)),
+        (None, ppks("a", 1, true)),
+        (ppks("a", 1, true), None),
+    ] {
+        let pair = with(client, gateway);
+        assert!(pair.sas(End::Client).is_empty());
+        assert!(pair.gateway.plane.is_empty());
+        assert_eq!(failures(&pair.client.events).len(), 1);
+    }
+}
+
+// test of RFC 9242 §3.3.2
+#[test]
+fn both_proofs_of_the_gateway_cover_further_key_exchanges() {
+    let mut plan = further::hybrid(plan(), further::HYBRID);
+    plan.provider = Provider::Real;
+    let mut pair = plan.build();
+    pair.establish();
+    assert_one_of_each(&mut pair, "hybrid");
+    let plan = || further::hybrid(plan_real(), further::HYBRID);
+    loss::each(plan, |_pair| {}, Pair::initiate, assert_one_of_each);
+}
+
+fn plan_real() -> Plan {
+    Plan { provider: Provider::Real, ..plan() }
+}

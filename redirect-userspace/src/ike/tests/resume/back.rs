@@ -391,3 +391,29 @@ fn a_second_connect_while_the_session_is_up_does_not_use_its_ticket() {
 
     assert_eq!(exchanges(&pair)[..2], [ExchangeType::IkeSaInit; 2]);
 }
+
+// test of RFC 9242 §4
+#[test]
+fn a_session_with_further_key_exchanges_goes_on_without_them_until_it_is_rekeyed() {
+    let hybrid = further::HYBRID;
+    let mut pair = further::hybrid(plan(), hybrid).build();
+    pair.establish();
+    let settings = Settings { ike_proposals: vec![hybrid.parse().unwrap()], ..member("gw2", &[1]) };
+    elsewhere(&mut pair, settings);
+
+    pair.initiate();
+    pair.settle();
+
+    assert_eq!(exchanges(&pair), RESUMED);
+    for end in ENDS {
+        assert_eq!(&*sole(&pair, end).suite, hybrid);
+    }
+    assert_resumed(&mut pair);
+    let followed = exchanges(&pair).contains(&ExchangeType::IkeFollowupKe);
+    assert!(followed, "and with them when it is rekeyed");
+    // Where nobody has them, the ticket is of no use.
+    elsewhere(&mut pair, member("gw3", &[1]));
+    pair.initiate();
+    pair.settle();
+    assert_eq!(failures(&pair.gateway.events), [Failure::NoProposal]);
+}
