@@ -18,6 +18,8 @@ use crate::report::{Report, Samples};
 /// Who every member says it is.
 const IDENTITY: &str = "vpn.example.net";
 const INSIDE: [&str; 1] = ["10.99.0.0/16"];
+/// Cheap, so that all clients and both members have enough of two cores.
+const PROPOSAL: &str = "aes128gcm16-prfsha256-x25519";
 /// Clients that are told to go each second.
 const RATE: u32 = 1_000;
 /// How long all of them may take to come.
@@ -51,6 +53,7 @@ fn turn(count: u32) -> Result<(Duration, u32)> {
         connections: (0..count)
             .map(|number| Connection::new(&format!("c{number}"), &[at(1)], &[IDENTITY], &INSIDE))
             .collect(),
+        ike_proposals: vec![PROPOSAL.to_owned()],
         dataplane: Some("none".to_owned()),
         is_quiet: true,
         ..Settings::default()
@@ -94,6 +97,7 @@ fn member(cluster: &Cluster, number: u8) -> Result<Gateway> {
     let other = format!("\n[[cluster.static]]\nname = \"gw{other}\"\naddresses = [\"{}\"]\n", at(other));
     let settings = Settings {
         pools: vec![("ra4".to_owned(), "10.96.0.0/16".to_owned())],
+        ike_proposals: vec![PROPOSAL.to_owned()],
         dataplane: Some("none".to_owned()),
         is_quiet: true,
         extra: format!("{own}{other}\n[redirect.drain]\nrate = {RATE}\n"),
