@@ -20,11 +20,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use xtask::lab::gateway::{Gateway, Scene, Settings, addresses};
 use xtask::lab::netns::Namespace;
 use xtask::lab::strongswan::{self, Charon, GatewayConfig};
-use xtask::lab::traffic;
+use xtask::lab::{traffic, wait};
 
 use crate::report::{Report, Samples};
 
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
             visitor.charon.add_client(&visitor.connection(&name, addresses()[0]))?;
             visitor.charon.initiate(&name)?;
             let tunnel = visitor.charon.wait_for_tunnel(&name, PATIENCE)?;
-            visitor.charon.ping_through(&tunnel, PATIENCE)?;
+            visitor.charon.ping_through(&tunnel, PATIENCE).with_context(|| format!("{name}: {tunnel:?}"))?;
             let own = tunnel.virtual_address(false)?;
             let (client, gateway) = ((visitor.charon.namespace(), own), (&scene.site, inside));
             for (rates, (from, to)) in rates.iter_mut().zip([(gateway, client), (client, gateway)]) {
@@ -71,9 +71,25 @@ fn main() -> Result<()> {
                 rates[number].push(measured(from, to, octets)?);
             }
             visitor.charon.remove_client(&name)?;
+            // The next tunnel has the same addresses: what is taken away late would be taken from it.
+            wait::until("the client has left", PATIENCE, || {
+                let tunnels = visitor.charon.tunnels()?;
+                let addresses = visitor.charon.namespace().addresses()?;
+                let is_there = |address: &IpAddr| addresses.iter().any(|(_, there)| there == address);
+                let has_left = tunnels.is_empty() && !tunnel.virtual_addresses.iter().any(is_there);
+                ensure!(has_left, "{tunnels:?} {addresses:?}");
+                Ok(())
+            })?;
             match runner {
                 Runner::Ours(mut gateway) => gateway.stop()?,
-                Runner::Charon(mut charon) => charon.kill()?,
+                Runner::Charon(mut charon) => {
+                    charon.kill()?;
+                    // It may not have heard yet that the client has gone, and its policies would catch
+                    // the packets of whoever comes after it.
+                    ["xfrm state flush", "xfrm policy flush"]
+                        .iter()
+                        .try_for_each(|order| scene.site.ip(order))?;
+                }
             }
         }
     }
