@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::userspace::routes::masked;
+use super::prefix::masked;
 use crate::net::tun::{Lane, Prefix};
 
 /// Networks with a route, of all workers.

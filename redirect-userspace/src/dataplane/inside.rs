@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::held::Lanes;
-use super::userspace::routes::{masked, prefix};
+use super::prefix::{masked, prefix};
 use crate::ike::Path;
 use crate::ike::wire::TrafficSelector;
 use crate::net::tun::{Lane, Prefix, Tun};

@@ -16,6 +16,7 @@ pub mod userspace;
 
 mod held;
 mod inside;
+mod prefix;
 
 use crate::ike::wire::ChildSpi;
 use crate::ike::{InstallChild, Outer, Path, Usage};

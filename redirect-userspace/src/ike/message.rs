@@ -163,6 +163,30 @@ impl Channel {
         check(&self.theirs, message, outside)
     }
 
+    /// Takes in the response that is awaited; gives it once it is whole. There is no request under way
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// Why the datagram is not acted upon.
+    pub(crate) fn response(
+        &mut self,
+        message: &Message<'_>,
+        outside: &Outside<'_>,
+    ) -> Result<Option<Verified>, Discard> {
+        let header = &message.header;
+        let is_awaited = self.window.is_awaited(header.message_id, header.exchange);
+        if header.direction != Direction::Response || !is_awaited {
+            return Err(Discard::UnexpectedExchange);
+        }
+        let opened = self.check(message, outside)?;
+        let verified = self.collect(header, opened)?;
+        if verified.is_some() {
+            self.window.responded();
+        }
+        Ok(verified)
+    }
+
     /// Takes in what was verified; gives a message once it is whole.
     ///
     /// # Errors

@@ -17,7 +17,7 @@
 //! TUN queue n ─ cut ─▶ seal with the SA's next number ─▶ socket of the worker that seals
 //! ```
 
-pub(super) mod routes;
+mod routes;
 
 use std::collections::HashMap;
 use std::io::IoSlice;

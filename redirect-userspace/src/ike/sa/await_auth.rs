@@ -207,18 +207,10 @@ impl AwaitAuth {
         outside: &Outside<'_>,
         effects: &mut Effects,
     ) -> Result<(), Discard> {
-        let header = &message.header;
         let Some((introduced, _)) = self.offer.as_deref_mut() else {
             return Err(Discard::UnexpectedExchange);
         };
-        let channel = &mut introduced.channel;
-        let is_awaited = channel.window.is_awaited(header.message_id, header.exchange);
-        if header.direction != Direction::Response || !is_awaited {
-            return Err(Discard::UnexpectedExchange);
-        }
-        let opened = channel.check(message, outside)?;
-        let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
-        channel.window.responded();
+        let Some(verified) = introduced.channel.response(message, outside)? else { return Ok(()) };
         if introduced.kept.is_none() && await_eap::credentials(&self.connection.profile).is_some() {
             self.begin_eap(ctx, names, &verified, effects);
             return Ok(());

@@ -162,18 +162,10 @@ impl AwaitEap {
         outside: &Outside<'_>,
         effects: &mut Effects,
     ) -> Result<(), Discard> {
-        let header = &message.header;
         let Some((introduced, _)) = self.auth.offer.as_deref_mut() else {
             return Err(Discard::UnexpectedExchange);
         };
-        let channel = &mut introduced.channel;
-        let is_awaited = channel.window.is_awaited(header.message_id, header.exchange);
-        if header.direction != Direction::Response || !is_awaited {
-            return Err(Discard::UnexpectedExchange);
-        }
-        let opened = channel.check(message, outside)?;
-        let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
-        channel.window.responded();
+        let Some(verified) = introduced.channel.response(message, outside)? else { return Ok(()) };
         self.response(ctx, names, &verified, effects);
         Ok(())
     }

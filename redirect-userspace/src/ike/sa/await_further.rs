@@ -93,16 +93,8 @@ impl AwaitFurther {
         outside: &Outside<'_>,
         effects: &mut Effects,
     ) -> Result<(), Discard> {
-        let header = &message.header;
         let Some(asked) = self.asked.as_deref_mut() else { return Err(Discard::UnexpectedExchange) };
-        let channel = &mut asked.introduced.channel;
-        let is_awaited = channel.window.is_awaited(header.message_id, header.exchange);
-        if header.direction != Direction::Response || !is_awaited {
-            return Err(Discard::UnexpectedExchange);
-        }
-        let opened = channel.check(message, outside)?;
-        let Some(verified) = channel.collect(header, opened)? else { return Ok(()) };
-        channel.window.responded();
+        let Some(verified) = asked.introduced.channel.response(message, outside)? else { return Ok(()) };
         let Some(asked) = self.asked.take() else { return Ok(()) };
         let next = asked
             .answered(ctx, names, (message, outside), &verified)

@@ -234,8 +234,8 @@ fn protection() -> Option<Protection> {
     Protection::new(Encr::AesGcm256, None).ok()
 }
 
-/// The only version there is.
-const VERSION: u8 = 1;
+/// Version 1 had no key exchanges beyond the first in its content.
+const VERSION: u8 = 2;
 const FINGERPRINT: usize = 4;
 const NAME: usize = 4;
 const TAG: usize = 16;

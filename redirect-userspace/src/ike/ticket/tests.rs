@@ -96,7 +96,7 @@ fn a_ticket_looks_as_the_table_says() {
     let octets = sealed();
 
     // version, fingerprint of the cluster, name of the key
-    assert_eq!(octets[..9], hex("01 9751aa28 368e7d22")[..], "{:02x?}", &octets[..9]);
+    assert_eq!(octets[..9], hex("02 9751aa28 368e7d22")[..], "{:02x?}", &octets[..9]);
 }
 
 #[test]

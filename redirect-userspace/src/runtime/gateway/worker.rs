@@ -408,12 +408,12 @@ impl Turn {
             let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
             self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
         }
-        let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
-        if !tickets.is_empty() {
+        // Other nodes hear of it by the core.
+        self.parts.board.post(&mut self.heard, &self.used);
+        if !self.used.is_empty() {
+            let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
             self.parts.others.iter().for_each(|other| other.order(Order::TicketsUsed(Arc::clone(&tickets))));
         }
-        // Other nodes hear of it by the core.
-        self.parts.board.post(&mut self.heard, &tickets);
     }
 
     /// How long nothing needs to be done.

@@ -8,17 +8,12 @@ use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::strongswan::{Charon, GatewayConfig, Proof, Sa};
 use xtask::lab::wait;
 
-use super::{carries_data, connect};
+use super::{GATEWAY, carries_data, connect, vpn, wait_until_up};
 use crate::PATIENCE;
 
-const GATEWAY: &str = "vpn.example.net";
 const CLIENT: &str = "alice@example.net";
 /// What is behind the gateway.
 const INSIDE: [&str; 2] = ["10.99.0.0/16", "fd99::/16"];
-
-fn vpn(pki: &Pki) -> Credential {
-    pki.issue("vpn", Key::P256, &[&format!("DNS:{GATEWAY}")], Validity::Current).unwrap()
-}
 
 fn client(pki: &Pki, name: &str) -> Credential {
     pki.issue(name, Key::P256, &[&format!("email:{name}")], Validity::Current).unwrap()
@@ -36,16 +31,6 @@ fn ours(scene: &Scene, pki: &Pki, own: &Credential, extra: String) -> Gateway {
     };
     let settings = Settings { connections: vec![connection], ..Settings::default() };
     Gateway::start(&place.namespace, settings).unwrap()
-}
-
-fn wait_until_up(client: &Gateway) {
-    client
-        .wait_for("our client is up", PATIENCE, |sas| {
-            let [sa] = &sas[..] else { anyhow::bail!("{sas:?}") };
-            ensure!(sa.state == "established" && sa.children.len() == 1 && sa.remote_id == GATEWAY, "{sa:?}");
-            Ok(())
-        })
-        .unwrap();
 }
 
 /// How many clients the gateway has refused for their certificates.

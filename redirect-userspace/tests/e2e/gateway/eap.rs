@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use anyhow::ensure;
 use xtask::lab::gateway::{Connection, Gateway, RemoteProof, Scene, Settings, Visitor, addresses};
 use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::strongswan::{Charon, ClientConfig, GatewayConfig, Proof, Sa};
 
-use super::{carries_data, connect, rekeyed};
+use super::{GATEWAY, carries_data, connect, rekeyed, vpn, wait_until_up};
 use crate::PATIENCE;
 
-const GATEWAY: &str = "vpn.example.net";
 const PASSWORD: &str = "corréct horse";
 /// What our client wants to reach.
 const INSIDE: [&str; 2] = ["10.99.0.0/16", "fd99::/16"];
@@ -22,10 +20,6 @@ fn settings(vpn: &Credential, pki: &Pki) -> Settings {
     let users = users.map(|(name, password)| (name.to_owned(), password.to_owned()));
     settings.profiles[0].remote = RemoteProof::Users(users.into());
     settings
-}
-
-fn vpn(pki: &Pki) -> Credential {
-    pki.issue("vpn", Key::P256, &[&format!("DNS:{GATEWAY}")], Validity::Current).unwrap()
 }
 
 /// A client with a password, which says in IKE that it is `identity`.
@@ -155,16 +149,6 @@ fn strongswan_by(scene: &Scene, pki: &Pki, method: &str, identity: &str) -> Char
     charon.add_ca(&pki.issuer()).unwrap();
     charon.add_private_key(&vpn.key).unwrap();
     charon
-}
-
-fn wait_until_up(client: &Gateway) {
-    client
-        .wait_for("our client is up", PATIENCE, |sas| {
-            let [sa] = &sas[..] else { anyhow::bail!("{sas:?}") };
-            ensure!(sa.state == "established" && sa.children.len() == 1 && sa.remote_id == GATEWAY, "{sa:?}");
-            Ok(())
-        })
-        .unwrap();
 }
 
 #[test]

@@ -27,8 +27,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use xtask::lab::gateway::windows::GATEWAY;
 use xtask::lab::gateway::{Gateway, Scene, Settings, Visitor};
 use xtask::lab::netns::Namespace;
+use xtask::lab::pki::{Credential, Key, Pki, Validity};
 use xtask::lab::strongswan::{ClientConfig, Sa, Tunnel};
 use xtask::lab::{traffic, wait};
 
@@ -36,6 +38,22 @@ use crate::PATIENCE;
 
 /// Octets of a bulk transfer, in each direction.
 const BULK: usize = 4 << 20;
+
+/// The certificate of [`GATEWAY`].
+fn vpn(pki: &Pki) -> Credential {
+    pki.issue("vpn", Key::P256, &[&format!("DNS:{GATEWAY}")], Validity::Current).unwrap()
+}
+
+/// Waits until our client has its tunnel to [`GATEWAY`].
+fn wait_until_up(client: &Gateway) {
+    client
+        .wait_for("our client is up", PATIENCE, |sas| {
+            let [sa] = &sas[..] else { anyhow::bail!("{sas:?}") };
+            ensure!(sa.state == "established" && sa.children.len() == 1 && sa.remote_id == GATEWAY, "{sa:?}");
+            Ok(())
+        })
+        .unwrap();
+}
 
 /// Brings a client's connection up.
 fn connect(visitor: &Visitor, connection: &ClientConfig) -> Tunnel {

@@ -13,12 +13,12 @@ use xtask::lab::gateway::windows::{ADDRESS, GATEWAY, PASSWORD, Windows};
 use xtask::lab::gateway::{
     Connection, Gateway, Place, RadiusServer, RemoteProof, Scene, Settings, Visitor, addresses,
 };
-use xtask::lab::pki::{Credential, Key, Pki, Validity};
+use xtask::lab::pki::{Key, Pki, Validity};
 use xtask::lab::radius::{self, Radius, User};
 use xtask::lab::strongswan::{ClientConfig, Proof, Sa};
 use xtask::lab::wait::{self, Stopwatch};
 
-use super::{carries_data, connect, rekeyed};
+use super::{carries_data, connect, rekeyed, vpn, wait_until_up};
 use crate::PATIENCE;
 
 /// Places of servers.
@@ -28,10 +28,6 @@ const INSIDE: [&str; 2] = ["10.99.0.0/16", "fd99::/16"];
 /// A client whose server has died is told within this time: packets of 300 ms, sent three times, twice as
 /// long each time, and what everything else takes.
 const BOUND: Duration = Duration::from_secs(5);
-
-fn vpn(pki: &Pki) -> Credential {
-    pki.issue("vpn", Key::P256, &[&format!("DNS:{GATEWAY}")], Validity::Current).unwrap()
-}
 
 /// A gateway that asks these servers.
 fn gateway(scene: &Scene, pki: &Pki, servers: Vec<RadiusServer>) -> Gateway {
@@ -362,13 +358,7 @@ fn our_client_gets_in_by_its_password_through_freeradius() {
 
     let client = client(&scene, &pki);
 
-    client
-        .wait_for("our client is up", PATIENCE, |sas| {
-            let [sa] = &sas[..] else { anyhow::bail!("{sas:?}") };
-            ensure!(sa.state == "established" && sa.children.len() == 1 && sa.remote_id == GATEWAY, "{sa:?}");
-            Ok(())
-        })
-        .unwrap();
+    wait_until_up(&client);
     gateway.wait_for_sa("alice", PATIENCE).unwrap();
     // Its IDi is a name: the server has heard it without a question to the client.
     let questions = radius.questions();
