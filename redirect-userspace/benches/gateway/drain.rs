@@ -51,7 +51,11 @@ fn turn(count: u32) -> Result<(Duration, u32)> {
     let place = cluster.place(1)?;
     let settings = Settings {
         connections: (0..count)
-            .map(|number| Connection::new(&format!("c{number}"), &[at(1)], &[IDENTITY], &INSIDE))
+            .map(|number| Connection {
+                // As long as anybody's: all of them begin at once.
+                patience: None,
+                ..Connection::new(&format!("c{number}"), &[at(1)], &[IDENTITY], &INSIDE)
+            })
             .collect(),
         ike_proposals: vec![PROPOSAL.to_owned()],
         dataplane: Some("none".to_owned()),
@@ -59,7 +63,8 @@ fn turn(count: u32) -> Result<(Duration, u32)> {
         ..Settings::default()
     };
     let clients = Gateway::start(&place.namespace, settings)?;
-    settle(&first, count, "all of them have come")?;
+    settle(&clients, count, "all of them are up")?;
+    settle(&first, count, "all of them are there")?;
 
     let begin = Instant::now();
     first.control().run(&["drain"])?;

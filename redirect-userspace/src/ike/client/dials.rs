@@ -1,5 +1,5 @@
-//! All connections on their way, and where each is found: by its number, by its SAs, by when it has
-//! something to do.
+//! All connections on their way, and where each is found: by its number, by its name, by its SAs, by
+//! when it has something to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,11 +18,10 @@ pub(crate) struct DialId(pub(crate) u64);
 pub(crate) struct Dials {
     dials: BTreeMap<DialId, Entry>,
     by_sa: HashMap<SaId, DialId>,
+    by_name: BTreeSet<(Name, DialId)>,
     deadlines: BTreeSet<(Instant, DialId)>,
-    /// Those whose Child SAs are being moved.
-    moving: BTreeSet<DialId>,
-    /// Those that wait for their next round.
-    waiting: BTreeSet<DialId>,
+    /// Those whose Child SAs are being moved, by the SA that they are moved to.
+    moving: BTreeMap<SaId, DialId>,
     last: u64,
 }
 
@@ -30,8 +29,10 @@ pub(crate) struct Dials {
 struct Entry {
     /// Not there while it is told something.
     dial: Option<Box<Dial>>,
+    name: Name,
     sas: Vec<SaId>,
     deadline: Option<Instant>,
+    moves_to: Option<SaId>,
 }
 
 impl Dials {
@@ -43,17 +44,30 @@ impl Dials {
     pub(crate) fn add(&mut self, now: Now, connection: Arc<Connection>) -> DialId {
         self.last += 1;
         let id = DialId(self.last);
-        let entry = Entry { dial: None, sas: Vec::new(), deadline: None };
+        let name = connection.profile.name.clone();
+        self.by_name.insert((name.clone(), id));
+        let entry = Entry { dial: None, name, sas: Vec::new(), deadline: None, moves_to: None };
         self.dials.insert(id, entry);
         self.put_back(id, Box::new(Dial::new(id, now, connection)));
         id
     }
 
+    fn of_name<'a>(&'a self, name: &Name) -> impl Iterator<Item = (DialId, &'a Entry)> {
+        let first = (name.clone(), DialId(0));
+        let last = (name.clone(), DialId(u64::MAX));
+        let all = self.by_name.range(first..=last);
+        all.filter_map(|(_, id)| Some((*id, self.dials.get(id)?)))
+    }
+
     /// The one of this connection that waits for its next round.
     pub(crate) fn waiting(&self, name: &Name) -> Option<DialId> {
-        let dial = |id: &DialId| self.dials.get(id)?.dial.as_deref();
-        let is_it = |id: &&DialId| dial(id).is_some_and(|dial| dial.connection().profile.name == *name);
-        self.waiting.iter().find(is_it).copied()
+        let is_waiting = |entry: &Entry| entry.dial.as_deref().is_some_and(Dial::is_waiting);
+        self.of_name(name).find(|(_, entry)| is_waiting(entry)).map(|(id, _)| id)
+    }
+
+    /// The SAs that were begun for this connection.
+    pub(crate) fn sas_of(&self, name: &Name) -> impl Iterator<Item = SaId> {
+        self.of_name(name).flat_map(|(_, entry)| entry.sas.iter().copied())
     }
 
     /// The one that an SA was begun for.
@@ -80,9 +94,11 @@ impl Dials {
         if let Some(at) = entry.deadline.take() {
             self.deadlines.remove(&(at, id));
         }
-        self.moving.remove(&id);
-        self.waiting.remove(&id);
+        if let Some(to) = entry.moves_to.take() {
+            self.moving.remove(&to);
+        }
         if dial.is_over() {
+            self.by_name.remove(&(entry.name.clone(), id));
             self.dials.remove(&id);
             return;
         }
@@ -94,19 +110,16 @@ impl Dials {
         if let Some(at) = entry.deadline {
             self.deadlines.insert((at, id));
         }
-        if dial.moves_to().is_some() {
-            self.moving.insert(id);
-        }
-        if dial.is_waiting() {
-            self.waiting.insert(id);
+        entry.moves_to = dial.moves_to();
+        if let Some(to) = entry.moves_to {
+            self.moving.insert(to, id);
         }
         entry.dial = Some(dial);
     }
 
-    /// Those whose Child SAs are being moved, and to which SA.
-    pub(crate) fn moving(&self) -> Vec<(DialId, SaId)> {
-        let to = |id: &DialId| Some((*id, self.dials.get(id)?.dial.as_deref()?.moves_to()?));
-        self.moving.iter().filter_map(to).collect()
+    /// The one whose Child SAs are being moved to this SA.
+    pub(crate) fn moving_to(&self, sa: SaId) -> Option<DialId> {
+        self.moving.get(&sa).copied()
     }
 
     /// One that has something to do by now.
@@ -118,6 +131,22 @@ impl Dials {
     /// When the next one has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Checks that everything that is kept twice is the same.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn audit(&self) {
+        let mut others = Self { last: self.last, ..Self::default() };
+        for (id, entry) in &self.dials {
+            assert!(entry.dial.is_some(), "an entry without a dial");
+            let Some(dial) = entry.dial.as_deref() else { continue };
+            others.by_name.insert((dial.connection().profile.name.clone(), *id));
+            others.by_sa.extend(dial.sas().map(|sa| (sa, *id)));
+            others.deadlines.extend(dial.deadline().map(|at| (at, *id)));
+            others.moving.extend(dial.moves_to().map(|to| (to, *id)));
+        }
+        assert_eq!((&others.by_name, &others.by_sa), (&self.by_name, &self.by_sa));
+        assert_eq!((&others.deadlines, &others.moving), (&self.deadlines, &self.moving));
     }
 
     /// Nothing is done for any of them any more.

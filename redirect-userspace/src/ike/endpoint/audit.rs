@@ -16,6 +16,7 @@ impl Endpoint {
     #[must_use]
     pub fn audit(&self) -> BTreeSet<ChildSpi> {
         self.table.audit();
+        self.dials.audit();
         let mut installed = BTreeSet::new();
         let mut owners = BTreeMap::new();
         let mut living: BTreeSet<SaId> = BTreeSet::new();

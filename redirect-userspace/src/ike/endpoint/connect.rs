@@ -42,30 +42,29 @@ impl Endpoint {
 
     /// Tells the dials what has come of their SAs in this step.
     pub(super) fn attend(&mut self, now: Now, out: &mut Outbox<Output>) {
-        while !self.news.is_empty() {
+        while !self.news.is_empty() || !self.heirs.is_empty() {
             for (sa, news) in std::mem::take(&mut self.news) {
                 if let Some(id) = self.dials.of_sa(sa) {
                     self.go_on(now, id, out, |dial, around| dial.hear(around, sa, news));
                 }
             }
-        }
-        for (id, to) in self.dials.moving() {
-            let state = self.find(to).and_then(|spi| match &self.table.get(spi)?.state {
-                State::Established(state) => Some((state.is_making_children(), state.has_children())),
-                State::Answered(_)
-                | State::AnsweredEap(_)
-                | State::Refused(_)
-                | State::AwaitInit(_)
-                | State::AwaitResume(_)
-                | State::AwaitFurther(_)
-                | State::AwaitAuth(_)
-                | State::AwaitEap(_) => None,
-            });
-            match state {
-                Some((false, true)) => self.go_on(now, id, out, Dial::moved),
-                Some((false, false)) | None => self.go_on(now, id, out, Dial::not_moved),
-                Some((true, _)) => {}
+            for to in std::mem::take(&mut self.heirs) {
+                let Some(id) = self.dials.moving_to(to) else { continue };
+                match self.table.numbered(to).map(|sa| &sa.state) {
+                    Some(State::Established(state)) if state.is_making_children() => {}
+                    Some(State::Established(state)) if state.has_children() => {
+                        self.go_on(now, id, out, Dial::moved);
+                    }
+                    _ => self.go_on(now, id, out, Dial::not_moved),
+                }
             }
+        }
+    }
+
+    /// Something has become of an SA: whoever has its Child SAs moved there looks at it.
+    pub(super) fn watch(&mut self, sa: SaId) {
+        if self.dials.moving_to(sa).is_some() {
+            self.heirs.push(sa);
         }
     }
 
@@ -111,7 +110,11 @@ impl Endpoint {
                 }
             }
         }
+        let moves_to = dial.moves_to();
         self.dials.put_back(id, dial);
+        if let Some(to) = moves_to {
+            self.watch(to);
+        }
     }
 
     fn around(&mut self, now: Now, acts: &mut Vec<Act>, then: impl FnOnce(&mut Around<'_>)) {
@@ -175,10 +178,12 @@ impl Endpoint {
             sa.remote().ip() == remote.ip()
                 && peer.is_some_and(|peer| peer.profile().name == connection.profile.name)
         };
+        let mut others = self.dials.sas_of(&connection.profile.name);
         let is_sole = self.settings.is_sole_client
             && beside.is_none()
-            && !self.table.iter().any(|sa| !sa.is_remnant() && is_other(sa));
-        let old = beside.and_then(|sa| self.find(sa)).and_then(|spi| self.table.get(spi));
+            && !others.any(|sa| self.table.numbered(sa).is_some_and(is_other));
+        drop(others);
+        let old = beside.and_then(|sa| self.table.numbered(sa));
         let addresses = old.map(IkeSa::addresses).unwrap_or_default();
         let id = self.id();
         let spi = self.spis.ike(&mut self.rng);
@@ -187,7 +192,7 @@ impl Endpoint {
         let errand = Errand { is_sole, redirected_from, addresses };
         // A session goes on when it has been interrupted, or at the gateway that it is sent to; not
         // beside itself.
-        let is_alive = |id| beside != Some(id) && table.iter().any(|sa| sa.names.id == id && sa.is_in_use());
+        let is_alive = |id| beside != Some(id) && table.numbered(id).is_some_and(IkeSa::is_in_use);
         let begun = match await_resume::usable(&mut ctx, connection, path, is_alive) {
             Some(kept) => AwaitResume::start(&mut ctx, names, Arc::clone(connection), path, errand, kept)
                 .map(|state| State::AwaitResume(Box::new(state))),
@@ -210,8 +215,7 @@ impl Endpoint {
     /// Makes the Child SAs of one SA with another one.
     fn take_along(&mut self, now: Now, from: SaId, to: SaId, out: &mut Outbox<Output>) {
         let Some(to) = self.find(to) else { return };
-        let old = self.find(from).and_then(|spi| self.table.get(spi));
-        let Some(belongings) = old.and_then(IkeSa::belongings) else { return };
+        let Some(belongings) = self.table.numbered(from).and_then(IkeSa::belongings) else { return };
         self.with(now, to, out, |sa, ctx| {
             let mut effects = Effects::default();
             let names = sa.names;
@@ -223,15 +227,15 @@ impl Endpoint {
     }
 
     /// Our SPI of the SA with this number, or of the one that has taken its place.
-    fn find(&self, id: SaId) -> Option<u64> {
-        let is_it = |sa: &&IkeSa| sa.names.id == id && !sa.is_remnant();
-        self.table.iter().find(is_it).map(|sa| sa.names.ours())
+    pub(super) fn find(&self, id: SaId) -> Option<u64> {
+        self.table.numbered(id).map(|sa| sa.names.ours())
     }
 
     /// There is no connection any more for which anything is to be done.
     pub(super) fn hang_up(&mut self) {
         self.dials.clear();
         self.news.clear();
+        self.heirs.clear();
     }
 
     /// Tells of redirects that were not followed and that were not told of yet.

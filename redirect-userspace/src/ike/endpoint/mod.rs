@@ -75,6 +75,8 @@ pub struct Endpoint {
     dials: Dials,
     /// What has come of SAs that we have begun, until the dials are told at the end of the step.
     news: Vec<(SaId, News)>,
+    /// SAs that others' Child SAs are moved to, and with which something has happened in this step.
+    heirs: Vec<SaId>,
     spis: Spis,
     table: Table,
     jar: Jar,
@@ -128,6 +130,7 @@ impl Endpoint {
             misdirections: Throttle::new(),
             dials: Dials::default(),
             news: Vec::new(),
+            heirs: Vec::new(),
             spis: Spis::new(shard),
             table: Table::default(),
             jar,
@@ -208,6 +211,7 @@ impl Endpoint {
             misdirections,
             dials: _,
             news,
+            heirs: _,
             spis,
             table,
             jar: _,
@@ -338,6 +342,7 @@ impl Endpoint {
             self.table.register(spi, holder);
         }
         let holder = self.table.holder(spi);
+        self.watch(sa.names.id);
         if is_gone {
             self.table.remove(spi);
         } else {
@@ -502,9 +507,7 @@ impl Endpoint {
         out: &mut Outbox<Output>,
         act: impl FnOnce(&mut super::sa::established::Established, &mut Context<'_>, Names, &mut Effects),
     ) {
-        // The successor of a rekeyed SA has its number as well; what is left of it is not meant.
-        let is_it = |sa: &&IkeSa| sa.names.id == id && !sa.is_remnant();
-        let Some(spi) = self.table.iter().find(is_it).map(|sa| sa.names.ours()) else { return };
+        let Some(spi) = self.find(id) else { return };
         self.with(now, spi, out, |sa, ctx| {
             let mut effects = Effects::default();
             let names = sa.names;

@@ -1,5 +1,5 @@
-//! The SAs and where to find them: by our SPI, by what half-open ones were begun with, by who the
-//! peer is, by when they have something to do.
+//! The SAs and where to find them: by our SPI, by their number, by what half-open ones were begun
+//! with, by who the peer is, by when they have something to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 #[cfg(any(test, feature = "testing"))]
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sources::Sources;
+use crate::ike::io::SaId;
 use crate::ike::sa::{IkeSa, State};
 use crate::ike::wire::SpiI;
 use crate::machine::Deadline;
@@ -20,6 +21,8 @@ pub(super) type Beginning = (SpiI, SocketAddr);
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: HashMap<u64, Entry>,
+    /// Those of a number: one, and what is left of those that it has been rekeyed from.
+    numbers: BTreeSet<(SaId, u64)>,
     /// Half-open SAs with us as responder.
     beginnings: HashMap<Beginning, u64>,
     /// Where those come from.
@@ -65,6 +68,7 @@ const MAX_LATE: usize = 65_536;
 struct Entry {
     /// Not there while the SA is stepped.
     sa: Option<Box<IkeSa>>,
+    number: Option<SaId>,
     deadline: Option<Instant>,
     /// What it was begun with, and the digest of the request.
     beginning: Option<(Beginning, u64)>,
@@ -89,6 +93,12 @@ impl Table {
         self.entries.get(&spi)?.sa.as_deref()
     }
 
+    /// The SA with this number; not what is left of one that it has been rekeyed from.
+    pub(super) fn numbered(&self, number: SaId) -> Option<&IkeSa> {
+        let mut all = self.numbers.range((number, 0)..=(number, u64::MAX));
+        all.find_map(|(_, spi)| self.get(*spi).filter(|sa| !sa.is_remnant()))
+    }
+
     /// The half-open SA that began with this.
     pub(super) fn begun(&self, beginning: &Beginning) -> Option<u64> {
         self.beginnings.get(beginning).copied()
@@ -98,11 +108,16 @@ impl Table {
     pub(super) fn insert(&mut self, now: Now, spi: u64, sa: Box<IkeSa>) {
         let entry = self.entries.entry(spi).or_insert(Entry {
             sa: None,
+            number: None,
             deadline: None,
             beginning: None,
             holder: None,
             is_half_open: false,
         });
+        if let Some(old) = entry.number.replace(sa.names.id) {
+            self.numbers.remove(&(old, spi));
+        }
+        self.numbers.insert((sa.names.id, spi));
         if sa.is_half_open() && !entry.is_half_open {
             entry.is_half_open = true;
             self.half_open += 1;
@@ -186,6 +201,9 @@ impl Table {
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, spi));
         }
+        if let Some(number) = entry.number {
+            self.numbers.remove(&(number, spi));
+        }
         if entry.is_half_open {
             self.half_open = self.half_open.saturating_sub(1);
         }
@@ -204,6 +222,7 @@ impl Table {
     pub(super) fn register(&mut self, spi: u64, holder: Arc<[u8]>) {
         let entry = self.entries.entry(spi).or_insert(Entry {
             sa: None,
+            number: None,
             deadline: None,
             beginning: None,
             holder: None,
@@ -247,11 +266,14 @@ impl Table {
         let mut deadlines = BTreeSet::new();
         let mut sources: Vec<IpAddr> = Vec::new();
         let mut holders: BTreeMap<Arc<[u8]>, Vec<u64>> = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
         let mut half_open = 0;
         for (spi, entry) in &self.entries {
             let sa = entry.sa.as_deref();
             assert!(sa.is_some(), "an entry without an SA");
             assert_eq!(sa.map(|sa| sa.names.ours()), Some(*spi));
+            assert_eq!(sa.map(|sa| sa.names.id), entry.number);
+            numbers.extend(entry.number.map(|number| (number, *spi)));
             assert_eq!(sa.map(IkeSa::is_half_open), Some(entry.is_half_open));
             half_open += usize::from(entry.is_half_open);
             let deadline = sa.and_then(IkeSa::deadline).map(|deadline| deadline.at);
@@ -267,7 +289,7 @@ impl Table {
         }
         holders.values_mut().for_each(|spis| spis.sort_unstable());
         assert_eq!((half_open, &deadlines), (self.half_open, &self.deadlines));
-        assert_eq!(holders, self.holders);
+        assert_eq!((holders, numbers), (self.holders.clone(), self.numbers.clone()));
         self.sources.audit(sources.into_iter());
         for (beginning, spi) in &self.beginnings {
             let entry = self.entries.get(spi).and_then(|entry| entry.beginning);

@@ -171,6 +171,19 @@ fn all_child_sas_move_and_the_old_ones_stay_until_the_last_of_them_has() {
 }
 
 #[test]
+fn a_client_without_an_address_of_one_family_asks_for_no_child_sa_that_it_has() {
+    let mut plan = open();
+    plan.connection(|connection| connection.wants_ipv6 = true);
+    let mut world = up(plan, 2);
+
+    send_away(&mut world, 1, "192.0.2.102");
+
+    world.assert_up_at(2);
+    let asked = said(&world).into_iter().filter(|(_, exchange, _)| *exchange == ExchangeType::CreateChildSa);
+    assert_eq!(asked.count(), 0);
+}
+
+#[test]
 fn the_new_gateway_is_asked_for_the_address_that_we_have_and_not_to_forget_anybody() {
     let mut world = up(open(), 2);
     let [address] = sole(&world).addresses[..] else { panic!("one address") };
