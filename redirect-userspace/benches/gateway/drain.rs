@@ -100,7 +100,7 @@ fn member(cluster: &Cluster, number: u8) -> Result<Gateway> {
     let own = format!("\n[[cluster.static]]\nname = {:?}\naddresses = [\"{}\"]\n", site.role(), at(number));
     let other = 3 - number;
     let other = format!("\n[[cluster.static]]\nname = \"gw{other}\"\naddresses = [\"{}\"]\n", at(other));
-    let settings = Settings {
+    let mut settings = Settings {
         pools: vec![("ra4".to_owned(), "10.96.0.0/16".to_owned())],
         ike_proposals: vec![PROPOSAL.to_owned()],
         dataplane: Some("none".to_owned()),
@@ -108,6 +108,8 @@ fn member(cluster: &Cluster, number: u8) -> Result<Gateway> {
         extra: format!("{own}{other}\n[redirect.drain]\nrate = {RATE}\n"),
         ..Settings::of_node(number, IDENTITY)
     };
+    // The same network is behind both.
+    settings.profiles[0].local_ts = INSIDE.map(str::to_owned).to_vec();
     Gateway::start(&site, settings)
 }
 
