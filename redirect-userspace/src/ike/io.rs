@@ -164,6 +164,8 @@ pub enum Input<'a> {
     RoutesChanged,
     /// How peers are reached now: the answer to [`Output::FindWays`].
     Ways {
+        /// Which SA has asked, if it was one.
+        asker: Option<SaId>,
         /// Whom it was asked about.
         asked: Vec<IpAddr>,
         /// The ways to those of them that are reached at all.
@@ -334,6 +336,8 @@ pub enum Output {
     /// It is asked how these peers are reached now, as the system routes it: [`Input::Ways`] is the
     /// answer. Nobody waits for it.
     FindWays {
+        /// Which SA asks; none, if it is asked for all of them.
+        asker: Option<SaId>,
         /// Where they are, each once.
         remotes: Vec<IpAddr>,
     },

@@ -23,7 +23,8 @@ use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
-    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaSnapshot, Selection, Shard, UsedTicket,
+    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaId, SaSnapshot, Selection, Shard,
+    UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
 use crate::rng::Rng;
@@ -129,7 +130,7 @@ pub struct Side {
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
     /// The peers that it wants to know the ways to: nobody answers.
-    pub sought: Vec<Vec<IpAddr>>,
+    pub sought: Vec<(Option<SaId>, Vec<IpAddr>)>,
     /// What it has asked a server that knows users: nobody answers.
     pub questions: Vec<AaaRequest>,
     /// Conversations with such a server that it has given up.
@@ -714,7 +715,7 @@ impl Side {
                 self.outbound = self.outbounds.last().copied();
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
-            Output::FindWays { remotes } => self.sought.push(remotes),
+            Output::FindWays { asker, remotes } => self.sought.push((asker, remotes)),
             Output::Aaa(question) => self.questions.push(*question),
             Output::AaaAbandoned(conversation) => self.abandoned.push(conversation),
             Output::Account(account) => self.accounts.push(*account),

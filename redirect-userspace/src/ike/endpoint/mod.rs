@@ -624,7 +624,7 @@ impl Machine for Endpoint {
             }
             Input::Located { request, ways } => self.located(now, request, ways, out),
             Input::RoutesChanged => self.routes_changed(now),
-            Input::Ways { asked, ways } => self.take_ways(now, &asked, &ways, out),
+            Input::Ways { asker, asked, ways } => self.take_ways(now, asker, (&asked, &ways), out),
             Input::Aaa(answer) => {
                 let spi = answer.conversation.spi;
                 self.with(now, spi, out, |sa, ctx| sa.advised(ctx, *answer));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use crate::ike::config::Settings;
-use crate::ike::io::{Output, Way};
+use crate::ike::io::{Output, SaId, Way};
 use crate::ike::sa::{Effects, IkeSa, State};
 use crate::machine::Outbox;
 use crate::time::Now;
@@ -45,14 +45,23 @@ impl Endpoint {
         self.ways_at = None;
         let remotes: BTreeSet<IpAddr> = self.table.iter().flat_map(remotes).collect();
         if !remotes.is_empty() {
-            out.push(Output::FindWays { remotes: remotes.into_iter().collect() });
+            out.push(Output::FindWays { asker: None, remotes: remotes.into_iter().collect() });
         }
     }
 
-    /// It is known how these gateways are reached now.
-    pub(super) fn take_ways(&mut self, now: Now, asked: &[IpAddr], ways: &[Way], out: &mut Outbox<Output>) {
+    /// It is known how these gateways are reached now: the SA that has asked is told so, or all of them.
+    pub(super) fn take_ways(
+        &mut self,
+        now: Now,
+        asker: Option<SaId>,
+        (asked, ways): (&[IpAddr], &[Way]),
+        out: &mut Outbox<Output>,
+    ) {
         let is_asked = |sa: &&IkeSa| remotes(sa).first().is_some_and(|remote| asked.contains(remote));
-        let mut spis: Vec<u64> = self.table.iter().filter(is_asked).map(|sa| sa.names.ours()).collect();
+        let mut spis: Vec<u64> = match asker {
+            Some(asker) => self.find(asker).into_iter().collect(),
+            None => self.table.iter().filter(is_asked).map(|sa| sa.names.ours()).collect(),
+        };
         spis.sort_unstable();
         for spi in spis {
             self.with(now, spi, out, |sa, ctx| {

@@ -328,7 +328,7 @@ impl Answered {
             let grant = sa.grant(ctx, names, chain);
             return self.send_away(ctx, names, sa, (ours, grant), to, effects);
         }
-        sa.become_mobile(ctx, chain);
+        sa.become_mobile(ctx, names, chain);
         let support = sa.is_mobile().then(|| mobike::Support::new(ctx.settings, self.path));
         sa.begin_session(ctx, names, &grants);
         let first =

@@ -383,7 +383,7 @@ impl AwaitAuth {
         effects.registers = Some(Arc::clone(peer.proof.holder()));
         let mut sa = Established::new(ctx, Fresh { channel, derivation, suite, peer, path, nat });
         sa.take_addresses(&response.given);
-        sa.become_mobile(ctx, &response.chain);
+        sa.become_mobile(ctx, names, &response.chain);
         ctx.tell(names.id, News::Up);
         ctx.counters.established_initiator = ctx.counters.established_initiator.saturating_add(1);
         let label = sa.label(names);

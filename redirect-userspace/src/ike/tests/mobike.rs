@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::ike::config::{Mobility, Settings};
 use crate::ike::wire::{Notify, NotifyContent, NotifyType, Payload};
-use crate::ike::{CloseReason, Input, Path, Way};
+use crate::ike::{CloseReason, Input, Path, SaId, Way};
 use crate::testing::pair::{Fate, Nat};
 
 /// Where the client goes.
@@ -51,10 +51,10 @@ fn go(pair: &mut Pair, to: impl Into<IpAddr>) {
 fn answer(pair: &mut Pair) {
     let address = pair.client.address;
     let is_alike = |remote: &IpAddr| remote.is_ipv4() == address.is_ipv4();
-    for asked in std::mem::take(&mut pair.client.sought) {
+    for (asker, asked) in std::mem::take(&mut pair.client.sought) {
         let remotes = asked.iter().copied().filter(is_alike);
         let ways = remotes.map(|remote| Way { local: address, remote }).collect();
-        pair.step(End::Client, Input::Ways { asked, ways });
+        pair.step(End::Client, Input::Ways { asker, asked, ways });
     }
 }
 
@@ -196,7 +196,7 @@ fn changes_of_one_moment_are_looked_at_once() {
     }
     pair.pass(MOMENT);
 
-    assert_eq!(pair.client.sought, [vec![IpAddr::from(GATEWAY)]]);
+    assert_eq!(pair.client.sought, [(None, vec![IpAddr::from(GATEWAY)])], "for all SAs");
     pair.step(End::Gateway, Input::RoutesChanged);
     pair.pass(MOMENT);
     assert!(pair.gateway.sought.is_empty(), "a gateway goes nowhere");
@@ -813,7 +813,7 @@ fn of_addresses_that_a_gateway_has_few_are_kept_and_none_that_nobody_has() {
     });
     pair.put(&said);
 
-    let sought = pair.client.sought.pop().unwrap();
+    let (_, sought) = pair.client.sought.pop().unwrap();
     assert!(sought.len() <= 9, "{sought:?}");
     assert!(sought.iter().all(|address| !address.is_multicast()), "{sought:?}");
 }
@@ -871,8 +871,8 @@ fn a_client_without_any_way_keeps_its_sa_for_a_while_and_goes_on_when_there_is_o
         pair.client.address = [203, 0, 113, 1].into();
         pair.step(End::Client, Input::RoutesChanged);
         pair.pass(MOMENT);
-        for asked in std::mem::take(&mut pair.client.sought) {
-            pair.step(End::Client, Input::Ways { asked, ways: Vec::new() });
+        for (asker, asked) in std::mem::take(&mut pair.client.sought) {
+            pair.step(End::Client, Input::Ways { asker, asked, ways: Vec::new() });
         }
     };
     nowhere(&mut pair);
@@ -894,13 +894,28 @@ fn a_client_without_any_way_keeps_its_sa_for_a_while_and_goes_on_when_there_is_o
 }
 
 #[test]
+fn what_one_sa_has_asked_is_answered_to_no_other() {
+    let mut pair = up(plan());
+    let sa = sole(&pair, End::Client).id;
+    let mut answer = |asker| {
+        let ways = vec![Way { local: OTHER.into(), remote: GATEWAY.into() }];
+        let sent = pair.sent.len();
+        pair.step(End::Client, Input::Ways { asker: Some(asker), asked: vec![GATEWAY.into()], ways });
+        pair.sent.len() - sent
+    };
+
+    assert_eq!(answer(SaId(sa.0 + 1)), 0);
+    assert_ne!(answer(sa), 0, "it goes on from there");
+}
+
+#[test]
 fn a_way_through_the_tunnel_itself_is_none() {
     let mut pair = up(plan());
     let inside = sole(&pair, End::Client).addresses[0];
     let sent = pair.sent.len();
     let asked = vec![IpAddr::from(GATEWAY)];
     let ways = vec![Way { local: inside, remote: GATEWAY.into() }];
-    pair.step(End::Client, Input::Ways { asked, ways });
+    pair.step(End::Client, Input::Ways { asker: None, asked, ways });
 
     assert_eq!(pair.sent.len(), sent);
     assert_at(&pair, FIRST);

@@ -10,7 +10,7 @@ use nix::sys::socket::{SockaddrStorage, setsockopt, sockopt};
 
 use super::worker::{Door, Order};
 use crate::gateway::{Fqdn, GatewayAddress};
-use crate::ike::{NAT_T_PORT, Request, Way};
+use crate::ike::{NAT_T_PORT, Request, SaId, Way};
 use crate::net::ike::Port;
 use crate::net::rules::MARK;
 
@@ -59,11 +59,11 @@ impl Locator {
     }
 
     /// Finds the ways to peers that can be spoken to through these sockets.
-    pub(super) fn find_ways(&self, remotes: Vec<IpAddr>, ports: &[Port]) {
+    pub(super) fn find_ways(&self, asker: Option<SaId>, remotes: Vec<IpAddr>, ports: &[Port]) {
         let mut ways = ways(&remotes);
         let is_open = |way: &Way| ports.iter().any(|port| port.is_for((way.local, NAT_T_PORT).into()));
         ways.retain(is_open);
-        self.door.order(Order::Ways(remotes, ways));
+        self.door.order(Order::Ways(asker, remotes, ways));
     }
 }
 

@@ -36,7 +36,7 @@ use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
     Command, CountSnapshot, Counters, Endpoint, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
-    Redirected, Request, Selection, Usage, UsedTicket, Way,
+    Redirected, Request, SaId, Selection, Usage, UsedTicket, Way,
 };
 use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port, Rank};
@@ -123,7 +123,7 @@ pub(super) enum Order {
     /// A gateway was looked for.
     Located(Request, Vec<Way>),
     /// The ways to these peers were looked for.
-    Ways(Vec<IpAddr>, Vec<Way>),
+    Ways(Option<SaId>, Vec<IpAddr>, Vec<Way>),
     /// Other addresses of the cluster than before are another node's.
     HandOver(Arc<HandOver>),
     /// A datagram came to another socket of this node.
@@ -550,7 +550,7 @@ impl Turn {
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
-            Output::FindWays { remotes } => self.locator.find_ways(remotes, &self.parts.ports),
+            Output::FindWays { asker, remotes } => self.locator.find_ways(asker, remotes, &self.parts.ports),
             Output::Aaa(request) => self.parts.radius.ask(*request),
             Output::AaaAbandoned(conversation) => self.parts.radius.abandon(conversation),
             Output::Account(account) => {
@@ -578,7 +578,7 @@ impl Turn {
                 self.parts.radius.configure(radius);
             }
             Order::Located(request, ways) => self.step(now, Input::Located { request, ways }),
-            Order::Ways(asked, ways) => self.step(now, Input::Ways { asked, ways }),
+            Order::Ways(asker, asked, ways) => self.step(now, Input::Ways { asker, asked, ways }),
             Order::Targets(targets) => self.step(now, Input::Targets(targets)),
             Order::HandOver(hand_over) => self.step(now, Input::HandOver(hand_over)),
             Order::Datagram(path, mut octets) => {

@@ -66,7 +66,7 @@ impl Established {
             Due::Repeat(datagrams) => {
                 ctx.counters.retransmissions = ctx.counters.retransmissions.saturating_add(1);
                 transmit(ctx, self.path, datagrams);
-                self.repeat_elsewhere(ctx);
+                self.repeat_elsewhere(ctx, names);
             }
             // Nobody is dead whom nothing can reach.
             Due::Dead if is_cut_off => self.channel.window.hold_out(ctx.now, &settings.retransmission),

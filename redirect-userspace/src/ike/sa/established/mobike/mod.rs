@@ -179,7 +179,7 @@ fn announced(chain: &Chain<'_>) -> Option<Vec<IpAddr>> {
 
 impl Established {
     /// Both sides have MOBIKE, by the peer's message of IKE_AUTH.
-    pub(crate) fn become_mobile(&mut self, ctx: &mut Context<'_>, chain: &Chain<'_>) {
+    pub(crate) fn become_mobile(&mut self, ctx: &mut Context<'_>, names: Names, chain: &Chain<'_>) {
         if !is_wanted(self.peer.profile(), chain) {
             return;
         }
@@ -189,7 +189,7 @@ impl Established {
             Box::new(Roaming::new(others, self.path.remote.ip()))
         });
         self.mobile = Some(Box::new(Mobile { roaming, ..Mobile::default() }));
-        self.find_ways(ctx);
+        self.find_ways(ctx, names);
     }
 
     /// Whether both sides have MOBIKE.

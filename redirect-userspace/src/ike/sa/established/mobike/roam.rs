@@ -83,15 +83,21 @@ impl Established {
     }
 
     /// Asks the world for the ways to the gateway.
-    pub(super) fn find_ways(&self, ctx: &mut Context<'_>) {
+    pub(super) fn find_ways(&self, ctx: &mut Context<'_>, names: Names) {
         let remotes = self.remotes();
         if !remotes.is_empty() {
-            ctx.out.push(Output::FindWays { remotes });
+            ctx.out.push(Output::FindWays { asker: Some(names.id), remotes });
         }
     }
 
     /// The gateway has said which addresses it has. The one that it has said it from is one of them.
-    pub(super) fn learn_addresses(&mut self, ctx: &mut Context<'_>, path: Path, mut others: Vec<IpAddr>) {
+    pub(super) fn learn_addresses(
+        &mut self,
+        ctx: &mut Context<'_>,
+        names: Names,
+        path: Path,
+        mut others: Vec<IpAddr>,
+    ) {
         let current = self.path.remote.ip();
         let Some(roaming) = self.roaming() else { return };
         let from = path.remote.ip();
@@ -102,7 +108,7 @@ impl Established {
         others.retain(|other| *other != current);
         others.truncate(MAX_ADDRESSES);
         roaming.others = others;
-        self.find_ways(ctx);
+        self.find_ways(ctx, names);
     }
 
     /// It is known how the gateways that were asked about are reached now.
@@ -328,7 +334,7 @@ impl Established {
 
     /// A request was repeated in vain: it goes on every other way to the gateway as well, and the one
     /// on which it is answered is taken (`RFC 4555 §3.10`).
-    pub(in crate::ike::sa::established) fn repeat_elsewhere(&mut self, ctx: &mut Context<'_>) {
+    pub(in crate::ike::sa::established) fn repeat_elsewhere(&mut self, ctx: &mut Context<'_>, names: Names) {
         let current = self.path;
         let Some(roaming) = self.roaming() else { return };
         roaming.repeats = roaming.repeats.saturating_add(1);
@@ -339,7 +345,7 @@ impl Established {
         let others: Vec<Path> = ways.filter(|path| *path != current).collect();
         roaming.probed.clone_from(&others);
         if roaming.repeats.is_multiple_of(LOST) {
-            self.find_ways(ctx);
+            self.find_ways(ctx, names);
         }
         for path in others {
             transmit(ctx, path, self.channel.window.outstanding());

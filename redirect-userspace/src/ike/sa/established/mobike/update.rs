@@ -68,7 +68,7 @@ impl Established {
             refusal = Some(NotifyType::UnexpectedNatDetected);
         } else {
             if let Some(others) = announced(chain) {
-                self.learn_addresses(ctx, path, others);
+                self.learn_addresses(ctx, names, path, others);
             }
             if chain.notify(NotifyType::UpdateSaAddresses).is_some() {
                 refusal = self.update(ctx, names, path, chain).err();
