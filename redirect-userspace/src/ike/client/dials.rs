@@ -29,7 +29,6 @@ pub(crate) struct Dials {
 struct Entry {
     /// Not there while it is told something.
     dial: Option<Box<Dial>>,
-    name: Name,
     sas: Vec<SaId>,
     deadline: Option<Instant>,
     moves_to: Option<SaId>,
@@ -44,9 +43,8 @@ impl Dials {
     pub(crate) fn add(&mut self, now: Now, connection: Arc<Connection>) -> DialId {
         self.last += 1;
         let id = DialId(self.last);
-        let name = connection.profile.name.clone();
-        self.by_name.insert((name.clone(), id));
-        let entry = Entry { dial: None, name, sas: Vec::new(), deadline: None, moves_to: None };
+        self.by_name.insert((connection.profile.name.clone(), id));
+        let entry = Entry { dial: None, sas: Vec::new(), deadline: None, moves_to: None };
         self.dials.insert(id, entry);
         self.put_back(id, Box::new(Dial::new(id, now, connection)));
         id
@@ -98,7 +96,7 @@ impl Dials {
             self.moving.remove(&to);
         }
         if dial.is_over() {
-            self.by_name.remove(&(entry.name.clone(), id));
+            self.by_name.remove(&(dial.connection().profile.name.clone(), id));
             self.dials.remove(&id);
             return;
         }

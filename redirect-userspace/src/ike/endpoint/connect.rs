@@ -173,16 +173,11 @@ impl Endpoint {
         let path = Path { local: (local, port).into(), remote };
         // RFC 7296 §2.4: INITIAL_CONTACT would end every other SA with this peer, and the one that is
         // left may be with the same gateway by another address.
-        let is_other = |sa: &IkeSa| {
-            let peer = sa.peer().filter(|peer| peer.are_we_client);
-            sa.remote().ip() == remote.ip()
-                && peer.is_some_and(|peer| peer.profile().name == connection.profile.name)
-        };
-        let mut others = self.dials.sas_of(&connection.profile.name);
+        let is_other = |sa: &IkeSa| sa.remote().ip() == remote.ip() && sa.peer().is_some();
+        let has_other = |sa| self.table.numbered(sa).is_some_and(is_other);
         let is_sole = self.settings.is_sole_client
             && beside.is_none()
-            && !others.any(|sa| self.table.numbered(sa).is_some_and(is_other));
-        drop(others);
+            && !self.dials.sas_of(&connection.profile.name).any(has_other);
         let old = beside.and_then(|sa| self.table.numbered(sa));
         let addresses = old.map(IkeSa::addresses).unwrap_or_default();
         let id = self.id();

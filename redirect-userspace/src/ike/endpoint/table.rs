@@ -64,7 +64,7 @@ const LATE: Duration = Duration::from_secs(10);
 /// Most requests that are remembered.
 const MAX_LATE: usize = 65_536;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     /// Not there while the SA is stepped.
     sa: Option<Box<IkeSa>>,
@@ -106,14 +106,7 @@ impl Table {
 
     /// Adds an SA; one of the same SPI, which chance does not make, would be overwritten.
     pub(super) fn insert(&mut self, now: Now, spi: u64, sa: Box<IkeSa>) {
-        let entry = self.entries.entry(spi).or_insert(Entry {
-            sa: None,
-            number: None,
-            deadline: None,
-            beginning: None,
-            holder: None,
-            is_half_open: false,
-        });
+        let entry = self.entries.entry(spi).or_default();
         if let Some(old) = entry.number.replace(sa.names.id) {
             self.numbers.remove(&(old, spi));
         }
@@ -220,14 +213,7 @@ impl Table {
 
     /// The peer of an SA is this one. The SA need not be there yet.
     pub(super) fn register(&mut self, spi: u64, holder: Arc<[u8]>) {
-        let entry = self.entries.entry(spi).or_insert(Entry {
-            sa: None,
-            number: None,
-            deadline: None,
-            beginning: None,
-            holder: None,
-            is_half_open: false,
-        });
+        let entry = self.entries.entry(spi).or_default();
         if entry.holder.is_none() {
             entry.holder = Some(Arc::clone(&holder));
             let spis = self.holders.entry(holder).or_default();
