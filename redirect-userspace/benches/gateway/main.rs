@@ -1,6 +1,6 @@
 //! What our IKEv2 gateway costs, beside strongSwan's. `cargo xtask bench gateway`, or one part of it
-//! by name: `handshake`, `eap`, `growth`, `seal`, `tunnel`, `flood`, `detour`. With `--quick` it takes a minute and
-//! its figures mean little.
+//! by name: `handshake`, `eap`, `growth`, `seal`, `tunnel`, `flood`, `detour`, `drain`. With `--quick` it
+//! takes a minute and its figures mean little.
 //!
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
 //!
