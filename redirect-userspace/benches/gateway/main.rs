@@ -1,5 +1,5 @@
 //! What our IKEv2 gateway costs, beside strongSwan's. `cargo xtask bench gateway`, or one part of it
-//! by name: `handshake`, `eap`, `growth`, `seal`, `tunnel`, `flood`, `detour`, `drain`. With `--quick` it
+//! by name: `handshake`, `eap`, `hybrid`, `growth`, `seal`, `tunnel`, `flood`, `detour`, `drain`. With `--quick` it
 //! takes a minute and its figures mean little.
 //!
 //! Needs root. All traffic stays in network namespaces that live no longer than the bench.
@@ -51,9 +51,10 @@ impl Effort {
 
 type Part = fn(&mut Report, Effort) -> Result<()>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("handshake", handshake::run),
     ("eap", handshake::eap),
+    ("hybrid", handshake::hybrid),
     ("growth", growth::run),
     ("seal", seal::run),
     ("tunnel", tunnel::run),

@@ -248,6 +248,7 @@ impl Worker {
                     locator,
                     out: Outbox::new(),
                     heard: Vec::new(),
+                    told_at: Now::default(),
                     superseded: Vec::new(),
                     used: Vec::new(),
                     inbox: Some(Inbox::new()),
@@ -319,6 +320,8 @@ struct Turn {
     out: Outbox<Output>,
     /// What the core has not been told yet.
     heard: Vec<Event>,
+    /// When it was told last.
+    told_at: Now,
     /// Clients of which the other workers have not been told yet.
     superseded: Vec<Arc<[u8]>>,
     /// Tickets that they have not been told of yet.
@@ -384,7 +387,7 @@ impl Turn {
             if let Plane::Userspace(plane) = &mut self.parts.plane {
                 plane.flush();
             }
-            self.tell_others();
+            self.tell_others(now);
             is_shown = self.show(now, ready > 0 || !is_shown);
         }
         self.parts.radius.finish();
@@ -403,17 +406,28 @@ impl Turn {
     }
 
     /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
-    fn tell_others(&mut self) {
+    fn tell_others(&mut self, now: Now) {
         if !self.superseded.is_empty() {
             let holders: Arc<[Arc<[u8]>]> = std::mem::take(&mut self.superseded).into();
             self.parts.others.iter().for_each(|other| other.order(Order::Supersede(Arc::clone(&holders))));
         }
         // Other nodes hear of it by the core.
-        self.parts.board.post(&mut self.heard, &self.used);
+        if self.has_to_tell(now) {
+            self.parts.board.post(&mut self.heard, &self.used);
+            self.told_at = now;
+        }
         if !self.used.is_empty() {
             let tickets: Arc<[Arc<UsedTicket>]> = std::mem::take(&mut self.used).into();
             self.parts.others.iter().for_each(|other| other.order(Order::TicketsUsed(Arc::clone(&tickets))));
         }
+    }
+
+    /// Whether what the core has not been told must not wait. To wake it costs as much as to read a
+    /// datagram, and while there is much to do it would sleep again before the next one.
+    fn has_to_tell(&self, now: Now) -> bool {
+        let is_due = now.mono >= self.told_at.mono + TELL || self.told_at == Now::default();
+        let is_urgent = self.is_stopping || !self.used.is_empty() || self.heard.len() >= MANY;
+        is_urgent || (is_due && !self.heard.is_empty())
     }
 
     /// How long nothing needs to be done.
@@ -421,6 +435,8 @@ impl Turn {
         let now = self.parts.clock.now();
         let deadline = Deadline::earlier(self.parts.endpoint.deadline(), self.parts.radius.deadline());
         let deadline = deadline.map(|deadline| deadline.at.since(now.mono));
+        let telling = (!self.heard.is_empty()).then(|| (self.told_at.mono + TELL).since(now.mono));
+        let deadline = deadline.into_iter().chain(telling).min();
         let wait = match (deadline, is_shown) {
             (None, true) => return EpollTimeout::NONE,
             (Some(deadline), true) => deadline,
@@ -663,6 +679,10 @@ const CROWDED: u32 = 200;
 const MAX_WAITING: usize = 4_096;
 /// What keeps a NAT's mapping alive (`RFC 3948 §2.3`).
 const KEEPALIVE: u8 = 0xff;
+/// Time in which the core is woken once, unless there is [`MANY`].
+const TELL: Duration = Duration::from_millis(5);
+/// Events that are not kept back.
+const MANY: usize = 256;
 /// Time between two publications of the figures.
 const SHOW: Duration = Duration::from_millis(100);
 
