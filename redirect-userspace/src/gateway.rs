@@ -571,6 +571,7 @@ mod tests {
         }
     }
 
+    // RDI-15: what is no address is a name, and a name that is none is refused where it is configured.
     #[test]
     fn a_domain_name_keeps_to_the_rules_for_labels() {
         let label = "a".repeat(63);

@@ -13,6 +13,7 @@ mod drain;
 mod election;
 mod failover;
 mod fault;
+mod foreign;
 mod gateway;
 mod hostile;
 mod lab;

@@ -22,6 +22,7 @@ mod ppk;
 mod redirect;
 mod rekey;
 mod resume;
+mod told;
 mod worn;
 
 use crate::crypto::Provider;

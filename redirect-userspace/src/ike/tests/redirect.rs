@@ -48,11 +48,11 @@ fn follow(pair: &mut Pair) {
     *octets = changed.unwrap();
 }
 
-fn redirect(selection: Selection, grace: Duration) -> Command {
+pub(super) fn redirect(selection: Selection, grace: Duration) -> Command {
     Command::Redirect(Redirect { selection, percent: 100, to: None, grace })
 }
 
-fn redirected(events: &[Event]) -> Option<&GatewayAddress> {
+pub(super) fn redirected(events: &[Event]) -> Option<&GatewayAddress> {
     events.iter().find_map(|event| if let Event::Redirected { to, .. } = event { Some(to) } else { None })
 }
 
@@ -109,7 +109,7 @@ fn a_client_whose_slot_leads_here_is_served() {
 
 /// A pair whose client has said that it follows redirects, by a request that its AUTH covers as
 /// well.
-fn following(mut plan: Plan) -> Pair {
+pub(super) fn following(mut plan: Plan) -> Pair {
     plan.client.follows_redirects = true;
     plan.build()
 }

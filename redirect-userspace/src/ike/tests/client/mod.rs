@@ -9,6 +9,7 @@ mod limits;
 mod live;
 mod loss;
 mod ticket;
+mod two;
 
 use std::net::IpAddr;
 use std::sync::Arc;

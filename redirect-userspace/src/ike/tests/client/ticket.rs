@@ -82,6 +82,44 @@ fn a_live_redirect_is_followed_by_ticket_and_the_old_sa_is_deleted_afterwards() 
     assert!(world.sas(1).is_empty());
 }
 
+// RDM-03: test of RFC 5723 §4.3.2. The client takes a gateway that its own one sends it to for a member
+// of the same cluster, and is told when it is none.
+#[test]
+fn rdm_03_a_gateway_that_cannot_open_the_ticket_of_another_one_refuses_it_and_a_full_exchange_follows() {
+    let mut world = cluster(plan(), &[1], 2);
+    let mut settings = plan().resuming().gateway;
+    let key = TicketKey::new(&Secret::new(vec![2; 32])).unwrap();
+    settings.tickets = Some(Arc::new(Sealer::new("gw2", "group2", Some(key), Vec::new())));
+    world.step(2, Input::Configure(Arc::new(settings)));
+    world.initiate();
+    world.settle();
+    world.assert_up_at(1);
+    world.events(CLIENT);
+
+    world.command(1, elsewhere(&at(2).to_string(), Duration::from_secs(60)));
+    world.settle();
+    world.pass(LINGERING);
+
+    world.assert_up_at(2);
+    assert!(!sole(&world).is_resumed);
+    assert_eq!(begun(&world, 2).len(), 1, "one full exchange");
+    let refusals = world.sent.iter().filter(|packet| {
+        let message = Message::decode(&packet.octets).unwrap();
+        packet.path.remote.ip() == at(2) && message.payloads.notify(NotifyType::TicketNack).is_some()
+    });
+    assert_eq!(refusals.count(), 1);
+    let events = world.events(CLIENT);
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::TicketRefused { .. })).count(), 1);
+    assert_eq!(world.client().endpoint.counters().resumed, 0);
+
+    // The ticket that it has now is the new gateway's.
+    world.dead.insert(2);
+    world.events(CLIENT);
+    world.pass(Duration::from_secs(400));
+    world.assert_up_at(1);
+    assert!(!sole(&world).is_resumed);
+}
+
 #[test]
 fn a_redirect_in_ike_auth_is_followed_by_ticket() {
     let mut plan = plan();
