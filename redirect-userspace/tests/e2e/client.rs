@@ -348,6 +348,7 @@ fn a_client_of_ours_follows_libreswan_in_ike_sa_init() {
     assert_eq!(followed.fields["exchange"], "IKE_SA_INIT");
 }
 
+// RDA-16: send-redirect = yes; the other two are of its own.
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn a_client_of_ours_follows_libreswan_in_ike_auth() {

@@ -69,6 +69,7 @@ fn a_strongswan_client_lands_on_a_gateway_without_xdp() {
     a_client_lands_on_a_gateway("userspace", VIP6.into(), 4500);
 }
 
+// RDF-08, RDF-09
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn every_one_of_many_strongswan_clients_lands_where_the_counters_say() {

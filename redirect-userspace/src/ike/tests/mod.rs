@@ -11,6 +11,7 @@ mod eap;
 mod exchanges;
 mod followup;
 mod further;
+mod global;
 mod hostile;
 mod init;
 mod limits;

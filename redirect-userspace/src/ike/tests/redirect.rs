@@ -35,7 +35,7 @@ pub(super) fn targets(index: u16, vips: &[&str]) -> Input<'static> {
 }
 
 /// Lets the request of a client that does not follow redirects say that it does.
-fn follow(pair: &mut Pair) {
+pub(super) fn follow(pair: &mut Pair) {
     let Some(Flying { octets, .. }) = pair.wire.front_mut() else { panic!("no request") };
     let message = Message::decode(octets).unwrap();
     let header = message.header;
