@@ -17,6 +17,7 @@
 mod captures;
 mod conformance;
 mod crypto_kdf;
+mod crypto_mlkem;
 mod crypto_wycheproof;
 mod data;
 mod frame;

@@ -72,6 +72,17 @@ impl KemExchange {
         Ok((Self { kem, key }, public))
     }
 
+    /// The half with a given key, and the public one in it, for vectors.
+    // FIPS 203 §7.1: dk = dk_PKE | ek | H(ek) | z, of which dk_PKE is as long as ek without its seed
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn from_key(kem: Kem, octets: &[u8]) -> Result<(Self, Box<[u8]>), KeyExchangeError> {
+        let key =
+            DecapsulationKey::new(kem.algorithm(), octets).map_err(|_rejected| KeyExchangeError::Library)?;
+        let length = kem.group().public_length();
+        let public = octets.get(length - 32..2 * length - 32).ok_or(KeyExchangeError::Library)?;
+        Ok((Self { kem, key }, public.into()))
+    }
+
     pub(super) const fn group(&self) -> Group {
         self.kem.group()
     }

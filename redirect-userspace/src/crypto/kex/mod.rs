@@ -233,24 +233,27 @@ impl KeyExchange {
         Self { public: exchange.public.clone(), private: Private::Null(exchange) }
     }
 
-    /// Our half with a given private value, for vectors; the MODP groups have none.
+    /// Our half with a given private value, for vectors; the MODP groups have none. Of ML-KEM it is the
+    /// decapsulation key.
     ///
     /// # Errors
     ///
     /// [`KeyExchangeError::Library`] when it is no private value of the group.
     #[cfg(any(test, feature = "testing"))]
     pub fn from_private(group: Group, private: &[u8]) -> Result<Self, KeyExchangeError> {
+        let kem = |kem| {
+            let (exchange, public) = KemExchange::from_key(kem, private)?;
+            Ok(Self { public, private: Private::Kem(exchange) })
+        };
         let curve = match group {
             Group::P256 => Curve::P256,
             Group::P384 => Curve::P384,
             Group::P521 => Curve::P521,
             Group::Curve25519 => Curve::X25519,
-            Group::Modp2048
-            | Group::Modp3072
-            | Group::Modp4096
-            | Group::MlKem512
-            | Group::MlKem768
-            | Group::MlKem1024 => return Err(KeyExchangeError::Library),
+            Group::MlKem512 => return kem(Kem::MlKem512),
+            Group::MlKem768 => return kem(Kem::MlKem768),
+            Group::MlKem1024 => return kem(Kem::MlKem1024),
+            Group::Modp2048 | Group::Modp3072 | Group::Modp4096 => return Err(KeyExchangeError::Library),
         };
         let exchange = CurveExchange::from_scalar(curve, private)?;
         Ok(Self { public: exchange.public()?, private: Private::Curve(exchange) })
