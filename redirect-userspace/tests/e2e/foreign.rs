@@ -151,7 +151,7 @@ fn libreswan_is_sent_on_while_its_sa_is_up() {
     pluto.wait_for_log(&["redirect", &at(2).to_string()], PATIENCE).unwrap();
 }
 
-// In IKE_AUTH charon 5.9.8 reads the redirect, begins anew and ends there: it dies, or sends nothing more.
+// In IKE_AUTH charon 5.9.8 dies of a redirect, by a double free of its own (README says so).
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn strongswan_is_sent_on_while_its_sa_is_up() {
