@@ -302,6 +302,45 @@ fn rekeys_at_the_same_time_as_a_move_take_it_along() {
     }
 }
 
+// test of RFC 9370 §2.2.4
+#[test]
+fn a_move_between_the_key_exchanges_of_a_rekey_takes_it_along() {
+    let suite = |pair: &Pair| sole(pair, End::Client).suite;
+    for end in ENDS {
+        for ike in [true, false] {
+            for early in [true, false] {
+                for delivered in 0..10 {
+                    let mut plan = further::hybrid(plan(), further::HYBRID);
+                    for settings in [&mut plan.client, &mut plan.gateway] {
+                        settings.esp_proposals = vec!["aes128gcm16-x25519-ke1_mlkem768".parse().unwrap()];
+                    }
+                    let mut pair = up(plan);
+                    if early {
+                        go(&mut pair, OTHER);
+                    }
+                    if ike {
+                        rekey_ike(&mut pair, end)
+                    } else {
+                        rekey_child(&mut pair, end)
+                    }
+                    for _ in 0..delivered {
+                        pair.deliver();
+                    }
+                    if !early {
+                        go(&mut pair, OTHER);
+                    }
+                    pair.pass(Duration::from_secs(170));
+
+                    let what = format!("{end:?} ike {ike} early {early} {delivered}");
+                    assert_at(&pair, OTHER);
+                    assert_eq!(&*suite(&pair), further::HYBRID, "{what}");
+                    assert_one_of_each(&mut pair, &what);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_request_that_waits_goes_to_the_new_address_at_once_and_unchanged() {
     let mut pair = up(plan());

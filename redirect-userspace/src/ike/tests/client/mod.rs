@@ -4,6 +4,7 @@
 
 mod auth;
 mod dial;
+mod hybrid;
 mod init;
 mod limits;
 mod live;
