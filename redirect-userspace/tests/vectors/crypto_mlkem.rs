@@ -11,8 +11,11 @@ use crate::data::{octets, root, say};
 
 const GROUPS: [Group; 3] = [Group::MlKem512, Group::MlKem768, Group::MlKem1024];
 
-/// The key pairs of each group: for whoever answers, and for whoever has begun.
-fn pairs() -> Option<Vec<(Group, Vec<u8>, Vec<u8>)>> {
+/// A group, the key for whoever answers, and the one for whoever has begun.
+type Pair = (Group, Vec<u8>, Vec<u8>);
+
+/// The key pairs of each group.
+fn pairs() -> Option<Vec<Pair>> {
     let file = root()?.join("crypto/acvp-mlkem/ML-KEM-keyGen-FIPS203/expectedResults.json");
     let file: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let field = |case: &Value, name: &str| octets(case[name].as_str().unwrap());
