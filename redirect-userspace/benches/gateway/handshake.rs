@@ -102,7 +102,6 @@ fn compare(report: &mut Report, effort: Effort, suites: &[(Suite, f64, f64)]) ->
 /// What one more key exchange, in a round trip of its own, adds to our own handshakes.
 pub(crate) fn hybrid(report: &mut Report, effort: Effort) -> Result<()> {
     let stage = Stage::new()?;
-    // With a shared key there is little beside the key exchanges: shown, and no measure for the rest.
     for suite in [Suite::ECDSA, Suite::PSK] {
         let mut costs = [Samples::new(), Samples::new()];
         for _ in 0..effort.of(9, 2) {
@@ -111,11 +110,6 @@ pub(crate) fn hybrid(report: &mut Report, effort: Effort) -> Result<()> {
             }
         }
         let [with, without] = &costs;
-        if suite.means == Means::SharedKey {
-            report.info("  one without ML-KEM-768", suite.name, "us", without);
-            report.info("  one with ML-KEM-768", suite.name, "us", with);
-            continue;
-        }
         let ((must, aim), nothing) = (HYBRID_COST, Samples::one(0.0));
         report.ratio("hybrid over classic", suite.name, "us", with, without, &nothing, must, aim);
     }

@@ -57,7 +57,6 @@ fn the_answer_to_any_of_the_repetitions_will_do() {
     pair.command(End::Gateway, redirect(Selection::All, GRACE));
     pair.pass(Duration::from_secs(14));
     assert_eq!(pair.sent.len(), 4);
-    assert_eq!(redirected(&pair.events(End::Client)), None);
     pair.pass(Duration::from_secs(1));
 
     let answers: Vec<_> = pair.sent.iter().filter(|flying| flying.to == End::Gateway).collect();

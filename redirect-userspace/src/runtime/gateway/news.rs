@@ -4,8 +4,8 @@
 //!
 //! - Workers never wait, and the board does not grow without bounds: events that find no room are
 //!   counted instead.
-//! - A worker wakes the core once for all that it has to say after a turn, and not at all while the
-//!   core has not read what is there.
+//! - A worker wakes the core once for all that it has to say after one turn or several, and not at
+//!   all while the core has not read what is there.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

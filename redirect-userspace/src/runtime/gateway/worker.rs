@@ -425,7 +425,7 @@ impl Turn {
     /// Whether what the core has not been told must not wait. To wake it costs as much as to read a
     /// datagram, and while there is much to do it would sleep again before the next one.
     fn has_to_tell(&self, now: Now) -> bool {
-        let is_due = now.mono >= self.told_at.mono + TELL || self.told_at == Now::default();
+        let is_due = now.mono >= self.told_at.mono + TELL;
         let is_urgent = self.is_stopping || !self.used.is_empty() || self.heard.len() >= MANY;
         is_urgent || (is_due && !self.heard.is_empty())
     }

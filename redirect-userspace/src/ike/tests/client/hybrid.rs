@@ -24,15 +24,13 @@ fn asked(world: &World, exchange: ExchangeType, who: usize) -> usize {
     world.sent.iter().filter(is_one).count()
 }
 
-fn plans(redirects_in_auth: bool) -> Vec<Plan> {
-    [FragmentSize::default(), FragmentSize::LEAST]
-        .map(|size| {
-            let mut plan = hybrid(plan(), HYBRID);
-            plan.gateway_profile(|profile| profile.redirect_auth = redirects_in_auth);
-            [plan.client.fragment_size, plan.gateway.fragment_size] = [size; 2];
-            plan
-        })
-        .into()
+fn plans(redirects_in_auth: bool) -> [Plan; 2] {
+    [FragmentSize::default(), FragmentSize::LEAST].map(|size| {
+        let mut plan = hybrid(plan(), HYBRID);
+        plan.gateway_profile(|profile| profile.redirect_auth = redirects_in_auth);
+        [plan.client.fragment_size, plan.gateway.fragment_size] = [size; 2];
+        plan
+    })
 }
 
 #[test]
