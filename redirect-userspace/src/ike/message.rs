@@ -16,7 +16,7 @@ use super::config::FragmentSize;
 use super::event::Discard;
 use super::io::Path;
 use super::rules::Outside;
-use super::sa::fragment::{Collected, Reassembly, cut};
+use super::sa::fragment::{Collected, Lead, Reassembly, cut};
 use super::sa::window::{Datagrams, Window};
 use super::wire::{
     Chain, ChainWriter, Direction, EncodeError, FragmentNumber, Header, Message, PayloadType,
@@ -51,6 +51,8 @@ pub(crate) struct Verified {
     first: Option<PayloadType>,
     octets: Vec<u8>,
     range: Range<usize>,
+    /// What stood before the content of the first fragment, of a message that came in fragments.
+    head: Box<[u8]>,
 }
 
 impl Verified {
@@ -63,9 +65,9 @@ impl Verified {
         Chain::decode(self.first, self.plain())
     }
 
-    /// The type of the first payload.
-    pub(crate) const fn first(&self) -> Option<PayloadType> {
-        self.first
+    /// What stood before the content of the first fragment; empty if it came in one piece.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// The payloads as they came.
@@ -202,12 +204,13 @@ impl Channel {
             Direction::Request => &mut self.requests,
             Direction::Response => &mut self.responses,
         };
-        match Reassembly::add(reassembly, header.message_id, number, verified.first, part) {
+        let lead = Lead { first: verified.first, head: verified.head };
+        match Reassembly::add(reassembly, header.message_id, number, lead, part) {
             Collected::Incomplete => Ok(None),
             Collected::Useless => Err(Discard::Fragment),
-            Collected::Whole(first, octets) => {
+            Collected::Whole(Lead { first, head }, octets) => {
                 let range = 0..octets.len();
-                Ok(Some(Verified { first, octets, range }))
+                Ok(Some(Verified { first, octets, range, head }))
             }
         }
     }
@@ -310,7 +313,10 @@ fn check(keys: &TrafficKeys, message: &Message<'_>, outside: &Outside<'_>) -> Re
             Ok(Opened::Whole(verified))
         }
         Outside::Fragment(fragment) => {
-            let verified = open(keys, message, fragment.content, fragment.first)?;
+            let mut verified = open(keys, message, fragment.content, fragment.first)?;
+            if fragment.number.is_first() {
+                verified.head = message.before(fragment.content).into();
+            }
             Ok(Opened::Fragment(fragment.number, verified))
         }
         Outside::Clear(_) => Err(Discard::Unprotected),
@@ -327,7 +333,7 @@ fn open(
     let opener = keys.opener().map_err(|_library| Discard::Integrity)?;
     let mut octets = content.to_vec();
     let range = open_content(&opener, message.before(content), &mut octets)?;
-    Ok(Verified { first, octets, range })
+    Ok(Verified { first, octets, range, head: Box::default() })
 }
 
 /// Decrypts the content of an envelope where it stands; says where the payloads are.

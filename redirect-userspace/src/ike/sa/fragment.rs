@@ -24,7 +24,16 @@ pub(crate) struct Reassembly {
     total: u16,
     parts: BTreeMap<u16, Box<[u8]>>,
     octets: usize,
-    first: Option<PayloadType>,
+    lead: Lead,
+}
+
+/// What the first fragment tells and no other one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// The type of the first payload.
+    pub(crate) first: Option<PayloadType>,
+    /// All that stands before the fragment's content, payloads in clear as well (`RFC 7383 §2.5.3`).
+    pub(crate) head: Box<[u8]>,
 }
 
 /// What a fragment has brought about.
@@ -32,8 +41,8 @@ pub(crate) struct Reassembly {
 pub(crate) enum Collected {
     /// Others are missing.
     Incomplete,
-    /// The message is whole: the type of its first payload, and its payloads.
-    Whole(Option<PayloadType>, Vec<u8>),
+    /// The message is whole: what its first fragment has told, and its payloads.
+    Whole(Lead, Vec<u8>),
     /// The fragment is of no use.
     Useless,
 }
@@ -45,7 +54,7 @@ impl Reassembly {
         state: &mut Option<Box<Self>>,
         id: MessageId,
         number: FragmentNumber,
-        first: Option<PayloadType>,
+        lead: Lead,
         octets: &[u8],
     ) -> Collected {
         let total = number.total().get();
@@ -53,7 +62,7 @@ impl Reassembly {
             Some(current) if current.id == id && current.total > total => return Collected::Useless,
             Some(current) if current.id == id && current.total == total => {}
             Some(_) | None => {
-                let empty = Self { id, total, parts: BTreeMap::new(), octets: 0, first: None };
+                let empty = Self { id, total, parts: BTreeMap::new(), octets: 0, lead: Lead::default() };
                 *state = Some(Box::new(empty));
             }
         }
@@ -63,17 +72,17 @@ impl Reassembly {
             return Collected::Useless;
         }
         if number.is_first() {
-            current.first = first;
+            current.lead = lead;
         }
         current.octets += octets.len();
         current.parts.insert(position, octets.into());
         if current.parts.len() < usize::from(total) {
             return Collected::Incomplete;
         }
-        let first = current.first;
+        let lead = std::mem::take(&mut current.lead);
         let whole = current.parts.values().flat_map(|part| part.iter().copied()).collect();
         *state = None;
-        Collected::Whole(first, whole)
+        Collected::Whole(lead, whole)
     }
 }
 
@@ -93,6 +102,20 @@ pub(crate) fn cut(octets: &[u8], each: usize) -> Option<Vec<(FragmentNumber, &[u
 mod tests {
     use super::*;
 
+    fn lead() -> Lead {
+        Lead { first: Some(PayloadType::IdI), head: Box::from(*b"head") }
+    }
+
+    fn add(
+        state: &mut Option<Box<Reassembly>>,
+        id: u32,
+        number: FragmentNumber,
+        lead: Lead,
+        octets: &[u8],
+    ) -> Collected {
+        Reassembly::add(state, MessageId(id), number, lead, octets)
+    }
+
     fn number(number: u16, total: u16) -> FragmentNumber {
         FragmentNumber::new(number, total).unwrap()
     }
@@ -106,17 +129,13 @@ mod tests {
 
         for index in [2, 0] {
             let (number, part) = parts[index];
-            let first = number.is_first().then_some(PayloadType::IdI);
-            assert_eq!(Reassembly::add(&mut state, MessageId(1), number, first, part), Collected::Incomplete);
-            assert_eq!(
-                Reassembly::add(&mut state, MessageId(1), number, first, part),
-                Collected::Useless,
-                "twice"
-            );
+            let lead = if number.is_first() { lead() } else { Lead::default() };
+            assert_eq!(add(&mut state, 1, number, lead.clone(), part), Collected::Incomplete);
+            assert_eq!(add(&mut state, 1, number, lead, part), Collected::Useless, "twice");
         }
         assert_eq!(
-            Reassembly::add(&mut state, MessageId(1), parts[1].0, None, parts[1].1),
-            Collected::Whole(Some(PayloadType::IdI), octets)
+            add(&mut state, 1, parts[1].0, Lead::default(), parts[1].1),
+            Collected::Whole(lead(), octets)
         );
         assert_eq!(state, None);
     }
@@ -124,29 +143,26 @@ mod tests {
     #[test]
     fn a_message_in_more_pieces_takes_the_place_of_one_in_fewer() {
         let mut state = None;
-        Reassembly::add(&mut state, MessageId(1), number(1, 2), None, b"a");
+        add(&mut state, 1, number(1, 2), Lead::default(), b"a");
 
+        assert_eq!(add(&mut state, 1, number(1, 3), Lead::default(), b"a"), Collected::Incomplete);
+        assert_eq!(add(&mut state, 1, number(2, 2), Lead::default(), b"b"), Collected::Useless);
+        add(&mut state, 1, number(2, 3), Lead::default(), b"b");
         assert_eq!(
-            Reassembly::add(&mut state, MessageId(1), number(1, 3), None, b"a"),
-            Collected::Incomplete
-        );
-        assert_eq!(Reassembly::add(&mut state, MessageId(1), number(2, 2), None, b"b"), Collected::Useless);
-        Reassembly::add(&mut state, MessageId(1), number(2, 3), None, b"b");
-        assert_eq!(
-            Reassembly::add(&mut state, MessageId(1), number(3, 3), None, b"c"),
-            Collected::Whole(None, b"abc".to_vec())
+            add(&mut state, 1, number(3, 3), Lead::default(), b"c"),
+            Collected::Whole(Lead::default(), b"abc".to_vec())
         );
     }
 
     #[test]
     fn another_message_begins_anew() {
         let mut state = None;
-        Reassembly::add(&mut state, MessageId(1), number(1, 2), None, b"a");
-        Reassembly::add(&mut state, MessageId(2), number(2, 2), None, b"d");
+        add(&mut state, 1, number(1, 2), Lead::default(), b"a");
+        add(&mut state, 2, number(2, 2), Lead::default(), b"d");
 
         assert_eq!(
-            Reassembly::add(&mut state, MessageId(2), number(1, 2), None, b"c"),
-            Collected::Whole(None, b"cd".to_vec())
+            add(&mut state, 2, number(1, 2), Lead::default(), b"c"),
+            Collected::Whole(Lead::default(), b"cd".to_vec())
         );
     }
 
@@ -154,8 +170,8 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut state = None;
         let big = vec![0; MAX_MESSAGE];
-        Reassembly::add(&mut state, MessageId(1), number(1, 3), None, &big);
+        add(&mut state, 1, number(1, 3), Lead::default(), &big);
 
-        assert_eq!(Reassembly::add(&mut state, MessageId(1), number(2, 3), None, b"a"), Collected::Useless);
+        assert_eq!(add(&mut state, 1, number(2, 3), Lead::default(), b"a"), Collected::Useless);
     }
 }

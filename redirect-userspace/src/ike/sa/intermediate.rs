@@ -27,8 +27,8 @@ use crate::ike::rules::{self, Outside};
 use crate::ike::sa::context::Refusal;
 use crate::ike::sa::payloads::{self, unreadable};
 use crate::ike::wire::{
-    Chain, Direction, ExchangeType, Header, KeyExchange as KePayload, KeyExchangeMethod, Message, MessageId,
-    OriginalRole, PayloadType, begin_encrypted,
+    Chain, Direction, ExchangeType, FragmentNumber, Header, KeyExchange as KePayload, KeyExchangeMethod,
+    Message, MessageId, OriginalRole, PayloadType, begin_encrypted,
 };
 
 /// Stands for all messages of the exchanges so far.
@@ -130,16 +130,31 @@ pub(crate) fn head(header: &Header, first: Option<PayloadType>, plain: usize) ->
 /// The same of a message that came. What came in fragments is as if it had come in one piece.
 pub(crate) fn head_of(message: &Message<'_>, outside: &Outside<'_>, verified: &Verified) -> Option<Vec<u8>> {
     let plain = verified.plain().len();
-    let Outside::Encrypted(encrypted) = outside else {
-        return head(&message.header, verified.first(), plain);
-    };
     // As it came: whatever else stood in clear is covered as well.
-    let mut head = message.before(encrypted.content).to_vec();
+    let mut head = match outside {
+        Outside::Encrypted(encrypted) => message.before(encrypted.content).to_vec(),
+        Outside::Fragment(_) => joined(verified.head())?,
+        Outside::Clear(_) | Outside::Hint => return None,
+    };
     let total = u32::try_from(head.len().checked_add(plain)?).ok()?;
     let payload = u16::try_from(plain.checked_add(PAYLOAD_HEADER)?).ok()?;
     head.get_mut(Header::LENGTH - 4..Header::LENGTH)?.copy_from_slice(&total.to_be_bytes());
     let end = head.len();
     head.get_mut(end.checked_sub(2)?..)?.copy_from_slice(&payload.to_be_bytes());
+    Some(head)
+}
+
+/// What stands before the content of the first fragment, as it would before that of the whole message.
+fn joined(head: &[u8]) -> Option<Vec<u8>> {
+    let mut head = head.get(..head.len().checked_sub(FragmentNumber::LENGTH)?)?.to_vec();
+    // Which payload comes next stands in the header, and then in each payload that there is in clear.
+    let (mut names, mut next) = (NEXT_PAYLOAD, Header::LENGTH);
+    while *head.get(names)? != u8::from(PayloadType::EncryptedFragment) {
+        let length = head.get(next + 2..)?.first_chunk().map(|length| u16::from_be_bytes(*length))?;
+        names = next;
+        next = next.checked_add(usize::from(length).max(PAYLOAD_HEADER))?;
+    }
+    *head.get_mut(names)? = PayloadType::Encrypted.into();
     Some(head)
 }
 
@@ -158,6 +173,8 @@ pub(crate) fn payloads_of(verified: &Verified, direction: Direction) -> Result<C
     Ok(chain)
 }
 
+/// Where the header says which payload comes first.
+const NEXT_PAYLOAD: usize = 16;
 /// Octets of the header of a payload.
 const PAYLOAD_HEADER: usize = 4;
 
@@ -165,8 +182,12 @@ const PAYLOAD_HEADER: usize = 4;
 mod tests {
     use super::*;
     use crate::crypto::Provider;
+    use crate::crypto::cipher::{Around, Encr, Protection, TrafficKeys};
     use crate::crypto::prf::Prf;
+    use crate::ike::message::Channel;
+    use crate::ike::sa::window::Window;
     use crate::ike::wire::{SpiI, SpiR, Version};
+    use crate::rng::Rng;
     use std::num::NonZeroU64;
 
     // test of RFC 9242 §3.3.2
@@ -189,6 +210,82 @@ mod tests {
         let expected = [i2.expose(), r2.expose(), &[0, 0, 0, 3]].concat();
         assert_eq!(*transcript.conclude(MessageId(3)), *expected);
     }
+
+    /// A message with reserved bits, a payload in clear, and then one of this type with this content.
+    fn sealed(kind: u8, first: u8, numbers: &[u8], plain: &[u8], keys: &TrafficKeys) -> Vec<u8> {
+        let is_later = numbers.starts_with(&[0, 2]);
+        let protection = keys.protection();
+        let sealer = keys.sealer().unwrap();
+        let (iv, icv) = (protection.iv_length(), protection.icv_length());
+        let clear: &[u8] = if is_later { &[] } else { &[kind, 0x55, 0, 8, 1, 2, 3, 4] };
+        let next = if is_later { kind } else { VENDOR };
+        let length = u16::try_from(4 + numbers.len() + iv + plain.len() + 1 + icv).unwrap();
+        let mut octets =
+            [[0; 7].as_slice(), &[1], &[0; 7], &[2], &[next, 0x21, 43, 0x4e, 0, 0, 0, 1]].concat();
+        let total = u32::try_from(28 + clear.len() + usize::from(length)).unwrap();
+        octets.extend(total.to_be_bytes());
+        octets.extend(clear);
+        octets.extend([first, 0x2a]);
+        octets.extend(length.to_be_bytes());
+        octets.extend(numbers);
+        let head = octets.len();
+        octets.extend(vec![0; iv]);
+        octets.extend(plain);
+        octets.extend(vec![0; 1 + icv]);
+        let (head, rest) = octets.split_at_mut(head);
+        let (iv, rest) = rest.split_at_mut(iv);
+        let (body, icv) = rest.split_at_mut(plain.len() + 1);
+        protection.write_iv(1, &mut Rng::from_number(1), iv).unwrap();
+        sealer.seal(Around { head, iv, tail: &[] }, body, icv).unwrap();
+        octets
+    }
+
+    /// What is authenticated of a message that comes in these datagrams.
+    fn authenticated(datagrams: &[Vec<u8>], keys: [TrafficKeys; 2]) -> (Vec<u8>, Vec<u8>) {
+        let [ours, theirs] = keys;
+        let mut channel = Channel::new(ours, theirs, Window::new(MessageId(1), MessageId(1)));
+        let mut result = None;
+        for datagram in datagrams {
+            let message = Message::decode(datagram).unwrap();
+            let outside = rules::outside(&message).unwrap();
+            let opened = channel.check(&message, &outside).unwrap();
+            if let Some(verified) = channel.collect(&message.header, opened).unwrap() {
+                let head = head_of(&message, &outside, &verified).unwrap();
+                result = Some((head, verified.plain().to_vec()));
+            }
+        }
+        result.unwrap()
+    }
+
+    // test of RFC 9242 §3.3.2, RFC 7383 §2.5.3
+    #[test]
+    fn a_message_in_fragments_is_authenticated_as_if_it_had_come_in_one_piece() {
+        let keys = || {
+            let protection = Protection::new(Encr::AesGcm256, None).unwrap();
+            [1, 7].map(|fill| TrafficKeys::new(protection, &[fill; 36], &[]).unwrap())
+        };
+        let [_, theirs] = keys();
+        let plain: Vec<u8> = (0..100).collect();
+        let nonce = u8::from(PayloadType::Nonce);
+        let whole = sealed(46, nonce, &[], &plain, &theirs);
+        let fragments = vec![
+            // The first one comes last, and it alone has what stands in clear.
+            sealed(53, 0, &[0, 2, 0, 2], &plain[60..], &theirs),
+            sealed(53, nonce, &[0, 1, 0, 2], &plain[..60], &theirs),
+        ];
+
+        let expected = authenticated(&[whole], keys());
+
+        assert_eq!(authenticated(&fragments, keys()), expected);
+        let reversed: Vec<Vec<u8>> = fragments.into_iter().rev().collect();
+        assert_eq!(authenticated(&reversed, keys()), expected);
+        let (head, covered) = expected;
+        assert_eq!((head.len(), covered), (28 + 8 + 4, plain));
+        assert_eq!(head[16..20], [VENDOR, 0x21, 43, 0x4e], "as it came");
+        assert_eq!(head[24..], [0, 0, 0, 140, 46, 0x55, 0, 8, 1, 2, 3, 4, nonce, 0x2a, 0, 104]);
+    }
+
+    const VENDOR: u8 = 43;
 
     // test of RFC 9242 §3.3.2
     #[test]
