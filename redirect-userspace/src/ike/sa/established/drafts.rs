@@ -329,5 +329,6 @@ impl Established {
 
 /// Octets of our links.
 pub(super) const LINK_LENGTH: usize = 8;
-/// How long the peer has for each of its messages: it may repeat them until it takes us for dead.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
+/// How long the peer has for each of its messages. RFC 9370 §2.2.4 finds 5 to 20 seconds appropriate;
+/// whoever is later hears STATE_NOT_FOUND, and begins anew.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
