@@ -13,6 +13,7 @@ mod left;
 mod moves;
 mod rekey;
 mod up;
+mod windows;
 
 use std::time::Duration;
 
