@@ -54,6 +54,11 @@ impl Inside {
         routes.filter(|(prefix, lane)| held.of(*lane).is_needed(*prefix)).collect()
     }
 
+    /// The routes to networks whose peer is not known yet, and may be in one of them.
+    pub(super) fn routes_beside(remote_ts: &[TrafficSelector]) -> Vec<Route> {
+        remote_ts.iter().filter_map(prefix).map(|prefix| (prefix, Lane::Aside)).collect()
+    }
+
     /// Routes of an SA stand where they should when its packets travel so.
     pub(super) fn shift(&self, routes: &mut [Route], path: Path) {
         for (prefix, place) in routes {

@@ -18,8 +18,10 @@ mod held;
 mod inside;
 mod prefix;
 
+use std::net::IpAddr;
+
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Outer, Path, Usage};
+use crate::ike::{InstallChild, Outer, Path, Trap, TrapId, Usage};
 
 /// Who carries the packets of Child SAs. There is one for each worker; what one of them is told
 /// holds for its own SAs, whoever sends or receives their packets.
@@ -45,12 +47,23 @@ pub trait DataPlane {
     /// A Child SA has ended.
     fn remove(&mut self, inbound: ChildSpi);
 
+    /// The next packet that this is for, and that no SA takes, is told of, and no other one until this is
+    /// said again. What was said by its number before holds no more.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot: then it is as before.
+    fn watch(&mut self, trap: Trap) -> Result<(), InstallError>;
+
+    /// Its packets need not be told of any more.
+    fn unwatch(&mut self, trap: TrapId);
+
     /// How much it has carried.
     fn usage(&self, inbound: ChildSpi) -> Option<Usage>;
 }
 
 /// Something that IKE wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// An authentic packet came from elsewhere.
     Moved(ChildSpi, Path),
@@ -60,6 +73,8 @@ pub enum News {
     Worn(ChildSpi),
     /// It has carried as much as it may, and carries nothing more.
     Spent(ChildSpi),
+    /// There is a packet for a connection that is watched for: from where to where.
+    Wanted(TrapId, (IpAddr, IpAddr)),
 }
 
 /// Why a Child SA cannot work.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{DataPlane, InstallError};
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Outer, Usage};
+use crate::ike::{InstallChild, Outer, Trap, TrapId, Usage};
 
 /// Keeps what it is told about and does nothing with it.
 #[derive(Debug, Default)]
@@ -27,6 +27,12 @@ impl DataPlane for Nobody {
     fn remove(&mut self, inbound: ChildSpi) {
         self.installed.remove(&inbound);
     }
+
+    fn watch(&mut self, _trap: Trap) -> Result<(), InstallError> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _trap: TrapId) {}
 
     fn usage(&self, inbound: ChildSpi) -> Option<Usage> {
         self.installed.get(&inbound).map(|()| Usage::default())

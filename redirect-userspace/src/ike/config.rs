@@ -432,11 +432,23 @@ pub struct Connection {
 /// What is done for a connection without being asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
-    /// Whether it is brought up again whenever it is down.
-    pub is_kept_up: bool,
+    /// What brings it up.
+    pub start: Start,
     /// How long one remote is tried before the next one has its turn;
     /// [`Retransmission::patience`] if absent.
     pub patience: Option<Duration>,
+}
+
+/// What brings a connection up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// An operator does, and it is tried once.
+    #[default]
+    Manual,
+    /// Nothing has to: it is brought up again whenever it is down.
+    Auto,
+    /// The first packet that it is for, whenever it is down.
+    Trap,
 }
 
 impl Upkeep {

@@ -106,6 +106,15 @@ pub enum Event {
         /// Why.
         why: RedirectReason,
     },
+    /// A packet has begun a connection (`start = "trap"`).
+    Wanted {
+        /// Which.
+        connection: Name,
+        /// Where the packet comes from.
+        from: IpAddr,
+        /// Where it wants to go.
+        to: IpAddr,
+    },
     /// A gateway has sent us to another one, and there we go (`RFC 5685`).
     RedirectFollowed {
         /// For which connection.

@@ -10,6 +10,7 @@ use super::config::{Name, Settings, Volume};
 use super::event::Event;
 use super::redirect::Targets;
 use super::ticket::{Origin, TicketId};
+use super::trap::{Trap, TrapId};
 use super::wire::{ChildSpi, Id, TrafficSelector};
 use crate::crypto::cipher::TrafficKeys;
 use crate::gateway::{GatewayAddress, GatewayAddresses};
@@ -157,6 +158,13 @@ pub enum Input<'a> {
         /// no such host, or no way.
         ways: Vec<Way>,
     },
+    /// There is a packet that a connection is for which is watched for ([`Output::Watch`]).
+    Wanted {
+        /// By which number it is watched for.
+        trap: TrapId,
+        /// From where to where it wants to go.
+        packet: (IpAddr, IpAddr),
+    },
     /// More first messages come than are worked through, or that is over. Whoever is told has still
     /// as many of them as before; they are to cost less: a cookie is asked for.
     Crowded(bool),
@@ -199,6 +207,11 @@ pub enum Command {
         /// Our address on the way to its first remote, as the system routes it; unspecified if there
         /// is none, or it is not known: then it is asked for.
         local: IpAddr,
+    },
+    /// A connection is to be brought up by the first packet that it is for, whenever it is down.
+    Watch {
+        /// Which.
+        connection: Name,
     },
     /// IKE SAs are to be deleted, and the peers told.
     Clear(Selection),
@@ -316,6 +329,19 @@ pub enum Output {
     Remove {
         /// The SA, by the SPI that leads to us.
         inbound: ChildSpi,
+    },
+    /// A packet that this connection is for, and that no Child SA takes, is to be told of: the next one,
+    /// and no other one until this is said again. What was said by the same number before holds no more.
+    Watch {
+        /// Which.
+        connection: Name,
+        /// What it is for.
+        trap: Trap,
+    },
+    /// Packets need not be told of any more.
+    Unwatch {
+        /// Those of which connection, by the number of its trap.
+        trap: TrapId,
     },
     /// A client has authenticated itself as the only one of its name: the other workers are to
     /// drop its SAs, as we have.

@@ -37,6 +37,7 @@ mod sa;
 pub mod selector;
 mod snapshot;
 pub mod ticket;
+mod trap;
 pub mod wire;
 
 #[cfg(test)]
@@ -58,3 +59,4 @@ pub use lease::{Former, Lease, LeaseRequest, Leases, Pools};
 #[cfg(any(test, feature = "testing"))]
 pub use sa::keymat::{Derived, KeymatError, derive};
 pub use snapshot::{ChildSnapshot, CountSnapshot, SaSnapshot, SaState};
+pub use trap::{Trap, TrapId};

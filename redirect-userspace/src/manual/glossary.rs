@@ -136,6 +136,7 @@
 //! | `ticket-refused` | a gateway did not take the ticket that a connection of ours came with: it begins anew |
 //! | `sa-rekeyed`, `sa-moved`, `sa-roamed` | an IKE SA has new keys; its peer is elsewhere; we are |
 //! | `sa-redirected` | a client was told to go to another gateway, in IKE_AUTH or while its SA is up |
+//! | `connection-wanted` | a packet brings a connection of ours up: from where to where it wants to go |
 //! | `redirected` | a connection of ours goes to another gateway, as it was told: by whom, and in which exchange |
 //! | `redirect-refused` | somebody wanted us elsewhere and we do not go there, and why; at most once in ten seconds for each reason |
 //! | `child-up`, `child-down` | a Child SA is up, and which one it replaces; it is gone, and why |

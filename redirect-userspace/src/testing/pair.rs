@@ -23,7 +23,7 @@ use crate::ike::ticket::{Sealer, TicketKey, Used};
 use crate::ike::wire::{AddressRange, ChildSpi, Ports, Span, TrafficSelector};
 use crate::ike::{
     AaaRequest, Account, CloseReason, Command, Conversation, Endpoint, Event, Input, InstallChild, Lease,
-    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaId, SaSnapshot, Selection, Shard,
+    LeaseRequest, Leases, Outer, Output, Path, Pools, Request, SaId, SaSnapshot, Selection, Shard, TrapId,
     UsedTicket,
 };
 use crate::machine::{Machine as _, Outbox};
@@ -129,6 +129,8 @@ pub struct Side {
     pub used: Vec<UsedTicket>,
     /// What it has asked the world for: nobody answers.
     pub asked: Vec<(Request, GatewayAddress)>,
+    /// Connections whose packets are watched for, and how often that was said.
+    pub watched: BTreeMap<TrapId, u32>,
     /// The peers that it wants to know the ways to: nobody answers.
     pub sought: Vec<(Option<SaId>, Vec<IpAddr>)>,
     /// What it has asked a server that knows users: nobody answers.
@@ -669,6 +671,7 @@ impl Side {
             superseded: Vec::new(),
             used: Vec::new(),
             asked: Vec::new(),
+            watched: BTreeMap::new(),
             sought: Vec::new(),
             questions: Vec::new(),
             abandoned: Vec::new(),
@@ -713,6 +716,10 @@ impl Side {
                 assert!(removed.is_some(), "what is removed was installed");
                 self.outbounds.retain(|spi| *spi != inbound);
                 self.outbound = self.outbounds.last().copied();
+            }
+            Output::Watch { trap, .. } => *self.watched.entry(trap.id).or_default() += 1,
+            Output::Unwatch { trap } => {
+                assert!(self.watched.remove(&trap).is_some(), "what is not watched for any more was");
             }
             Output::Locate { request, host } => self.asked.push((request, host)),
             Output::FindWays { asker, remotes } => self.sought.push((asker, remotes)),

@@ -12,6 +12,7 @@ mod client;
 mod left;
 mod moves;
 mod rekey;
+mod trap;
 mod up;
 mod windows;
 

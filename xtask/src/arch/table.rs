@@ -129,6 +129,8 @@ pub(crate) const LAYERS: &[Layer] = &[
                 "ike::InstallChild",
                 "ike::Outer",
                 "ike::Path",
+                "ike::Trap",
+                "ike::TrapId",
                 "ike::Usage",
                 "ike::Volume",
                 "ike::Shard",

@@ -124,6 +124,17 @@ impl Namespace {
         self.ping_with(from, to, &["-M", "do", "-s", &payload.to_string()], within)
     }
 
+    /// Sends one packet there, whether or not anybody answers.
+    ///
+    /// # Errors
+    ///
+    /// When `ping` cannot be started.
+    pub fn knock(&self, at: IpAddr) -> Result<()> {
+        let mut ping = self.command("ping");
+        ping.args(["-n", "-c", "1", "-W", "1", &at.to_string()]).output().context("starting ping")?;
+        Ok(())
+    }
+
     fn ping_with(&self, from: IpAddr, to: IpAddr, options: &[&str], within: Duration) -> Result<Duration> {
         let what = format!("{to} answers {from} in {}", self.role);
         wait::until(&what, within, || {

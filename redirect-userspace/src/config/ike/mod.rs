@@ -37,7 +37,7 @@ use crate::crypto::Legacy;
 use crate::crypto::digest::{SHA256_LENGTH, sha256};
 use crate::gateway::unicast;
 use crate::ike::authn::eap::mschapv2::Users;
-use crate::ike::config::{Encapsulation, Name, Ppk, Settings};
+use crate::ike::config::{Encapsulation, Name, Ppk, Settings, Start};
 use crate::ike::ticket::Sealer;
 use crate::time::UnixTime;
 
@@ -77,8 +77,8 @@ pub struct Ike {
     pub settings: Arc<Settings>,
     /// `[[ike.pool]]`: a reload may replace them, too.
     pub pools: Vec<AddressPool>,
-    /// The connections among the settings that are brought up by themselves.
-    pub start: Vec<Name>,
+    /// The connections among the settings that nobody has to bring up, and what does.
+    pub start: Vec<(Name, Start)>,
     /// `[[ike.radius]]`: a reload may replace them.
     pub radius: Arc<crate::radius::config::Settings>,
     /// What changes only with a restart.

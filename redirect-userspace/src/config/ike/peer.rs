@@ -16,8 +16,8 @@ use crate::config::error::{Problems, place};
 use crate::config::reader::{At, Section};
 use crate::gateway::Fqdn;
 use crate::ike::config::{
-    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Ppks, Profile, RemoteProof, Upkeep,
-    Volume,
+    Authentication, Connection, Guidance, Lifetimes, Mobility, Name, Ppks, Profile, RemoteProof, Start,
+    Upkeep, Volume,
 };
 use crate::ike::proposal::EspProposal;
 use crate::ike::selector::MAX_SELECTORS;
@@ -50,8 +50,8 @@ const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 pub(super) struct Peers {
     pub(super) profiles: Vec<Arc<Profile>>,
     pub(super) connections: Vec<Arc<Connection>>,
-    /// Connections that are brought up by themselves.
-    pub(super) start: Vec<Name>,
+    /// What brings each of those up that nobody has to bring up.
+    pub(super) start: Vec<(Name, Start)>,
 }
 
 impl Peers {
@@ -64,8 +64,10 @@ impl Peers {
             peers.profiles.extend(profile(section, pools, &mut lines, reading).map(Arc::new));
         }
         for section in ike.sections("connection", reading.problems) {
-            if let Some((connection, is_automatic)) = connection(section, &mut lines, reading) {
-                peers.start.extend(is_automatic.then(|| connection.profile.name.clone()));
+            if let Some(connection) = connection(section, &mut lines, reading) {
+                let start = connection.upkeep.start;
+                let needs_nobody = start != Start::Manual;
+                peers.start.extend(needs_nobody.then(|| (connection.profile.name.clone(), start)));
                 peers.connections.push(Arc::new(connection));
             }
         }
@@ -125,27 +127,21 @@ pub(super) fn is_first(section: &mut Section<'_>) -> bool {
 
 const REDIRECT_AUTH: [(&str, bool); 2] = [("first", true), ("last", false)];
 
-/// A connection, and whether it is brought up by itself.
-fn connection(
-    mut section: Section<'_>,
-    lines: &mut Lines,
-    reading: &mut Reading<'_>,
-) -> Option<(Connection, bool)> {
+fn connection(mut section: Section<'_>, lines: &mut Lines, reading: &mut Reading<'_>) -> Option<Connection> {
     let own = own(&mut section, Side::Initiator, "connection", lines, reading);
     let remotes = remotes(&mut section, reading.problems);
     let [wants_ipv4, wants_ipv6] = requested(&mut section, reading.problems);
     let local_ts = selectors(&mut section, "local-ts", &[], reading.problems);
     let remote_ts = selectors(&mut section, "remote-ts", &ANYWHERE, reading.problems);
-    let starts = [("auto", true), ("manual", false)];
+    let starts = [("auto", Start::Auto), ("trap", Start::Trap), ("manual", Start::Manual)];
     let start = section.word("start", &starts, reading.problems);
     let patience = section.duration_in("patience", CONNECTION_PATIENCE, reading.problems);
     section.finish(reading.problems);
     let profile = own?.profile(Vec::new(), Guidance::default(), local_ts?, remote_ts?);
-    let is_kept_up = start.is_none_or(|start| start.value);
-    let upkeep = Upkeep { is_kept_up, patience: Some(patience.map_or(DEFAULT_PATIENCE, |time| time.value)) };
-    let profile = Arc::new(profile);
-    let connection = Connection { profile, remotes: remotes?, wants_ipv4, wants_ipv6, upkeep };
-    Some((connection, is_kept_up))
+    let start = start.map_or(Start::Auto, |start| start.value);
+    let patience = Some(patience.map_or(DEFAULT_PATIENCE, |time| time.value));
+    let upkeep = Upkeep { start, patience };
+    Some(Connection { profile: Arc::new(profile), remotes: remotes?, wants_ipv4, wants_ipv6, upkeep })
 }
 
 /// What a profile and a connection have in common.

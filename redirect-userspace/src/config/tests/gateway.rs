@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::crypto::Legacy;
-use crate::ike::config::{Encapsulation, Lifetimes, LocalProof, Profile, RemoteProof, Upkeep, Volume};
+use crate::ike::config::{
+    Encapsulation, Lifetimes, LocalProof, Name, Profile, RemoteProof, Start, Upkeep, Volume,
+};
 use crate::ike::identity::{Claim, Pattern, parse as identity};
 
 /// A PSK that is in no message.
@@ -277,11 +279,20 @@ fn a_connection_is_a_profile_with_an_address() {
     assert_eq!((hq.profile.local_ts.len(), hq.profile.remote_ts.len()), (0, 2));
     assert_eq!(texts(&dr.remotes), ["[fd50::5]:4500", "10.60.0.5:500"]);
     assert_eq!((dr.profile.local_ts.len(), dr.wants_ipv4, dr.wants_ipv6), (0, false, false));
-    assert_eq!(texts(&start), ["hq"]);
-    assert_eq!(hq.upkeep, Upkeep { is_kept_up: true, patience: Some(seconds(30)) });
-    assert_eq!(dr.upkeep, Upkeep { is_kept_up: false, patience: Some(seconds(5)) });
+    assert_eq!(start, [(Name::new("hq").unwrap(), Start::Auto)]);
+    assert_eq!(hq.upkeep, Upkeep { start: Start::Auto, patience: Some(seconds(30)) });
+    assert_eq!(dr.upkeep, Upkeep { start: Start::Manual, patience: Some(seconds(5)) });
     assert!(settings.follows_redirects);
     assert_eq!(settings.following, Following::default());
+}
+
+#[test]
+fn a_connection_can_wait_for_a_packet() {
+    let Ike { settings, start, .. } = ike(&with_connection("start = \"trap\"\n"));
+
+    let [hq] = &settings.connections[..] else { panic!("one connection") };
+    assert_eq!(hq.upkeep.start, Start::Trap);
+    assert_eq!(start, [(Name::new("hq").unwrap(), Start::Trap)]);
 }
 
 #[test]
@@ -549,7 +560,7 @@ fn every_mistake_in_a_profile_is_named_at_its_place() {
 /// What is wrong with a connection, from line 12 on.
 const CONNECTION_MISTAKES: &[(&str, &[&str])] = &[
     ("patience = \"700s\"\n", &["12:12: `patience` is 1s to 10m, not 700s"]),
-    ("start = \"always\"\n", &["12:9: `start` is \"auto\" or \"manual\", not \"always\""]),
+    ("start = \"always\"\n", &["12:9: `start` is \"auto\", \"trap\" or \"manual\", not \"always\""]),
     (
         "request = [\"ipv4\", \"ipv4\", \"dns\"]\n",
         &["12:20: \"ipv4\" is listed twice", "12:28: `request` lists \"ipv4\" or \"ipv6\", not \"dns\""],

@@ -24,10 +24,19 @@ pub(super) enum Change {
 /// The policies of all workers.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    lines: HashMap<Key, Vec<(ChildSpi, Template)>>,
+    lines: HashMap<Key, Vec<(Owner, Template)>>,
     reqids: HashMap<(Selectors, Selectors), (u32, usize)>,
     taken: HashSet<u32>,
     last_reqid: u32,
+}
+
+/// Who stands in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A Child SA, by the SPI that leads to us.
+    Sa(ChildSpi),
+    /// A trap, by the number of its policies.
+    Trap(u32),
 }
 
 type Selectors = Arc<[TrafficSelector]>;
@@ -38,7 +47,7 @@ const REQIDS: u32 = 1 << 24;
 
 impl Claims {
     /// An SA is in front from now on, with this template.
-    pub(super) fn claim(&mut self, key: Key, owner: ChildSpi, template: Template) -> Change {
+    pub(super) fn claim(&mut self, key: Key, owner: Owner, template: Template) -> Change {
         let line = self.lines.entry(key).or_default();
         let before = line.last().map(|(_, template)| *template);
         line.retain(|(other, _)| *other != owner);
@@ -46,8 +55,15 @@ impl Claims {
         if before == Some(template) { Change::None } else { Change::Update(template) }
     }
 
+    /// A trap stands behind everybody else from now on, with this template.
+    pub(super) fn claim_last(&mut self, key: Key, owner: Owner, template: Template) -> Change {
+        let line = self.lines.entry(key).or_default();
+        line.insert(0, (owner, template));
+        if line.len() == 1 { Change::Update(template) } else { Change::None }
+    }
+
     /// An SA has another template, wherever it stands.
-    pub(super) fn retarget(&mut self, key: Key, owner: ChildSpi, template: Template) -> Change {
+    pub(super) fn retarget(&mut self, key: Key, owner: Owner, template: Template) -> Change {
         let Some(line) = self.lines.get_mut(&key) else { return Change::None };
         let before = line.last().map(|(_, template)| *template);
         if let Some((_, own)) = line.iter_mut().find(|(other, _)| *other == owner) {
@@ -60,7 +76,7 @@ impl Claims {
     }
 
     /// An SA does not want it any more.
-    pub(super) fn release(&mut self, key: Key, owner: ChildSpi) -> Change {
+    pub(super) fn release(&mut self, key: Key, owner: Owner) -> Change {
         let Some(line) = self.lines.get_mut(&key) else { return Change::None };
         let before = line.last().map(|(_, template)| *template);
         line.retain(|(other, _)| *other != owner);
@@ -82,15 +98,25 @@ impl Claims {
             *count += 1;
             return *reqid;
         }
+        let reqid = self.take_own_reqid();
+        self.reqids.insert(key, (reqid, 1));
+        reqid
+    }
+
+    /// A number that nobody else has.
+    pub(super) fn take_own_reqid(&mut self) -> u32 {
         // There are far more of them than SAs.
         let taken = (0..REQIDS).find_map(|_| {
             self.last_reqid = (self.last_reqid + 1) % REQIDS;
             let reqid = FIRST_REQID + self.last_reqid;
             self.taken.insert(reqid).then_some(reqid)
         });
-        let reqid = taken.unwrap_or(FIRST_REQID);
-        self.reqids.insert(key, (reqid, 1));
-        reqid
+        taken.unwrap_or(FIRST_REQID)
+    }
+
+    /// It is free again.
+    pub(super) fn release_own_reqid(&mut self, reqid: u32) {
+        self.taken.remove(&reqid);
     }
 
     /// An SA that had it is gone.
@@ -126,8 +152,8 @@ mod tests {
         (Direction::Out, selector)
     }
 
-    fn owner(spi: u32) -> ChildSpi {
-        ChildSpi(NonZeroU32::new(spi).unwrap())
+    fn owner(spi: u32) -> Owner {
+        Owner::Sa(ChildSpi(NonZeroU32::new(spi).unwrap()))
     }
 
     fn template(spi: u32) -> Template {
@@ -145,6 +171,25 @@ mod tests {
         assert_eq!(claims.retarget(key(), owner(1), template(12)), Change::Update(template(12)));
         assert_eq!(claims.release(key(), owner(1)), Change::Delete);
         assert_eq!(claims.release(key(), owner(1)), Change::None);
+        assert!(claims.lines.is_empty());
+    }
+
+    #[test]
+    fn a_trap_stands_behind_every_sa_and_is_there_again_when_they_are_gone() {
+        let mut claims = Claims::default();
+        let trap = Owner::Trap;
+        assert_eq!(claims.claim_last(key(), trap(7), template(0)), Change::Update(template(0)));
+        assert_eq!(claims.claim(key(), owner(1), template(1)), Change::Update(template(1)));
+
+        let again = Template { reqid: 8, ..template(0) };
+        assert_eq!(claims.claim_last(key(), trap(8), again), Change::None);
+        assert_eq!(claims.release(key(), trap(7)), Change::None);
+
+        assert_eq!(claims.release(key(), owner(1)), Change::Update(again));
+        let other = Template { reqid: 9, ..template(0) };
+        assert_eq!(claims.claim_last(key(), trap(9), other), Change::None);
+        assert_eq!(claims.release(key(), trap(8)), Change::Update(other));
+        assert_eq!(claims.release(key(), trap(9)), Change::Delete);
         assert!(claims.lines.is_empty());
     }
 

@@ -14,7 +14,7 @@
 //! ```text
 //! ike0 (xfrm interface, if_id) ─▶ policy "out": selector ─▶ state by SPI ─▶ ESP, or ESP in UDP
 //!      ◀─ policy "in", "fwd": selector, reqid ◀─ state by SPI ◀─ ESP; from UDP: sockets of IKE
-//! worker ◀─ events: expired, moved, alive
+//! worker ◀─ events: expired, moved, alive, wanted
 //! ```
 //!
 //! # References
@@ -28,6 +28,7 @@ mod sa;
 mod select;
 #[cfg(test)]
 mod tests;
+mod traps;
 mod wire;
 
 use std::cell::RefCell;
@@ -40,15 +41,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use nix::libc;
 
-use self::claims::{Change, Claims, Key};
+use self::claims::{Change, Claims, Key, Owner};
 use self::read::Told;
 use self::sa::{Sa, limits};
+use self::traps::Set;
 use self::wire::{Direction, Numbers, State, StateId};
 use super::inside::Inside;
 use super::{DataPlane, InstallError, News};
 use crate::crypto::cipher::Protection;
 use crate::ike::wire::ChildSpi;
-use crate::ike::{InstallChild, Outer, Path, Usage};
+use crate::ike::{InstallChild, Outer, Path, Trap, TrapId, Usage};
 use crate::net::tun::{Lane, Prefix};
 use crate::net::xfrm::{Events, Frames, Orders, Request};
 use crate::net::xfrm_link;
@@ -161,7 +163,9 @@ fn sweep(terms: &Terms) -> anyhow::Result<usize> {
             .context("removing a policy")?;
         count += 1;
     }
-    for state in states.iter().filter(|state| state.if_id == terms.if_id) {
+    // One without an SPI keeps the place of an SA that a packet was waiting for, until the kernel forgets
+    // it: nobody can remove it.
+    for state in states.iter().filter(|state| state.if_id == terms.if_id && state.id.spi != 0) {
         gone(orders.carry_out(&wire::delete_state(state.id, terms.if_id))).context("removing an SA")?;
         count += 1;
     }
@@ -200,6 +204,7 @@ pub struct Kernel {
     sas: HashMap<ChildSpi, Box<Sa>>,
     /// Whose outbound SA it is.
     outbound: HashMap<StateId, ChildSpi>,
+    traps: HashMap<TrapId, Set>,
     news: Vec<News>,
     losses: Throttle<&'static str, ()>,
 }
@@ -219,6 +224,7 @@ impl Kernel {
             events,
             sas: HashMap::new(),
             outbound: HashMap::new(),
+            traps: HashMap::new(),
             news: Vec::new(),
             losses: Throttle::new(),
         })
@@ -276,11 +282,12 @@ impl Kernel {
                     self.news.push(News::Moved(inbound, path));
                 }
             }
-            Told::Wanted { reqid, .. } => {
+            Told::Wanted { reqid, selector } => {
                 // A policy of ours whose SA the kernel does not have any more.
                 let orphaned = self.sas.iter().find(|(_, sa)| sa.reqid == reqid && sa.is_outbound);
-                if let Some((inbound, _)) = orphaned {
-                    self.news.push(News::Worn(*inbound));
+                match orphaned {
+                    Some((inbound, _)) => self.news.push(News::Worn(*inbound)),
+                    None => self.spring(reqid, (selector.source.address, selector.destination.address)),
                 }
             }
         }
@@ -343,7 +350,9 @@ impl Kernel {
                     Direction::Out => selector.destination,
                     Direction::In | Direction::Forward => selector.source,
                 };
-                let priority = select::priority(&selector, remote);
+                let is_trap = direction == Direction::Out && template.spi == 0;
+                let behind = if is_trap { select::BEHIND_ALL } else { 0 };
+                let priority = select::priority(&selector, remote) + behind;
                 self.order(&wire::update_policy(direction, &selector, priority, &template, if_id))
             }
         })
@@ -361,7 +370,9 @@ impl Kernel {
         }
         let policies = sa
             .keys_in()
-            .try_for_each(|key| self.change(key, |claims| claims.claim(key, inbound, sa.template_in())))
+            .try_for_each(|key| {
+                self.change(key, |claims| claims.claim(key, Owner::Sa(inbound), sa.template_in()))
+            })
             .map_err(|error| system("a policy", error));
         let inside = &self.shared.inside;
         let addresses = || {
@@ -397,7 +408,7 @@ impl Kernel {
     fn clear(&self, inbound: ChildSpi, sa: &Sa, states: &[StateId]) {
         let mut failed = Vec::new();
         for key in sa.keys_out().chain(sa.keys_in()) {
-            failed.extend(self.change(key, |claims| claims.release(key, inbound)).err());
+            failed.extend(self.change(key, |claims| claims.release(key, Owner::Sa(inbound))).err());
         }
         failed.extend(states.iter().filter_map(|id| self.delete_state(*id).err()));
         if let Some(error) = failed.first() {
@@ -439,8 +450,9 @@ impl Kernel {
         self.order(&self.new_state(&state))?;
         if !is_inbound {
             let template = sa.template_out();
-            sa.keys_out()
-                .try_for_each(|key| self.change(key, |claims| claims.retarget(key, inbound, template)))?;
+            sa.keys_out().try_for_each(|key| {
+                self.change(key, |claims| claims.retarget(key, Owner::Sa(inbound), template))
+            })?;
         }
         self.delete_state(old_id)
     }
@@ -492,7 +504,8 @@ impl DataPlane for Kernel {
         let mut result = Ok(());
         if is_new && let Some(sa) = self.sas.get(&inbound) {
             for key in sa.keys_out() {
-                let changed = self.change(key, |claims| claims.claim(key, inbound, sa.template_out()));
+                let changed =
+                    self.change(key, |claims| claims.claim(key, Owner::Sa(inbound), sa.template_out()));
                 result = result.and(changed);
             }
         }
@@ -502,7 +515,7 @@ impl DataPlane for Kernel {
             && let Some(sa) = self.sas.get(&old)
         {
             for key in sa.keys_out() {
-                let changed = self.change(key, |claims| claims.release(key, old));
+                let changed = self.change(key, |claims| claims.release(key, Owner::Sa(old)));
                 result = result.and(changed);
             }
         }
@@ -538,7 +551,9 @@ impl DataPlane for Kernel {
         let keys = sa.keys_in().map(|key| (key, sa.template_in()));
         let keys = keys.chain(sa.keys_out().map(|key| (key, sa.template_out())));
         let retargeted = keys
-            .map(|(key, template)| self.change(key, |claims| claims.retarget(key, inbound, template)))
+            .map(|(key, template)| {
+                self.change(key, |claims| claims.retarget(key, Owner::Sa(inbound), template))
+            })
             .fold(Ok(()), Result::and);
         if let Err(error) = arrives.and(leaves).and(retargeted) {
             tracing::error!(%error, spi = %inbound, "a Child SA of the kernel does not follow its peer");
@@ -551,6 +566,16 @@ impl DataPlane for Kernel {
         self.clear(inbound, &sa, &[sa.outbound, sa.inbound]);
         sa.routes.iter().for_each(|route| self.shared.inside.release_route(*route));
         self.forget(&sa);
+    }
+
+    fn watch(&mut self, trap: Trap) -> Result<(), InstallError> {
+        self.set_trap(trap)
+    }
+
+    fn unwatch(&mut self, trap: TrapId) {
+        if let Some(set) = self.traps.remove(&trap) {
+            self.release_trap(&set);
+        }
     }
 
     fn usage(&self, inbound: ChildSpi) -> Option<Usage> {

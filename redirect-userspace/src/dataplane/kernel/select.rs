@@ -67,6 +67,8 @@ pub(super) fn priority(selector: &Selector, remote: Network) -> u32 {
 }
 
 const BASE: u32 = 200_000;
+/// What is added for those that come after all that have an SA.
+pub(super) const BEHIND_ALL: u32 = BASE;
 
 fn add(
     all: &mut Vec<Selector>,

@@ -18,6 +18,7 @@
 //! ```
 
 mod routes;
+mod traps;
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::routes::{Carried, Outgoing, Routes};
+use self::traps::Traps;
 use super::bulk::merge::Merger;
 use super::bulk::split::Segments;
 use super::esp::{self, HEADROOM, Inbound, OpenError, Outbound, SequenceNumbers, TAILROOM};
@@ -34,7 +36,7 @@ use super::inside::{Inside, Route};
 use super::packet::Flow;
 use super::{DataPlane, InstallError, News};
 use crate::ike::wire::{ChildSpi, TrafficSelector};
-use crate::ike::{InstallChild, Outer, Path, Usage, Volume};
+use crate::ike::{InstallChild, Outer, Path, Trap, TrapId, Usage, Volume};
 use crate::net::ike::Port;
 use crate::net::tun::{Lane, Offload, Prefix, Queue, Tun};
 use crate::rng::Rng;
@@ -44,6 +46,7 @@ use crate::time::{Instant, Now};
 #[derive(Debug)]
 pub struct Shared {
     routes: Routes,
+    traps: Traps,
     inside: Inside,
     drops: Drops,
     carried_in: Carried,
@@ -117,6 +120,7 @@ impl Shared {
         let (tun, queues) = Tun::create(name, mtu, workers)?;
         let shared = Self {
             routes: Routes::default(),
+            traps: Traps::default(),
             inside: Inside::new(tun),
             drops: Drops::default(),
             carried_in: Carried::default(),
@@ -295,7 +299,12 @@ impl Userspace {
             sealed += 1;
             let packet = self.long.get_mut(..length).unwrap_or_default();
             let sa = match Flow::of(packet) {
-                Some(flow) => self.shared.routes.find(&flow).ok_or(Drop::NoSa),
+                Some(flow) => self.shared.routes.find(&flow).ok_or_else(|| {
+                    let wanted = self.shared.traps.spring(&flow);
+                    let ends = (flow.source, flow.destination);
+                    self.news.extend(wanted.map(|trap| News::Wanted(trap, ends)));
+                    Drop::NoSa
+                }),
                 None => Err(Drop::NoPacket),
             };
             let (sa, mut segments) = match (sa, Segments::new(packet, offload)) {
@@ -484,6 +493,20 @@ impl DataPlane for Userspace {
         for address in sa.own_addresses.iter().filter(|address| !is_used(address)) {
             self.shared.inside.remove_address(*address);
         }
+    }
+
+    fn watch(&mut self, trap: Trap) -> Result<(), InstallError> {
+        let inside = &self.shared.inside;
+        let routes = Inside::routes_beside(&trap.remote_ts);
+        // The new ones first: no packet goes another way in between.
+        routes.iter().for_each(|route| inside.hold_route(*route));
+        let old = self.shared.traps.set(trap, routes);
+        old.into_iter().for_each(|route| inside.release_route(route));
+        Ok(())
+    }
+
+    fn unwatch(&mut self, trap: TrapId) {
+        self.shared.traps.remove(trap).into_iter().for_each(|route| self.shared.inside.release_route(route));
     }
 
     fn usage(&self, inbound: ChildSpi) -> Option<Usage> {

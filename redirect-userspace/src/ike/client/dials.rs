@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Dial;
 use crate::ike::config::{Connection, Name};
 use crate::ike::io::{Request, SaId};
+use crate::ike::trap::TrapId;
 use crate::time::{Instant, Now};
 
 /// The number of a dial. Never used again.
@@ -61,6 +62,34 @@ impl Dials {
     pub(crate) fn waiting(&self, name: &Name) -> Option<DialId> {
         let is_waiting = |entry: &Entry| entry.dial.as_deref().is_some_and(Dial::is_waiting);
         self.of_name(name).find(|(_, entry)| is_waiting(entry)).map(|(id, _)| id)
+    }
+
+    /// The one whose next round a packet in this trap begins, and its connection.
+    pub(crate) fn watching(&self, trap: TrapId) -> Option<(DialId, Name)> {
+        let id = DialId(trap.0);
+        let dial = self.dials.get(&id)?.dial.as_deref().filter(|dial| dial.is_watching())?;
+        Some((id, dial.connection().profile.name.clone()))
+    }
+
+    /// Whether there is one of this connection whose packets are watched for.
+    pub(crate) fn has_trap(&self, name: &Name) -> bool {
+        self.of_name(name).any(|(_, entry)| entry.dial.as_deref().is_some_and(Dial::has_trap))
+    }
+
+    /// The connection of one.
+    pub(crate) fn name(&self, id: DialId) -> Option<Name> {
+        let dial = self.dials.get(&id)?.dial.as_deref();
+        dial.map(|dial| dial.connection().profile.name.clone())
+    }
+
+    /// Whether there is one of this connection.
+    pub(crate) fn knows(&self, name: &Name) -> bool {
+        self.of_name(name).next().is_some()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<DialId> {
+        self.dials.keys().copied().collect()
     }
 
     /// The SAs that were begun for this connection.

@@ -23,6 +23,7 @@
 //!            └── redirect in IKE_SA_INIT, IKE_AUTH ──────────┘ up                       │
 //!            ▲                                                 ▼                        │
 //!            └── redirect in INFORMATIONAL ──────────────── Resting ── gone ── Waiting ─┘
+//!                                                                     or: Pausing ─▶ Watching ── a packet
 //!                                                              ▲
 //!            Trying, beside the SA in use ── up ──▶ Moving ────┘ the old one is deleted
 //! ```
@@ -44,10 +45,11 @@ use self::backoff::{Backoff, LONGEST};
 pub(crate) use self::dials::{DialId, Dials};
 pub(crate) use self::notice::read;
 use self::window::Redirects;
-use super::config::Connection;
+use super::config::{Connection, Start};
 use super::event::{CloseReason, RedirectRefusal};
 use super::following::Following;
 use super::io::{Request, SaId, Way};
+use super::trap::TrapId;
 use super::wire::ExchangeType;
 use crate::gateway::{GatewayAddress, unicast};
 use crate::rng::Rng;
@@ -102,6 +104,10 @@ pub(crate) enum Act {
     Refuse { from: SocketAddr, to: GatewayAddress, reason: RedirectRefusal },
     /// There is no way to a gateway of the configuration.
     NoWay { host: GatewayAddress },
+    /// Packets that this is for are to be told of, from the next one on: a trap is set.
+    Watch,
+    /// Nobody asks for them any more.
+    Unwatch,
 }
 
 /// What surrounds a dial while it is told something.
@@ -129,6 +135,8 @@ pub(crate) struct Dial {
     up_at: Instant,
     /// Whether its gateway wants us elsewhere and we are not there.
     is_sent_away: bool,
+    /// Whether packets that it is for are watched for.
+    has_trap: bool,
     redirects: Redirects,
     backoff: Backoff,
 }
@@ -140,6 +148,10 @@ enum Stage {
     Resting,
     /// The next round begins.
     Waiting { until: Instant },
+    /// Its trap is set, or set again.
+    Pausing { until: Instant },
+    /// A packet that it is for begins the next round.
+    Watching,
     /// The world was asked where a gateway is.
     Locating { until: Instant, goal: Goal },
     /// An SA is begun.
@@ -174,6 +186,7 @@ impl Dial {
             left: None,
             up_at: now.mono,
             is_sent_away: false,
+            has_trap: false,
             redirects: Redirects::default(),
             backoff: Backoff::default(),
         }
@@ -188,9 +201,24 @@ impl Dial {
         matches!(self.stage, Stage::Over)
     }
 
-    /// Whether it waits for its next round.
+    /// Whether it waits for its next round, by itself or by a packet.
     pub(crate) const fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Waiting { .. })
+        matches!(self.stage, Stage::Waiting { .. } | Stage::Pausing { .. } | Stage::Watching)
+    }
+
+    /// By what its packets are watched for.
+    pub(crate) const fn trap(&self) -> TrapId {
+        TrapId(self.id.0)
+    }
+
+    /// Whether its packets are watched for.
+    pub(crate) const fn has_trap(&self) -> bool {
+        self.has_trap
+    }
+
+    /// Whether a packet begins its next round.
+    pub(crate) const fn is_watching(&self) -> bool {
+        matches!(self.stage, Stage::Watching)
     }
 
     /// The new SA that gets the Child SAs of the one in use.
@@ -202,7 +230,12 @@ impl Dial {
     fn sas(&self) -> impl Iterator<Item = SaId> {
         let other = match &self.stage {
             Stage::Trying { sa, .. } | Stage::Moving { to: sa } => Some(*sa),
-            Stage::Resting | Stage::Waiting { .. } | Stage::Locating { .. } | Stage::Over => None,
+            Stage::Resting
+            | Stage::Waiting { .. }
+            | Stage::Pausing { .. }
+            | Stage::Watching
+            | Stage::Locating { .. }
+            | Stage::Over => None,
         };
         self.current.into_iter().chain(other).chain(self.left.map(|(sa, _)| sa))
     }
@@ -210,8 +243,12 @@ impl Dial {
     /// When it has something to do, and what.
     fn deadline(&self) -> Option<Instant> {
         let stage = match &self.stage {
-            Stage::Waiting { until } | Stage::Locating { until, .. } => Some(*until),
-            Stage::Resting | Stage::Trying { .. } | Stage::Moving { .. } | Stage::Over => None,
+            Stage::Waiting { until } | Stage::Pausing { until } | Stage::Locating { until, .. } => {
+                Some(*until)
+            }
+            Stage::Resting | Stage::Watching | Stage::Trying { .. } | Stage::Moving { .. } | Stage::Over => {
+                None
+            }
         };
         stage.into_iter().chain(self.left.map(|(_, until)| until)).min()
     }
@@ -229,6 +266,49 @@ impl Dial {
         match connection {
             Some(connection) => self.connection = connection,
             None => self.stage = Stage::Over,
+        }
+    }
+
+    /// Has packets watched for that it is for, as its settings say now.
+    pub(crate) fn watch(&mut self, around: &mut Around<'_>) {
+        match self.connection.upkeep.start {
+            Start::Trap => {
+                self.has_trap = true;
+                self.stage = Stage::Watching;
+                around.acts.push(Act::Watch);
+            }
+            Start::Auto => self.begin(around, None),
+            Start::Manual => self.stage = Stage::Over,
+        }
+    }
+
+    /// The settings are other ones: its trap is set as they say, and what is under way goes on.
+    pub(crate) fn configured(&mut self, around: &mut Around<'_>, connection: Option<Arc<Connection>>) {
+        match connection.filter(|connection| connection.upkeep.start == Start::Trap) {
+            Some(connection) if Arc::ptr_eq(&connection, &self.connection) => {}
+            Some(connection) => {
+                self.connection = connection;
+                if self.has_trap {
+                    around.acts.push(Act::Watch);
+                } else if let Stage::Waiting { until } = self.stage
+                    && !self.is_sent_away
+                {
+                    self.stage = Stage::Pausing { until };
+                }
+            }
+            None if self.has_trap => {
+                around.acts.push(Act::Unwatch);
+                self.has_no_trap();
+            }
+            None => {}
+        }
+    }
+
+    /// Nobody watches for its packets: when nothing is under way it is done with.
+    pub(crate) fn has_no_trap(&mut self) {
+        self.has_trap = false;
+        if matches!(self.stage, Stage::Pausing { .. } | Stage::Watching) {
+            self.stage = Stage::Over;
         }
     }
 
@@ -425,6 +505,8 @@ impl Dial {
             }
             Stage::Resting
             | Stage::Waiting { .. }
+            | Stage::Pausing { .. }
+            | Stage::Watching
             | Stage::Locating { .. }
             | Stage::Trying { .. }
             | Stage::Moving { .. }
@@ -468,11 +550,14 @@ impl Dial {
 
     /// All remotes had their turn.
     fn rest(&mut self, around: &mut Around<'_>) {
-        self.stage = if self.connection.upkeep.is_kept_up || self.is_sent_away {
-            Stage::Waiting { until: around.now.mono + self.backoff.failed(around.rng) }
-        } else {
-            Stage::Over
-        };
+        let start = self.connection.upkeep.start;
+        if start == Start::Manual && !self.is_sent_away {
+            self.stage = Stage::Over;
+            return;
+        }
+        let until = around.now.mono + self.backoff.failed(around.rng);
+        let by_packet = start == Start::Trap && !self.is_sent_away;
+        self.stage = if by_packet { Stage::Pausing { until } } else { Stage::Waiting { until } };
     }
 
     /// One of its SAs is gone.
@@ -495,6 +580,8 @@ impl Dial {
                 Stage::Moving { to } if *to == which => self.setback(around),
                 Stage::Resting
                 | Stage::Waiting { .. }
+                | Stage::Pausing { .. }
+                | Stage::Watching
                 | Stage::Locating { .. }
                 | Stage::Trying { .. }
                 | Stage::Moving { .. }
@@ -519,7 +606,12 @@ impl Dial {
                     self.lost(around, reason);
                 }
             }
-            Stage::Waiting { .. } | Stage::Locating { .. } | Stage::Trying { .. } | Stage::Over => {}
+            Stage::Waiting { .. }
+            | Stage::Pausing { .. }
+            | Stage::Watching
+            | Stage::Locating { .. }
+            | Stage::Trying { .. }
+            | Stage::Over => {}
         }
     }
 
@@ -527,8 +619,9 @@ impl Dial {
     fn lost(&mut self, around: &mut Around<'_>, reason: CloseReason) {
         self.at = self.connection.remotes.len();
         match reason {
-            // The peer has made an SA with us: a new one of ours would end that one in turn.
-            CloseReason::Superseded => self.stage = Stage::Over,
+            // The peer has made an SA with us: a new one of ours would end that one in turn. A packet
+            // that has no way is a reason to make one all the same.
+            CloseReason::Superseded if !self.has_trap => self.stage = Stage::Over,
             CloseReason::Cleared => self.give_up(around),
             CloseReason::DeletedByPeer
             | CloseReason::PeerDead
@@ -542,6 +635,7 @@ impl Dial {
             | CloseReason::AddressGone
             | CloseReason::Drained
             | CloseReason::Resumed
+            | CloseReason::Superseded
             | CloseReason::SessionOver => self.rest(around),
         }
     }
@@ -568,9 +662,24 @@ impl Dial {
         }
     }
 
-    /// Whether its next round begins now.
+    /// Whether its next round begins now, or is watched for from now on.
     pub(crate) fn is_due(&self, now: Now) -> bool {
-        matches!(self.stage, Stage::Waiting { until } if until <= now.mono)
+        let (Stage::Waiting { until } | Stage::Pausing { until }) = self.stage else { return false };
+        until <= now.mono
+    }
+
+    /// Does what its time has come for, by settings that are up to date.
+    pub(crate) fn go_on(&mut self, around: &mut Around<'_>) {
+        match self.stage {
+            Stage::Waiting { .. } => self.begin(around, None),
+            Stage::Pausing { .. } => self.watch(around),
+            Stage::Resting
+            | Stage::Watching
+            | Stage::Locating { .. }
+            | Stage::Trying { .. }
+            | Stage::Moving { .. }
+            | Stage::Over => {}
+        }
     }
 }
 

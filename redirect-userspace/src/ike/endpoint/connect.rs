@@ -12,6 +12,7 @@ use crate::ike::sa::await_init::{AwaitInit, Errand, fail};
 use crate::ike::sa::await_resume::{self, AwaitResume};
 use crate::ike::sa::context::Misdirected;
 use crate::ike::sa::{Effects, IkeSa, Names, State};
+use crate::ike::trap::{Trap, TrapId};
 use crate::ike::wire::{OriginalRole, SpiI};
 use crate::machine::{Deadline, Outbox};
 use crate::time::Now;
@@ -27,6 +28,38 @@ impl Endpoint {
             None => return,
         };
         self.go_on(now, id, out, |dial, around| dial.begin(around, local));
+    }
+
+    /// Has a connection brought up by the first packet that it is for.
+    pub(super) fn watch_for(&mut self, now: Now, name: &Name, out: &mut Outbox<Output>) {
+        let Some(connection) = self.connection(name) else { return };
+        // One that is under way is watched for when it is down.
+        if !self.dials.knows(name) && self.dials.len() < self.settings.limits.sas {
+            let id = self.dials.add(now, connection);
+            self.go_on(now, id, out, Dial::watch);
+        }
+    }
+
+    /// There is a packet that a connection is for.
+    pub(super) fn wanted(
+        &mut self,
+        now: Now,
+        trap: TrapId,
+        (from, to): (IpAddr, IpAddr),
+        out: &mut Outbox<Output>,
+    ) {
+        let Some((id, connection)) = self.dials.watching(trap) else { return };
+        out.push(Output::Event(Event::Wanted { connection, from, to }));
+        self.go_on(now, id, out, |dial, around| dial.begin(around, None));
+    }
+
+    /// The settings are other ones: traps are set as they say.
+    pub(super) fn set_traps(&mut self, now: Now, out: &mut Outbox<Output>) {
+        for id in self.dials.all() {
+            let name = self.dials.name(id);
+            let connection = name.and_then(|name| self.connection(&name));
+            self.go_on(now, id, out, |dial, around| dial.configured(around, connection));
+        }
     }
 
     fn connection(&self, name: &Name) -> Option<Arc<Connection>> {
@@ -82,7 +115,7 @@ impl Endpoint {
                 continue;
             }
             self.go_on(now, id, out, |dial, around| match begins {
-                true => dial.begin(around, None),
+                true => dial.go_on(around),
                 false => dial.timeout(around),
             });
         }
@@ -154,6 +187,14 @@ impl Endpoint {
                 self.counters.failure(failure);
                 out.push(Output::Event(Event::ConnectFailed { connection: name(), failure, detail }));
             }
+            // An operator may have begun the same connection several times.
+            Act::Watch if self.dials.has_trap(&name()) => dial.has_no_trap(),
+            Act::Watch => {
+                if let Some(trap) = Trap::new(dial.trap(), dial.connection()) {
+                    out.push(Output::Watch { connection: name(), trap });
+                }
+            }
+            Act::Unwatch => out.push(Output::Unwatch { trap: dial.trap() }),
         }
         true
     }

@@ -444,6 +444,7 @@ impl Endpoint {
     fn command(&mut self, now: Now, command: Command, out: &mut Outbox<Output>) {
         match command {
             Command::Initiate { connection, local } => self.initiate(now, &connection, local, out),
+            Command::Watch { connection } => self.watch_for(now, &connection, out),
             Command::Clear(selection) => {
                 for spi in self.selected(&selection) {
                     self.close(now, spi, CloseReason::Cleared, out);
@@ -579,6 +580,7 @@ impl Machine for Endpoint {
         match input {
             Input::Datagram { path, octets } => self.datagram(now, path, octets, out),
             Input::Configure(settings) => self.configure(now, settings, out),
+            Input::Wanted { trap, packet } => self.wanted(now, trap, packet, out),
             Input::Crowded(is_crowded) => self.crowd.wait(now, is_crowded),
             Input::Targets(targets) => self.targets = targets,
             Input::HandOver(hand_over) => self.hand_over(now, hand_over, out),

@@ -20,6 +20,7 @@ impl Endpoint {
     pub(super) fn configure(&mut self, now: Now, settings: Arc<Settings>, out: &mut Outbox<Output>) {
         let has_others = self.settings.additional != settings.additional;
         self.settings = settings;
+        self.set_traps(now, out);
         if has_others {
             for spi in self.table.spis() {
                 self.with(now, spi, out, |sa, ctx| {

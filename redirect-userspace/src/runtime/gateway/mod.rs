@@ -30,7 +30,7 @@ use self::worker::{Door, Mailbox, Order, Parts, Worker};
 use crate::config::Ike;
 use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
 use crate::fastpath::userspace::{Keep, Kept};
-use crate::ike::config::{Encapsulation, Name, Settings};
+use crate::ike::config::{Encapsulation, Name, Settings, Start};
 use crate::ike::pool::Pool;
 use crate::ike::redirect::Targets;
 use crate::ike::ticket::{TicketId, Used, UsedTickets};
@@ -57,8 +57,8 @@ pub(super) struct Gateway {
     durations: Durations,
     /// Dropped when no worker has a part of it any more.
     ground: Ground,
-    /// Connections that are brought up by themselves.
-    kept_up: Vec<Name>,
+    /// Connections that nobody has to bring up.
+    kept_up: Vec<(Name, Start)>,
 }
 
 /// News of the gateway for the core.
@@ -177,8 +177,8 @@ impl Gateway {
         self.set_pools(config);
         self.tell_all(|| Order::Configure(Arc::clone(&self.settings), Arc::clone(&config.radius)));
         // Those that were kept up already are by the worker that they are with.
-        let new: Vec<Name> =
-            config.start.iter().filter(|name| !self.kept_up.contains(name)).cloned().collect();
+        let new: Vec<(Name, Start)> =
+            config.start.iter().filter(|start| !self.kept_up.contains(start)).cloned().collect();
         self.kept_up.clone_from(&config.start);
         self.keep_up(&new);
     }
@@ -266,17 +266,25 @@ impl Gateway {
         Err(why)
     }
 
-    /// Brings connections up, as soon as there is a way to one of their remotes.
-    fn keep_up(&self, names: &[Name]) {
-        for name in names {
-            self.initiate(name, Ipv4Addr::UNSPECIFIED.into());
+    /// Brings connections up, as soon as there is a way to one of their remotes, or a packet for them.
+    fn keep_up(&self, connections: &[(Name, Start)]) {
+        for (name, start) in connections {
+            match start {
+                Start::Auto => self.initiate(name, Ipv4Addr::UNSPECIFIED.into()),
+                Start::Trap => self.command_client(Command::Watch { connection: name.clone() }),
+                Start::Manual => {}
+            }
         }
     }
 
     fn initiate(&self, name: &Name, local: IpAddr) {
-        // Any worker will do: its number is in the SPI.
+        self.command_client(Command::Initiate { connection: name.clone(), local });
+    }
+
+    fn command_client(&self, command: Command) {
+        // Any worker would do: its number is in the SPI. All are with the same one.
         if let Some(worker) = self.workers.first() {
-            worker.order(Order::Command(Command::Initiate { connection: name.clone(), local }));
+            worker.order(Order::Command(command));
         }
     }
 

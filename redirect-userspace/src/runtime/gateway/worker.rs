@@ -36,7 +36,7 @@ use crate::ike::config::Settings;
 use crate::ike::redirect::Targets;
 use crate::ike::{
     Command, CountSnapshot, Counters, Endpoint, HandOver, Input, NAT_T_PORT, Output, Path, Redirect,
-    Redirected, Request, SaId, Selection, Usage, UsedTicket, Way,
+    Redirected, Request, SaId, Selection, TrapId, Usage, UsedTicket, Way,
 };
 use crate::machine::{Deadline, Machine as _, Outbox};
 use crate::net::ike::{BATCH, Inbox, Port, Rank};
@@ -130,6 +130,8 @@ pub(super) enum Order {
     Datagram(Path, Vec<u8>),
     /// An operator wants something.
     Command(Command),
+    /// Another worker has seen a packet that a connection is watched for: from where to where.
+    Wanted(TrapId, (IpAddr, IpAddr)),
     /// Clients have made new SAs with another worker.
     Supersede(Arc<[Arc<[u8]>]>),
     /// An operator wants clients to go elsewhere.
@@ -398,11 +400,9 @@ impl Turn {
         match &mut self.parts.plane {
             Plane::None(_) => {}
             Plane::Userspace(plane) => plane.send(&self.parts.ports),
-            Plane::Kernel(plane) => {
-                plane.listen(now);
-                self.tell(now);
-            }
+            Plane::Kernel(plane) => plane.listen(now),
         }
+        self.tell(now);
     }
 
     /// Straight to the others: the core may be too slow, and an SA that was missed would stay.
@@ -513,6 +513,11 @@ impl Turn {
                 News::Alive(inbound) => self.step(now, Input::Alive { inbound }),
                 News::Worn(inbound) => self.step(now, Input::Worn { inbound, is_spent: false }),
                 News::Spent(inbound) => self.step(now, Input::Worn { inbound, is_spent: true }),
+                // Connections are with the first worker.
+                News::Wanted(trap, packet) => match self.parts.others.first() {
+                    Some(first) if self.parts.number != 0 => first.order(Order::Wanted(trap, packet)),
+                    _ => self.step(now, Input::Wanted { trap, packet }),
+                },
             }
         }
     }
@@ -563,6 +568,12 @@ impl Turn {
                 radius.carried(inbound, |inbound| plane.usage(inbound));
                 plane.executor().remove(inbound);
             }
+            Output::Watch { connection, trap } => {
+                if let Err(error) = self.parts.plane.executor().watch(trap) {
+                    tracing::error!(%error, %connection, "no packet can bring a connection up");
+                }
+            }
+            Output::Unwatch { trap } => self.parts.plane.executor().unwatch(trap),
             Output::Supersede { holder } => self.superseded.push(holder),
             Output::TicketUsed(used) => self.used.push(used.into()),
             Output::Locate { request, host } => self.locator.locate(request, host),
@@ -603,6 +614,7 @@ impl Turn {
                 self.tell(now);
             }
             Order::Command(command) => self.step(now, Input::Command(command)),
+            Order::Wanted(trap, packet) => self.step(now, Input::Wanted { trap, packet }),
             Order::Supersede(holders) => {
                 for holder in holders.iter().map(Arc::clone) {
                     self.step(now, Input::Supersede { holder });

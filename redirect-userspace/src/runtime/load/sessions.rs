@@ -274,6 +274,8 @@ impl Generator<'_> {
                 | Output::Move { .. }
                 | Output::FindWays { .. }
                 | Output::Remove { .. }
+                | Output::Watch { .. }
+                | Output::Unwatch { .. }
                 | Output::Supersede { .. }
                 | Output::TicketUsed(_)
                 | Output::Aaa(_)
@@ -338,6 +340,7 @@ impl Generator<'_> {
             | Event::ChildDown { .. }
             | Event::Rekeyed { .. }
             | Event::Redirected { .. }
+            | Event::Wanted { .. }
             | Event::Moved { .. }
             | Event::Roamed { .. }
             | Event::TicketRefused { .. }

@@ -94,6 +94,13 @@ pub(in crate::telemetry) fn write(event: &Event, what: &IkeEvent) {
         IkeEvent::Redirected { sa, to, why } => {
             sa_line!(event, sa, "client redirected", "to" = to.to_string(), "reason" = why.as_str());
         }
+        IkeEvent::Wanted { connection, from, to } => line!(
+            event,
+            "connection wanted",
+            "connection" = connection.as_str(),
+            "from" = from.to_string(),
+            "to" = to.to_string()
+        ),
         IkeEvent::RedirectFollowed { connection, from, to, exchange } => {
             line!(
                 event,

@@ -26,6 +26,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::ChildDown { .. } => "child-down",
         Event::Rekeyed { .. } => "sa-rekeyed",
         Event::Redirected { .. } => "sa-redirected",
+        Event::Wanted { .. } => "connection-wanted",
         Event::RedirectFollowed { .. } => "redirected",
         Event::RedirectRefused { .. } => "redirect-refused",
         Event::Moved { .. } => "sa-moved",
@@ -42,6 +43,7 @@ pub(super) const fn severity(event: &Event) -> Severity {
         | Event::ChildUp { .. }
         | Event::Rekeyed { .. }
         | Event::Redirected { .. }
+        | Event::Wanted { .. }
         | Event::RedirectFollowed { .. }
         | Event::Moved { .. }
         | Event::Roamed { .. }
@@ -156,6 +158,9 @@ pub(super) fn fields(event: &Event) -> Vec<(&'static str, String)> {
         }
         Event::Rekeyed { sa, by_us } => of(sa, [("by", side(*by_us).to_owned())]),
         Event::Redirected { sa, to, why } => of(sa, [("to", to.to_string()), ("reason", why.to_string())]),
+        Event::Wanted { connection, from, to } => {
+            vec![("connection", connection.to_string()), ("from", from.to_string()), ("to", to.to_string())]
+        }
         Event::RedirectFollowed { connection, from, to, exchange } => vec![
             ("connection", connection.to_string()),
             ("from", from.to_string()),
@@ -231,6 +236,9 @@ pub(super) fn display(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         }
         Event::Rekeyed { sa, by_us } => write!(f, "{sa} has new keys, asked for by {}", side(*by_us)),
         Event::Redirected { sa, to, why } => write!(f, "{sa} was told to go to {to}: {why}"),
+        Event::Wanted { connection, from, to } => {
+            write!(f, "{connection} is brought up by a packet from {from} to {to}")
+        }
         Event::RedirectFollowed { connection, from, to, exchange } => {
             write!(f, "{connection} goes from {from} to {to}, as it was told in {exchange}")
         }
@@ -323,6 +331,11 @@ pub(super) mod fixtures {
             Event::ChildDown { sa: sa(), inbound, reason: CloseReason::Rekeyed },
             Event::Rekeyed { sa: sa(), by_us: true },
             Event::Redirected { sa: sa(), to: "10.50.0.12".parse().unwrap(), why: RedirectReason::Drain },
+            Event::Wanted {
+                connection: Name::new("hq").unwrap(),
+                from: "10.7.0.3".parse().unwrap(),
+                to: "10.99.0.1".parse().unwrap(),
+            },
             Event::RedirectFollowed {
                 connection: Name::new("hq").unwrap(),
                 from: "10.50.0.5:500".parse().unwrap(),
@@ -377,6 +390,7 @@ mod tests {
                  rekeyed",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) has new keys, asked for by us",
                 "SA 7 with alice@example.net at 192.0.2.7:61234 (remote-access) was told to go to 10.50.0.12: drain",
+                "hq is brought up by a packet from 10.7.0.3 to 10.99.0.1",
                 "hq goes from 10.50.0.5:500 to gw2.vpn.example.net, as it was told in IKE_SA_INIT",
                 "3 redirects were not followed: not-allowed, the last one by 10.50.0.5:500 to 203.0.113.9, \
                  connection hq",

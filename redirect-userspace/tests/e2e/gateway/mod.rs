@@ -21,6 +21,7 @@ mod radius;
 mod refusal;
 mod rekey;
 mod reload;
+mod trap;
 mod up;
 
 use std::net::IpAddr;

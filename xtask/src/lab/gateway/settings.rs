@@ -64,8 +64,8 @@ pub struct Connection {
     pub remote_ids: Vec<String>,
     /// Networks behind the peer.
     pub inside: Vec<String>,
-    /// Whether it is brought up by itself.
-    pub is_automatic: bool,
+    /// What brings it up: `auto`, `trap` or `manual`.
+    pub start: &'static str,
     /// How long one remote is tried.
     pub patience: Option<Duration>,
     /// How long the gateway may be silent.
@@ -92,7 +92,7 @@ impl Connection {
             local_id: format!("{name}@example.net"),
             remote_ids: remote_ids.iter().map(ToString::to_string).collect(),
             inside: inside.iter().map(ToString::to_string).collect(),
-            is_automatic: true,
+            start: "auto",
             patience: Some(Duration::from_secs(2)),
             dpd: None,
             user: None,
@@ -274,7 +274,7 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
         local_id,
         remote_ids,
         inside,
-        is_automatic,
+        start,
         patience,
         dpd,
         user,
@@ -283,7 +283,6 @@ fn add_connection(text: &mut String, connection: &Connection) -> Result<()> {
         ca,
         extra,
     } = connection;
-    let start = if *is_automatic { "auto" } else { "manual" };
     writeln!(
         text,
         "\n[[ike.connection]]\nname = {name:?}\nremote = {remotes:?}\nlocal-id = {local_id:?}\n\

@@ -87,7 +87,7 @@ fn a_connection_that_is_kept_up_is_tried_again_ever_more_slowly() {
 #[test]
 fn a_connection_that_an_operator_has_begun_is_tried_once() {
     let mut plan = listed(&[1, 2]);
-    plan.connection(|connection| connection.upkeep.is_kept_up = false);
+    plan.connection(|connection| connection.upkeep.start = Start::Manual);
     let mut world = World::new(plan, 2);
     world.dead.extend([1, 2]);
 
@@ -255,7 +255,7 @@ fn after_the_end_of_the_daemon_nothing_is_begun() {
 #[test]
 fn an_attempt_that_an_operator_ends_is_over() {
     let mut plan = listed(&[1, 2]);
-    plan.connection(|connection| connection.upkeep.is_kept_up = false);
+    plan.connection(|connection| connection.upkeep.start = Start::Manual);
     let mut world = World::new(plan, 2);
     world.dead.insert(1);
     world.initiate();

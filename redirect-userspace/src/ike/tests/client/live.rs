@@ -599,7 +599,7 @@ fn two_redirects_in_one_message_are_none_and_the_sa_stays() {
 fn the_sa_stays_when_the_target_is_dead_and_the_list_is_next_when_the_gateway_deletes_it() {
     let mut plan = plan();
     // Even for a connection that is not kept up: it was to be elsewhere, not down.
-    plan.connection(|connection| connection.upkeep.is_kept_up = false);
+    plan.connection(|connection| connection.upkeep.start = Start::Manual);
     let mut world = up(plan, 2);
     world.dead.insert(2);
 

@@ -11,6 +11,7 @@ mod live;
 mod loss;
 mod ticket;
 mod two;
+mod watch;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use crate::crypto::Provider;
 use crate::gateway::{GatewayAddress, GatewayAddresses};
 use crate::ike::client::{LINGERING, LOCATING};
-use crate::ike::config::{Connection, LocalProof, RemoteProof, Upkeep};
+use crate::ike::config::{Connection, LocalProof, RemoteProof, Start, Upkeep};
 use crate::ike::wire::{
     Direction, ExchangeType, Header, Message, MessageId, Notify, NotifyContent, NotifyType, OriginalRole,
     Payload, PayloadType, Version,
@@ -46,7 +47,7 @@ fn plan() -> Plan {
     let mut plan = Plan::shared_key();
     plan.client.follows_redirects = true;
     plan.connection(|connection| {
-        connection.upkeep = Upkeep { is_kept_up: true, patience: Some(PATIENCE) };
+        connection.upkeep = Upkeep { start: Start::Auto, patience: Some(PATIENCE) };
     });
     plan
 }

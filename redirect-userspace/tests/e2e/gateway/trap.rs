@@ -1,0 +1,76 @@
+//! Our client, brought up by packets.
+
+use std::net::IpAddr;
+
+use anyhow::ensure;
+use xtask::lab::control::Sa;
+use xtask::lab::gateway::{Connection, Gateway, Place, Scene, Settings, addresses};
+use xtask::lab::wait;
+
+use crate::PATIENCE;
+
+/// A client whose connection to what is inside waits for packets.
+fn waiting(scene: &Scene, inside: &[&str]) -> (Place, Gateway) {
+    let place = scene.place(1).unwrap();
+    let connection =
+        Connection { start: "trap", ..Connection::new("alice", &addresses()[..1], &["gw1"], inside) };
+    let dataplane = Some("userspace".to_owned());
+    let settings = Settings { connections: vec![connection], dataplane, ..Settings::default() };
+    let client = Gateway::start(&place.namespace, settings).unwrap();
+    (place, client)
+}
+
+/// Sends packets there until the client is up.
+fn knock(place: &Place, client: &Gateway, at: IpAddr) -> Sa {
+    wait::until("a packet brings the client up", PATIENCE, || {
+        place.namespace.knock(at)?;
+        let mut sas = client.sas()?;
+        sas.retain(|sa| sa.state == "established" && sa.children.len() == 1);
+        ensure!(sas.len() == 1, "{sas:?}");
+        Ok(sas.remove(0))
+    })
+    .unwrap()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn packets_bring_our_client_up_and_nothing_else_does() {
+    let scene = Scene::new(0).unwrap();
+    let gateway = scene.start(Settings::of_shared_key()).unwrap();
+    let (place, mut client) = waiting(&scene, &["10.99.0.0/16", "fd99::/16"]);
+    let inside = Scene::inside(false).unwrap();
+    place.namespace.ping(place.address4.into(), addresses()[0], PATIENCE).unwrap();
+    assert!(client.sas().unwrap().is_empty(), "that was not for the connection");
+
+    let sa = knock(&place, &client, inside);
+
+    let words = ["alice", &place.address4.to_string(), &inside.to_string()];
+    client.wait_for_event("connection-wanted", &words, PATIENCE).unwrap();
+    let own = sa.addresses.iter().find(|own| own.is_ipv4()).unwrap();
+    place.namespace.ping(*own, inside, PATIENCE).unwrap();
+
+    client.control().clear("gw1").unwrap();
+    client.wait_until_gone("gw1", PATIENCE).unwrap();
+    gateway.wait_until_gone("alice@example.net", PATIENCE).unwrap();
+    let inside6 = Scene::inside(true).unwrap();
+    let sa = knock(&place, &client, inside6);
+    let own = sa.addresses.iter().find(|own| own.is_ipv6()).unwrap();
+    place.namespace.ping(*own, inside6, PATIENCE).unwrap();
+
+    client.stop().unwrap();
+    assert!(place.namespace.link("ike0").is_err(), "the interface is gone");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_gateway_within_the_network_that_packets_are_watched_for_is_reached_all_the_same() {
+    let scene = Scene::new(0).unwrap();
+    let _gateway = scene.start(Settings::of_shared_key()).unwrap();
+    let (place, client) = waiting(&scene, &["0.0.0.0/0", "::/0"]);
+    let inside = Scene::inside(false).unwrap();
+
+    let sa = knock(&place, &client, inside);
+
+    let own = sa.addresses.iter().find(|own| own.is_ipv4()).unwrap();
+    place.namespace.ping(*own, inside, PATIENCE).unwrap();
+}
