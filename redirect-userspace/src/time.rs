@@ -5,35 +5,56 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::{Debug, Formatter};
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
 /// A point on the monotonic clock: how long the daemon had been running.
 ///
 /// Not [`std::time::Instant`], which cannot be made without reading the clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(Duration);
+// Nanoseconds and one more, up to 584 years: there are several in every SA, most of which may be absent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The start of the daemon.
-    pub const START: Self = Self(Duration::ZERO);
+    pub const START: Self = Self(NonZeroU64::MIN);
 
     /// The instant at which the daemon had been running for `elapsed`.
     #[must_use]
     pub const fn from_start(elapsed: Duration) -> Self {
-        Self(elapsed)
+        Self(NonZeroU64::MIN.saturating_add(nanoseconds(elapsed)))
     }
 
     /// How long the daemon had been running.
     #[must_use]
     pub const fn since_start(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0.get() - 1)
     }
 
     /// Time from `earlier` to this instant; zero when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+/// Nanoseconds of a duration; the most that there can be of a longer one.
+const fn nanoseconds(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos() as u64)
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+impl Debug for Instant {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Instant").field(&self.since_start()).finish()
     }
 }
 
@@ -42,7 +63,7 @@ impl Add<Duration> for Instant {
 
     /// Stops at the end of time instead of wrapping: a deadline that far away never comes.
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(duration))
+        Self(self.0.saturating_add(nanoseconds(duration)))
     }
 }
 
@@ -133,6 +154,16 @@ mod tests {
 
         assert_eq!(end + Duration::from_secs(1), end);
         assert!(end > Instant::START + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn an_instant_is_the_nanosecond_that_it_was_made_of() {
+        let elapsed = Duration::new(7, 123_456_789);
+
+        assert_eq!(Instant::from_start(elapsed).since_start(), elapsed);
+        assert_eq!((Instant::START + elapsed).since(Instant::START), elapsed);
+        assert_eq!(Instant::default().since_start(), Duration::ZERO);
+        assert_eq!(size_of::<Option<Instant>>(), 8);
     }
 
     #[test]

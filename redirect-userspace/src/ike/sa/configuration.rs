@@ -47,7 +47,7 @@ pub(crate) fn give(
         let granted = if is_ipv6 { grants.ipv6.map(IpAddr::V6) } else { grants.ipv4.map(IpAddr::V4) };
         if let Some(lease) = granted.and_then(|address| ctx.leases.claim(holder, address)) {
             attributes.push(address(lease.address));
-            given.leases.push(lease);
+            keep(&mut given.leases, lease);
             continue;
         }
         let wanted = wanted(asked);
@@ -60,7 +60,7 @@ pub(crate) fn give(
         let lease = profile.pools.iter().find_map(|pool| ctx.leases.lease(&request(pool)));
         if let Some(lease) = lease {
             attributes.push(address(lease.address));
-            given.leases.push(lease);
+            keep(&mut given.leases, lease);
         }
     }
     if is_asked && given.leases.is_empty() {
@@ -140,6 +140,12 @@ pub(crate) fn ask(wants_ipv4: bool, wants_ipv6: bool, has: &[IpAddr]) -> Option<
         return None;
     }
     Some(Configuration { kind: ConfigurationType::Request, attributes })
+}
+
+/// One address for each family at most, and very many clients.
+fn keep(leases: &mut Vec<Lease>, lease: Lease) {
+    leases.reserve_exact(1);
+    leases.push(lease);
 }
 
 /// The addresses that a client was given.

@@ -55,9 +55,9 @@ pub(crate) struct Mobile {
     /// What is said next.
     pending: Pending,
     /// Where the Child SAs still are, until the client has shown that it is where the IKE SA is.
-    held: Option<(Path, Nat)>,
+    held: Option<Box<(Path, Nat)>>,
     /// Where the IKE SA was before: what was sent there may still come.
-    left: Option<Path>,
+    left: Option<Box<Path>>,
     /// How often the path has changed.
     changes: u32,
     /// When the client is told our other addresses, which are not those that it knows.
@@ -203,7 +203,7 @@ impl Established {
 
     /// Where Child SAs are, which may not be where the IKE SA is.
     pub(super) fn ground_path(&self) -> (Path, Nat) {
-        let held = self.mobile.as_deref().and_then(|mobile| mobile.held);
+        let held = self.mobile.as_deref().and_then(|mobile| mobile.held.as_deref().copied());
         held.unwrap_or((self.path, self.nat))
     }
 

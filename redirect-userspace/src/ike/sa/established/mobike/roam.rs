@@ -374,7 +374,7 @@ impl Established {
 
 fn mobile_left(sa: &mut Established, from: Path) {
     if let Some(mobile) = sa.mobile.as_deref_mut() {
-        mobile.left = Some(from);
+        mobile.left = Some(Box::new(from));
     }
 }
 

@@ -123,7 +123,7 @@ impl Established {
         }
         (self.path, self.nat) = (path, nat);
         if is_checked && path.remote.ip() != was.0.remote.ip() {
-            mobile.held = Some(was);
+            mobile.held = Some(Box::new(was));
             if path != from {
                 mobile.pending = Pending::Check;
             }
@@ -133,7 +133,7 @@ impl Established {
         }
         let is_held = mobile.held.is_some();
         if path != from {
-            mobile.left = Some(from);
+            mobile.left = Some(Box::new(from));
             mobile.changes = mobile.changes.wrapping_add(1);
             // What was sent to where it was may not have arrived.
             transmit(ctx, path, self.channel.window.outstanding());
@@ -155,9 +155,9 @@ impl Established {
         names: Names,
         path: Path,
     ) {
-        let left = self.mobile.as_deref().and_then(|mobile: &Mobile| mobile.left);
+        let left = self.mobile.as_deref().and_then(|mobile: &Mobile| mobile.left.as_deref());
         // What comes from where it was before is only late.
-        if path == self.path || left == Some(path) || !self.nat.before_peer || !self.is_acceptable(path) {
+        if path == self.path || left == Some(&path) || !self.nat.before_peer || !self.is_acceptable(path) {
             return;
         }
         // A client goes where it decides, and its gateway's NAT is all that it follows.
