@@ -1,9 +1,14 @@
 //! Whole handshakes: IKE_SA_INIT, IKE_AUTH and the first Child SA, per second of processor time.
 
+use std::hint::black_box;
+
 use anyhow::{Result, ensure};
+use redirect_userspace::crypto::Provider;
+use redirect_userspace::crypto::kex::Group;
+use redirect_userspace::rng::Rng;
 
 use crate::Effort;
-use crate::meter::processor_time;
+use crate::meter::{own_time, processor_time};
 use crate::report::{Report, Samples};
 use crate::responder::{Kind, Means, Stage, Suite};
 
@@ -99,9 +104,11 @@ fn compare(report: &mut Report, effort: Effort, suites: &[(Suite, f64, f64)]) ->
     Ok(())
 }
 
-/// What one more key exchange, in a round trip of its own, adds to our own handshakes.
+/// What one more key exchange, in a round trip of its own, adds to our own handshakes; and how much of
+/// that is the library's.
 pub(crate) fn hybrid(report: &mut Report, effort: Effort) -> Result<()> {
     let stage = Stage::new()?;
+    report.info("encapsulation, in the library", "ML-KEM-768", "us", &encapsulations(effort.of(9, 2))?);
     for suite in [Suite::ECDSA, Suite::PSK] {
         let mut costs = [Samples::new(), Samples::new()];
         for _ in 0..effort.of(9, 2) {
@@ -115,6 +122,22 @@ pub(crate) fn hybrid(report: &mut Report, effort: Effort) -> Result<()> {
     }
     Ok(())
 }
+
+/// Microseconds that a responder's half of ML-KEM-768 takes by itself.
+fn encapsulations(rounds: u32) -> Result<Samples> {
+    let (mut samples, mut rng) = (Samples::new(), Rng::from_number(1));
+    let peer = Provider::Real.key_exchange(Group::MlKem768, &mut rng)?;
+    for _ in 0..rounds {
+        let before = own_time()?;
+        for _ in 0..ENCAPSULATIONS {
+            black_box(Provider::Real.answer(Group::MlKem768, peer.public(), &mut rng)?);
+        }
+        samples.push(own_time()?.saturating_sub(before).as_secs_f64() * 1e6 / f64::from(ENCAPSULATIONS));
+    }
+    Ok(samples)
+}
+
+const ENCAPSULATIONS: u32 = 2_000;
 
 /// Seconds of processor time for a handshake of a gateway that has just been started.
 fn turn(stage: &Stage, kind: Kind, suite: Suite, count: u64) -> Result<f64> {

@@ -49,6 +49,13 @@ use kex::{Answer, Group, KeyExchange, KeyExchangeError};
 use prf::{Prf, PrfKey};
 use sign::{PrivateKey, PublicKey, Scheme, SignatureError};
 
+/// Has the library prepare its generator of random octets. It takes some 20 ms, once in a process, for
+/// which the first peer would wait otherwise.
+pub fn prepare() {
+    // Whoever needs it and finds that it fails says so.
+    let _later = aws_lc_rs::rand::fill(&mut [0]);
+}
+
 /// Permission to use SHA-1 where `RFC 8247` still tolerates it: in HMAC, and in RSA signatures of
 /// authentication method 1. Whoever reads the configuration makes it; algorithms carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

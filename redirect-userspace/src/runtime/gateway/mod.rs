@@ -29,6 +29,7 @@ use self::radius::Radius;
 use self::worker::{Door, Mailbox, Order, Parts, Worker};
 use crate::config::Ike;
 use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
+use crate::crypto;
 use crate::fastpath::userspace::{Keep, Kept};
 use crate::ike::config::{Encapsulation, Name, Settings, Start};
 use crate::ike::pool::Pool;
@@ -113,6 +114,7 @@ impl Gateway {
     ///
     /// A port is in use, the TUN interface cannot be made, or the system has no room.
     pub(super) fn start(config: &Ike, clock: Clock, cookies: &CookieKeys) -> Result<Self> {
+        crypto::prepare();
         let engine = &config.engine;
         let count = match engine.workers {
             Some(workers) => workers.get(),

@@ -12,6 +12,7 @@ use super::latency::Latencies;
 use super::pace::{Extent, Pace, Schedule};
 use super::request::spi_of;
 use super::{count, wait};
+use crate::crypto;
 use crate::gateway::GatewayAddress;
 use crate::ike::config::{Connection, Name, Profile, Settings, Upkeep};
 use crate::ike::identity::Claim;
@@ -62,6 +63,7 @@ pub struct Outcome {
 
 /// Runs it in the network namespace of this thread.
 pub(super) fn run(load: &Load) -> Result<Outcome> {
+    crypto::prepare();
     let [ike, nat] = [500, NAT_T_PORT].map(|port| Port::bind(SocketAddr::new(load.local, port)));
     let clock = Clock::start();
     let mut generator = Generator {
