@@ -250,6 +250,7 @@ impl Kernel {
                         tracing::warn!("the kernel has dropped events: SAs are looked through");
                     }
                     self.look_through();
+                    self.set_all_again();
                     return;
                 }
                 Err(error) => {

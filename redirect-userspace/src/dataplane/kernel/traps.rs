@@ -66,8 +66,19 @@ impl Kernel {
             return;
         }
         let trap = set.trap.clone();
+        self.set_again(trap);
+    }
+
+    /// Sets all of them again: what was told of one may not have arrived.
+    pub(super) fn set_all_again(&mut self) {
+        let traps: Vec<Trap> = self.traps.values().map(|set| set.trap.clone()).collect();
+        traps.into_iter().for_each(|trap| self.set_again(trap));
+    }
+
+    fn set_again(&mut self, trap: Trap) {
+        let id = trap.id;
         if let Err(error) = self.set_trap(trap) {
-            tracing::warn!(%error, "a trap was not set again");
+            tracing::warn!(%error, trap = %id, "a trap was not set again");
         }
     }
 }
