@@ -49,6 +49,7 @@ pub(crate) mod grant;
 pub(crate) mod intermediate;
 pub(crate) mod keymat;
 pub(crate) mod natt;
+pub(crate) mod opening;
 pub(crate) mod payloads;
 pub(crate) mod peer;
 pub(crate) mod ppk;
