@@ -8,7 +8,7 @@ use std::thread;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{SockaddrStorage, setsockopt, sockopt};
 
-use super::worker::{Door, Order};
+use super::door::{Door, Order};
 use crate::gateway::{Fqdn, GatewayAddress};
 use crate::ike::{NAT_T_PORT, Request, SaId, Way};
 use crate::net::ike::Port;
@@ -133,7 +133,7 @@ const MAX_BUSY: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::super::worker::Mailbox;
+    use super::super::door::Mailbox;
     use super::*;
 
     fn ask(host: &str) -> Vec<Way> {

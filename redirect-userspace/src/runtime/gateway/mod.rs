@@ -9,10 +9,12 @@
 //!      ◀─news── └ …                                         ┘
 //! ```
 
+mod door;
 mod locate;
 mod news;
 mod plane;
 mod radius;
+mod work;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,11 +24,12 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 
+use self::door::{Door, Mailbox, Order};
 use self::locate::local_address;
 use self::news::{Board, Page};
 use self::plane::Ground;
 use self::radius::Radius;
-use self::worker::{Door, Mailbox, Order, Parts, Worker};
+use self::worker::{Parts, Worker};
 use crate::config::Ike;
 use crate::control::{DataplaneView, Durations, IkeFigures, SaPage, SaQuery};
 use crate::crypto;

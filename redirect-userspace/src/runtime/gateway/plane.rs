@@ -5,22 +5,71 @@
 //! - What an earlier run has left in the kernel is gone before anybody carries anything, whoever does
 //!   now.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::worker::Plane;
 use crate::config::{Dataplane, Engine};
 use crate::control::DataplaneView;
 use crate::dataplane::kernel::{self, Kernel, Terms};
 use crate::dataplane::none::Nobody;
 use crate::dataplane::replay;
 use crate::dataplane::userspace::{self, Userspace};
+use crate::dataplane::{DataPlane, News};
 use crate::ike::Usage;
+use crate::ike::wire::ChildSpi;
 use crate::net::ike::Port;
 use crate::net::rules::MARK;
 use crate::net::tun::{Prefix, Queue};
 use crate::rng::Rng;
+
+/// Who carries the packets of its Child SAs.
+pub(super) enum Plane {
+    /// Nobody.
+    None(Nobody),
+    /// This thread.
+    Userspace(Box<Userspace>),
+    /// The kernel.
+    Kernel(Box<Kernel>),
+}
+
+impl Plane {
+    pub(super) fn executor(&mut self) -> &mut dyn DataPlane {
+        match self {
+            Self::None(nobody) => nobody,
+            Self::Userspace(userspace) => &mut **userspace,
+            Self::Kernel(kernel) => &mut **kernel,
+        }
+    }
+
+    /// What IKE wants to know since it asked last.
+    pub(super) fn news(&mut self) -> Vec<News> {
+        match self {
+            Self::None(_) => Vec::new(),
+            Self::Userspace(userspace) => userspace.news().collect(),
+            Self::Kernel(kernel) => kernel.news().collect(),
+        }
+    }
+
+    /// What tells that there is something to do.
+    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::None(_) => None,
+            Self::Userspace(userspace) => Some(userspace.queue().as_fd()),
+            Self::Kernel(kernel) => Some(kernel.as_fd()),
+        }
+    }
+
+    pub(super) fn usage(&self, spi: ChildSpi) -> Usage {
+        let usage = match self {
+            Self::None(nobody) => nobody.usage(spi),
+            Self::Userspace(userspace) => userspace.usage(spi),
+            Self::Kernel(kernel) => kernel.usage(spi),
+        };
+        usage.unwrap_or_default()
+    }
+}
 
 /// What all workers share of the data plane.
 pub(super) struct Ground {
