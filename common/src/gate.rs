@@ -23,7 +23,7 @@
 
 use core::mem::offset_of;
 
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::U16;
 
 use crate::chain::payload_length;
 use crate::checksum::Sum;
@@ -36,7 +36,7 @@ use crate::ike::{
 use crate::inet::{Family, IPV4_LENGTH, IPV6_LENGTH, Ipv4Header, Ipv6Header};
 use crate::maps::{Control, Gate, Gateway, LlgTable, Prefix, Tables, Vip};
 use crate::packet::{MAX_FRAME, PacketRead, PacketWrite};
-use crate::reply::lower;
+use crate::reply::{Head, SPI_LENGTH, lower};
 
 /// What the gate does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,23 +244,7 @@ fn is_good(even: &Key, odd: &Key, sender: &Sender, cookie: [u8; LENGTH]) -> bool
     key.name() == name && key.cookie(sender) == cookie
 }
 
-/// What a reply has behind the initiator's SPI, which stays.
-#[derive(Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::Unaligned)]
-#[repr(C)]
-struct Head {
-    spi_r: [u8; 8],
-    next_payload: u8,
-    version: u8,
-    exchange: u8,
-    flags: u8,
-    message_id: U32,
-    length: U32,
-    notify: NotifyHeader,
-}
-
-const SPI_LENGTH: usize = 8;
 const MESSAGE: usize = IKE_LENGTH + COOKIE_NOTIFY;
-const _: () = assert!(SPI_LENGTH + size_of::<Head>() == IKE_LENGTH + NOTIFY_LENGTH);
 
 /// Writes the reply over the request and returns the length of its frame.
 #[inline(always)]
@@ -268,33 +252,11 @@ fn ask<P>(packet: &mut P, outer: &Outer, cookie: &[u8; LENGTH], spi_i: [u8; 8]) 
 where
     P: PacketWrite + ?Sized,
 {
-    #[expect(clippy::cast_possible_truncation, reason = "constants below 100")]
-    const LENGTHS: (u32, u16) = (MESSAGE as u32, COOKIE_NOTIFY as u16);
     if MESSAGE >= outer.ike_length {
         return None;
     }
-    let (message_length, notify_length) = LENGTHS;
-    let head = Head {
-        spi_r: [0; 8],
-        next_payload: PAYLOAD_NOTIFY,
-        version: VERSION_2,
-        exchange: EXCHANGE_IKE_SA_INIT,
-        flags: FLAG_RESPONSE,
-        message_id: U32::ZERO,
-        length: U32::new(message_length),
-        notify: NotifyHeader {
-            payload: PayloadHeader {
-                next_payload: PAYLOAD_NONE,
-                critical: 0,
-                length: U16::new(notify_length),
-            },
-            protocol: 0,
-            spi_size: 0,
-            kind: U16::new(NOTIFY_COOKIE),
-        },
-    };
     let [name, zero, code @ ..] = *cookie;
-    packet.store(outer.ike_at + SPI_LENGTH, head)?;
+    packet.store(outer.ike_at + SPI_LENGTH, Head::new(NOTIFY_COOKIE, MESSAGE))?;
     packet.store(outer.ike_at + IKE_LENGTH + NOTIFY_LENGTH, *cookie)?;
     let sum = Sum::ZERO
         .add4([PAYLOAD_NOTIFY, VERSION_2, EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE])

@@ -22,8 +22,8 @@ use crate::checksum::Sum;
 use crate::classify::{Request, Shape};
 use crate::ike::{
     EXCHANGE_IKE_SA_INIT, FLAG_RESPONSE, IDENTITY_FQDN, IDENTITY_IPV4, IDENTITY_IPV6, IKE_LENGTH,
-    IdentityHeader, MAX_NONCE, NOTIFY_REDIRECT, NotifyHeader, PAYLOAD_NONE, PAYLOAD_NOTIFY, PayloadHeader,
-    REPLY_IDENTITY_AT, VERSION_2,
+    IdentityHeader, MAX_NONCE, NOTIFY_LENGTH, NOTIFY_REDIRECT, NotifyHeader, PAYLOAD_NONE, PAYLOAD_NOTIFY,
+    PayloadHeader, REPLY_IDENTITY_AT, VERSION_2,
 };
 use crate::inet::{
     EthernetHeader, Family, IPV4_DF, IPV4_LENGTH, IPV6_LENGTH, Ipv4UdpHeader, Ipv6UdpHeader, PROTOCOL_UDP,
@@ -92,10 +92,10 @@ where
     Ok(request.ike_at + message)
 }
 
-/// What a reply has between the initiator's SPI, which stays, and the identity.
+/// What an answer that is one notify has between the initiator's SPI, which stays, and the notify's data.
 #[derive(Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::Unaligned)]
 #[repr(C)]
-struct Head {
+pub(crate) struct Head {
     spi_r: [u8; 8],
     next_payload: u8,
     version: u8,
@@ -104,22 +104,15 @@ struct Head {
     message_id: U32,
     length: U32,
     notify: NotifyHeader,
-    identity: IdentityHeader,
 }
 
-const _: () = assert!(SPI_LENGTH + size_of::<Head>() == REPLY_IDENTITY_AT);
-const SPI_LENGTH: usize = 8;
-
-#[inline(always)]
-fn head<P>(packet: &mut P, ike_at: usize, kind: u8, length: usize, message: usize) -> Option<()>
-where
-    P: PacketWrite + ?Sized,
-{
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_MESSAGE")]
-    let (message_length, notify_length) = (message as u32, (message - IKE_LENGTH) as u16);
-    packet.store(
-        ike_at + SPI_LENGTH,
-        Head {
+impl Head {
+    /// Of an answer with this notify that has `message` octets in all.
+    #[inline(always)]
+    pub(crate) const fn new(kind: u16, message: usize) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_MESSAGE")]
+        let (message_length, notify_length) = (message as u32, (message - IKE_LENGTH) as u16);
+        Self {
             spi_r: [0; 8],
             next_payload: PAYLOAD_NOTIFY,
             version: VERSION_2,
@@ -135,12 +128,33 @@ where
                 },
                 protocol: 0,
                 spi_size: 0,
-                kind: U16::new(NOTIFY_REDIRECT),
+                kind: U16::new(kind),
             },
-            #[expect(clippy::cast_possible_truncation, reason = "an identity has at most 255 octets")]
-            identity: IdentityHeader { kind, length: length as u8 },
-        },
-    )
+        }
+    }
+}
+
+/// What a redirect has between the initiator's SPI and the identity.
+#[derive(Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::Unaligned)]
+#[repr(C)]
+struct RedirectHead {
+    head: Head,
+    identity: IdentityHeader,
+}
+
+const _: () = assert!(SPI_LENGTH + size_of::<Head>() == IKE_LENGTH + NOTIFY_LENGTH);
+const _: () = assert!(SPI_LENGTH + size_of::<RedirectHead>() == REPLY_IDENTITY_AT);
+/// Octets of an SPI of IKE.
+pub(crate) const SPI_LENGTH: usize = 8;
+
+#[inline(always)]
+fn head<P>(packet: &mut P, ike_at: usize, kind: u8, length: usize, message: usize) -> Option<()>
+where
+    P: PacketWrite + ?Sized,
+{
+    #[expect(clippy::cast_possible_truncation, reason = "an identity has at most 255 octets")]
+    let identity = IdentityHeader { kind, length: length as u8 };
+    packet.store(ike_at + SPI_LENGTH, RedirectHead { head: Head::new(NOTIFY_REDIRECT, message), identity })
 }
 
 /// The headers below IKE: UDP, IP, Ethernet. `sum` is that of the message without its lengths: its own,
