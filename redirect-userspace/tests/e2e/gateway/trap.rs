@@ -74,3 +74,46 @@ fn a_gateway_within_the_network_that_packets_are_watched_for_is_reached_all_the_
     let own = sa.addresses.iter().find(|own| own.is_ipv4()).unwrap();
     place.namespace.ping(*own, inside, PATIENCE).unwrap();
 }
+
+/// Whether a packet to there would enter the tunnel.
+fn is_led_in(place: &Place, to: IpAddr) -> bool {
+    let output = place.namespace.command("ip").args(["route", "get", &to.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).contains("dev ike0")
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test e2e"]
+fn a_reload_sets_traps_and_takes_them_away() {
+    let scene = Scene::new(0).unwrap();
+    let _gateway = scene.start(Settings::of_shared_key()).unwrap();
+    let (place, mut client) = waiting(&scene, &["10.99.0.0/16"]);
+    let inside = Scene::inside(false).unwrap();
+    let leads_in = |wanted: bool| {
+        wait::until(&format!("packets are led into the tunnel: {wanted}"), PATIENCE, || {
+            ensure!(is_led_in(&place, inside) == wanted);
+            Ok(())
+        })
+        .unwrap();
+    };
+    leads_in(true);
+
+    client.settings.connections[0].start = "manual";
+    client.reload().unwrap();
+    leads_in(false);
+    place.namespace.knock(inside).unwrap();
+    assert!(client.sas().unwrap().is_empty());
+
+    client.settings.connections[0].start = "trap";
+    client.reload().unwrap();
+    leads_in(true);
+    let sa = knock(&place, &client, inside);
+
+    // The tunnel stays, and its route with it; when it ends nobody brings it up again.
+    client.settings.connections[0].start = "manual";
+    client.reload().unwrap();
+    place.namespace.ping(sa.addresses[0], inside, PATIENCE).unwrap();
+    client.control().clear("gw1").unwrap();
+    leads_in(false);
+    place.namespace.knock(inside).unwrap();
+    assert!(client.sas().unwrap().is_empty());
+}
