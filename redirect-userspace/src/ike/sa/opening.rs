@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use crate::ike::client::{self, News};
 use crate::ike::config::{Connection, Profile};
-use crate::ike::event::Failure;
-use crate::ike::event::{Event, RedirectRefusal};
+use crate::ike::event::{Event, Failure, RedirectRefusal};
 use crate::ike::io::{NAT_T_PORT, Path};
 use crate::ike::message::Channel;
 use crate::ike::proposal::IkeSuite;
