@@ -63,7 +63,7 @@ pub trait DataPlane {
 }
 
 /// Something that IKE wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// An authentic packet came from elsewhere.
     Moved(ChildSpi, Path),

@@ -1,9 +1,6 @@
 //! Packets that the kernel has a policy for, and no SA.
 
-use std::net::IpAddr;
-
 use anyhow::ensure;
-use xtask::lab::control::Sa;
 use xtask::lab::gateway::{Connection, Gateway, Place, Scene, Settings, addresses};
 use xtask::lab::wait;
 
@@ -18,18 +15,6 @@ fn wait_for_policies(place: &Place, count: usize) {
         Ok(())
     })
     .unwrap();
-}
-
-/// Sends packets there until the client is up.
-fn knock(place: &Place, client: &Gateway, at: IpAddr) -> Sa {
-    wait::until("a packet brings the client up", PATIENCE, || {
-        place.namespace.knock(at)?;
-        let mut sas = client.sas()?;
-        sas.retain(|sa| sa.state == "established" && sa.children.len() == 1);
-        ensure!(sas.len() == 1, "{sas:?}");
-        Ok(sas.remove(0))
-    })
-    .unwrap()
 }
 
 #[test]
@@ -48,7 +33,7 @@ fn packets_bring_our_client_up_through_the_kernels_policies() {
     wait_for_policies(&place, 2);
     assert!(client.sas().unwrap().is_empty());
 
-    let sa = knock(&place, &client, inside(false));
+    let sa = client.knock(&place, inside(false), PATIENCE).unwrap();
 
     let words = ["alice", &place.address4.to_string(), &inside(false).to_string()];
     client.wait_for_event("connection-wanted", &words, PATIENCE).unwrap();
@@ -61,7 +46,7 @@ fn packets_bring_our_client_up_through_the_kernels_policies() {
     client.wait_until_gone("gw1", PATIENCE).unwrap();
     gateway.wait_until_gone("alice@example.net", PATIENCE).unwrap();
     wait_for_policies(&place, 2);
-    let sa = knock(&place, &client, inside(true));
+    let sa = client.knock(&place, inside(true), PATIENCE).unwrap();
     let own = sa.addresses.iter().find(|own| own.is_ipv6()).unwrap();
     place.namespace.ping(*own, inside(true), PATIENCE).unwrap();
 

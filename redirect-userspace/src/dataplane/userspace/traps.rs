@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::dataplane::inside::Route;
 use crate::dataplane::packet::Flow;
+use crate::dataplane::prefix::prefix;
 use crate::ike::{Trap, TrapId};
 
 /// All of them.
@@ -17,6 +18,14 @@ struct Set {
     routes: Vec<Route>,
     /// Whether its packet has not come yet.
     is_open: AtomicBool,
+}
+
+impl Set {
+    /// Bits of the longest network in it that a packet goes to.
+    fn width(&self, flow: &Flow) -> Option<u8> {
+        let networks = self.trap.remote_ts.iter().filter(|it| flow.goes_to(std::slice::from_ref(it)));
+        networks.filter_map(prefix).map(|prefix| prefix.length).max()
+    }
 }
 
 impl Traps {
@@ -40,11 +49,14 @@ impl Traps {
         found.map(|at| sets.remove(at).routes).unwrap_or_default()
     }
 
-    /// Whom a packet without an SA brings up, if nobody else has yet.
+    /// Whom a packet without an SA brings up, if nobody else has yet: the narrowest, as with SAs.
     pub(super) fn spring(&self, flow: &Flow) -> Option<TrapId> {
+        if !Trap::is_reason(flow.destination) {
+            return None;
+        }
         let sets = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let fits = |set: &&Set| flow.goes_to(&set.trap.remote_ts) && flow.comes_from(&set.trap.local_ts);
-        let set = sets.iter().find(fits).filter(|_| Trap::is_reason(flow.destination))?;
+        let set = sets.iter().filter(fits).max_by_key(|set| set.width(flow))?;
         set.is_open.swap(false, Ordering::Relaxed).then_some(set.trap.id)
     }
 }
@@ -52,7 +64,6 @@ impl Traps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::prefix::prefix;
     use crate::net::tun::Lane;
     use crate::testing::pair::prefix as network;
 
@@ -85,6 +96,20 @@ mod tests {
 
         traps.set(trap("10.99.0.0/16"), Vec::new());
         assert_eq!(traps.spring(&packet), Some(HQ));
+    }
+
+    #[test]
+    fn the_narrowest_is_found_wherever_it_stands() {
+        let (wide, narrow) = (trap("10.0.0.0/8"), Trap { id: TrapId(8), ..trap("10.99.0.0/16") });
+        for order in [[&wide, &narrow], [&narrow, &wide]] {
+            let traps = Traps::default();
+            for trap in order {
+                traps.set(trap.clone(), Vec::new());
+            }
+
+            assert_eq!(traps.spring(&flow("10.7.0.1", "10.99.0.1")), Some(narrow.id));
+            assert_eq!(traps.spring(&flow("10.7.0.1", "10.1.0.1")), Some(wide.id));
+        }
     }
 
     #[test]

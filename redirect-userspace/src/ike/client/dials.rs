@@ -76,20 +76,14 @@ impl Dials {
         self.of_name(name).any(|(_, entry)| entry.dial.as_deref().is_some_and(Dial::has_trap))
     }
 
-    /// The connection of one.
-    pub(crate) fn name(&self, id: DialId) -> Option<Name> {
-        let dial = self.dials.get(&id)?.dial.as_deref();
-        dial.map(|dial| dial.connection().profile.name.clone())
-    }
-
     /// Whether there is one of this connection.
     pub(crate) fn knows(&self, name: &Name) -> bool {
         self.of_name(name).next().is_some()
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> Vec<DialId> {
-        self.dials.keys().copied().collect()
+    /// All of them, and their connections.
+    pub(crate) fn all(&self) -> Vec<(DialId, Name)> {
+        self.by_name.iter().map(|(name, id)| (*id, name.clone())).collect()
     }
 
     /// The SAs that were begun for this connection.

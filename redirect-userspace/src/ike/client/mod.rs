@@ -148,7 +148,7 @@ enum Stage {
     Resting,
     /// The next round begins.
     Waiting { until: Instant },
-    /// Its trap is set, or set again.
+    /// Its trap is set again when that time has come.
     Pausing { until: Instant },
     /// A packet that it is for begins the next round.
     Watching,
@@ -277,8 +277,8 @@ impl Dial {
                 self.stage = Stage::Watching;
                 around.acts.push(Act::Watch);
             }
-            Start::Auto => self.begin(around, None),
-            Start::Manual => self.stage = Stage::Over,
+            // Whoever has changed that has begun another one.
+            Start::Auto | Start::Manual => self.stage = Stage::Over,
         }
     }
 
@@ -298,14 +298,14 @@ impl Dial {
             }
             None if self.has_trap => {
                 around.acts.push(Act::Unwatch);
-                self.has_no_trap();
+                self.forget_trap();
             }
             None => {}
         }
     }
 
     /// Nobody watches for its packets: when nothing is under way it is done with.
-    pub(crate) fn has_no_trap(&mut self) {
+    pub(crate) fn forget_trap(&mut self) {
         self.has_trap = false;
         if matches!(self.stage, Stage::Pausing { .. } | Stage::Watching) {
             self.stage = Stage::Over;

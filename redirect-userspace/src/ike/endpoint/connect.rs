@@ -56,9 +56,8 @@ impl Endpoint {
 
     /// The settings are other ones: traps are set as they say.
     pub(super) fn set_traps(&mut self, now: Now, out: &mut Outbox<Output>) {
-        for id in self.dials.all() {
-            let name = self.dials.name(id);
-            let connection = name.and_then(|name| self.connection(&name));
+        for (id, name) in self.dials.all() {
+            let connection = self.connection(&name);
             self.go_on(now, id, out, |dial, around| dial.configured(around, connection));
         }
     }
@@ -189,7 +188,7 @@ impl Endpoint {
                 out.push(Output::Event(Event::ConnectFailed { connection: name(), failure, detail }));
             }
             // An operator may have begun the same connection several times.
-            Act::Watch if self.dials.has_trap(&name()) => dial.has_no_trap(),
+            Act::Watch if self.dials.has_trap(&name()) => dial.forget_trap(),
             Act::Watch => {
                 if let Some(trap) = Trap::new(dial.trap(), dial.connection()) {
                     out.push(Output::Watch { connection: name(), trap });

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use anyhow::ensure;
-use xtask::lab::control::Sa;
 use xtask::lab::gateway::{Connection, Gateway, Place, Scene, Settings, addresses};
 use xtask::lab::wait;
 
@@ -20,18 +19,6 @@ fn waiting(scene: &Scene, inside: &[&str]) -> (Place, Gateway) {
     (place, client)
 }
 
-/// Sends packets there until the client is up.
-fn knock(place: &Place, client: &Gateway, at: IpAddr) -> Sa {
-    wait::until("a packet brings the client up", PATIENCE, || {
-        place.namespace.knock(at)?;
-        let mut sas = client.sas()?;
-        sas.retain(|sa| sa.state == "established" && sa.children.len() == 1);
-        ensure!(sas.len() == 1, "{sas:?}");
-        Ok(sas.remove(0))
-    })
-    .unwrap()
-}
-
 #[test]
 #[ignore = "needs root: cargo xtask test e2e"]
 fn packets_bring_our_client_up_and_nothing_else_does() {
@@ -42,7 +29,7 @@ fn packets_bring_our_client_up_and_nothing_else_does() {
     place.namespace.ping(place.address4.into(), addresses()[0], PATIENCE).unwrap();
     assert!(client.sas().unwrap().is_empty(), "that was not for the connection");
 
-    let sa = knock(&place, &client, inside);
+    let sa = client.knock(&place, inside, PATIENCE).unwrap();
 
     let words = ["alice", &place.address4.to_string(), &inside.to_string()];
     client.wait_for_event("connection-wanted", &words, PATIENCE).unwrap();
@@ -53,7 +40,7 @@ fn packets_bring_our_client_up_and_nothing_else_does() {
     client.wait_until_gone("gw1", PATIENCE).unwrap();
     gateway.wait_until_gone("alice@example.net", PATIENCE).unwrap();
     let inside6 = Scene::inside(true).unwrap();
-    let sa = knock(&place, &client, inside6);
+    let sa = client.knock(&place, inside6, PATIENCE).unwrap();
     let own = sa.addresses.iter().find(|own| own.is_ipv6()).unwrap();
     place.namespace.ping(*own, inside6, PATIENCE).unwrap();
 
@@ -69,7 +56,7 @@ fn a_gateway_within_the_network_that_packets_are_watched_for_is_reached_all_the_
     let (place, client) = waiting(&scene, &["0.0.0.0/0", "::/0"]);
     let inside = Scene::inside(false).unwrap();
 
-    let sa = knock(&place, &client, inside);
+    let sa = client.knock(&place, inside, PATIENCE).unwrap();
 
     let own = sa.addresses.iter().find(|own| own.is_ipv4()).unwrap();
     place.namespace.ping(*own, inside, PATIENCE).unwrap();
@@ -106,7 +93,7 @@ fn a_reload_sets_traps_and_takes_them_away() {
     client.settings.connections[0].start = "trap";
     client.reload().unwrap();
     leads_in(true);
-    let sa = knock(&place, &client, inside);
+    let sa = client.knock(&place, inside, PATIENCE).unwrap();
 
     // The tunnel stays, and its route with it; when it ends nobody brings it up again.
     client.settings.connections[0].start = "manual";

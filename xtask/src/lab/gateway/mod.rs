@@ -7,7 +7,7 @@ pub mod windows;
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -194,6 +194,21 @@ impl Gateway {
             match (found.next(), found.next()) {
                 (Some(sa), None) if sa.state == "established" => Ok(sa),
                 (first, second) => bail!("{first:?} {second:?}"),
+            }
+        })
+    }
+
+    /// Sends packets from its place to there until one has brought its connection up; returns the SA.
+    ///
+    /// # Errors
+    ///
+    /// When none does: with what there is and the end of the log.
+    pub fn knock(&self, place: &Place, at: IpAddr, within: Duration) -> Result<Sa> {
+        self.wait_for("a packet brings the client up", within, |sas| {
+            place.namespace.knock(at)?;
+            match &sas[..] {
+                [sa] if sa.state == "established" && sa.children.len() == 1 => Ok(sa.clone()),
+                sas => bail!("{sas:?}"),
             }
         })
     }

@@ -220,6 +220,20 @@ fn one_that_is_kept_up_from_now_on_is_no_longer_watched_for() {
 }
 
 #[test]
+fn one_that_was_up_when_it_began_to_be_kept_up_does_not_come_back_twice() {
+    let mut world = watching(waiting(), 1);
+    packet(&mut world);
+
+    world.configure(&changed(|connection| connection.upkeep.start = Start::Auto));
+    world.initiate();
+    world.settle();
+    clear(&mut world);
+    world.pass(ROUND);
+
+    world.assert_up_at(1);
+}
+
+#[test]
 fn a_client_that_was_sent_elsewhere_comes_back_to_its_list_by_itself() {
     let mut world = watching(waiting(), 2);
     packet(&mut world);
